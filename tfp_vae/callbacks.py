@@ -1,0 +1,102 @@
+"""Keras callbacks that a training run needs and Keras does not have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+
+class KeepGood(keras.callbacks.Callback):
+    """Saves the model as it trains, and stops at a loss that is not finite, with the last good one.
+
+    A copy of all variables (weights, optimizer, seeds) is taken at each epoch's end; when the loss
+    turns NaN or infinite, it is put back and saved.
+
+    Args:
+      save: writes the model.
+      every_seconds: saves at the end of an epoch no more often than this.
+
+    Attributes:
+      failed_at: the epoch in which the loss stopped being finite, counted from 1; None if it did
+        not.
+
+    Example:
+      >>> KeepGood(save=lambda model: model.save("model.keras")).failed_at is None
+      True
+    """
+
+    def __init__(self, save: Callable[[Any], None], every_seconds: float = 15.0) -> None:
+        super().__init__()
+        self.save = save
+        self.every_seconds = every_seconds
+        self.failed_at: int | None = None
+        self._epoch = 0
+        self._good: list[np.ndarray] = []
+        self._saved = 0.0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._keep()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if not np.isfinite(logs["loss"]):
+            self.failed_at = self._epoch + 1
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.failed_at is None:
+            self._keep()
+            if time.monotonic() - self._saved > self.every_seconds:
+                self.save(self.model)
+                self._saved = time.monotonic()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self.failed_at is not None:
+            for variable, value in zip(self._variables(), self._good, strict=True):
+                variable.assign(value)
+        self.save(self.model)
+
+    def _variables(self) -> list[Any]:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _keep(self) -> None:
+        self._good = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One progress bar over all the epochs of a run, instead of Keras' one an epoch.
+
+    Args:
+      total: steps in the whole run.
+      done: steps before this `fit`.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        super().__init__()
+        self.total = total
+        self.done = done
+        self._bar = keras.utils.Progbar(total, stateful_metrics=None, unit_name="step")
+        self._at_epoch: dict[str, float] = {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._bar.stateful_metrics = set(self.model.metrics_names) | {"val_loss"}
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._last = batch + 1
+        if self.done + batch + 1 < self.total:
+            self._bar.update(self.done + batch + 1, self._values(logs))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.done += self._last
+        self._at_epoch = {"val_loss": logs["val_loss"]} if "val_loss" in logs else {}
+        self._bar.update(self.done, self._values(logs))
+
+    def _values(self, logs: dict[str, float]) -> list[tuple[str, float]]:
+        shown = {name: logs[name] for name in ("loss", "nll", "kl")}
+        return [*shown.items(), *self._at_epoch.items()]

@@ -1,0 +1,113 @@
+"""Checks that run before any work: one clear error, naming what was expected and what was given."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfp_vae.errors import InputError
+from tfp_vae.layers.distribution_lambda import DistributionLayer
+from tfp_vae.layers.kl import KLDivergenceAddLoss
+
+
+def final_operation(network: keras.Model, role: str) -> Any:
+    """The layer whose output a functional or Sequential network puts out.
+
+    Raises:
+      InputError: the network has not been given its input, or ends in a layer of Keras' own, which
+        puts out a tensor and not a distribution.
+    """
+    if not isinstance(network, keras.Model) or not getattr(network, "outputs", None):
+        raise InputError(
+            f"The {role} is expected to be a functional or Sequential keras.Model that starts with "
+            "keras.Input(shape) (wrap another kind: keras.Model(x, network(x))).",
+            network,
+        )
+    operation = network.outputs[0]._keras_history.operation
+    if getattr(operation, "outputs", None) and isinstance(operation, keras.Model):
+        return final_operation(operation, role)
+    if type(operation).__module__.startswith("keras."):
+        raise InputError(
+            f"The {role} is expected to end in a distribution layer, such as tfp_vae.layers."
+            f"{'IndependentNormal' if role == 'encoder' else 'IndependentBernoulli'}.",
+            f"a last layer {operation.name} ({type(operation).__name__})",
+        )
+    return operation
+
+
+def kl_regularizers(network: keras.Model) -> list[tuple[keras.layers.Layer, Any]]:
+    """The layers of the network that add a KL term, each with its regularizer."""
+    found = []
+    for layer in network._flatten_layers():
+        if isinstance(layer, KLDivergenceAddLoss):
+            found.append((layer, layer.regularizer))
+        elif isinstance(layer, DistributionLayer) and layer.carries_kl:
+            found.append((layer, layer.activity_regularizer))
+    return found
+
+
+def latent_sizes_match(encoder: keras.Model, decoder: keras.Model) -> None:
+    """Raises `InputError` unless the decoder takes what the encoder puts out."""
+    out, into = encoder.output_shape[1:], decoder.input_shape[1:]
+    if any(a is not None and b is not None and a != b for a, b in zip(out, into, strict=False)) or (
+        len(out) != len(into)
+    ):
+        raise InputError(
+            f"The decoder is expected to take what the encoder puts out: latent shape {out}.",
+            f"a decoder that takes {into}",
+        )
+
+
+def examples(x: Any, input_shape: tuple[int | None, ...], support: Any, what: str = "x") -> None:
+    """Raises `InputError` unless x is a non-empty batch that the model can take.
+
+    Args:
+      x: an array or tensor with the batch in front.
+      input_shape: the expected shape behind the batch axis.
+      support: (low, high) of the likelihood, or None.
+      what: how the message calls x.
+    """
+    shape = tuple(x.shape)
+    if len(shape) != len(input_shape) + 1 or any(
+        want not in (None, got) for want, got in zip(input_shape, shape[1:], strict=True)
+    ):
+        raise InputError(f"Expected {what} of shape (batch, {_commas(input_shape)}).", shape)
+    if shape[0] == 0:
+        raise InputError(f"Expected at least one example in {what}.", f"shape {shape}")
+    if tf.is_tensor(x) and not hasattr(x, "numpy"):  # symbolic: no values to look at yet
+        return
+    values = np.asarray(x)
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"Expected numbers in {what}.", f"dtype {values.dtype}")
+    low, high = values.min(), values.max()  # NaN spreads through both
+    if not np.isfinite([float(low), float(high)]).all():
+        bad = int((~np.isfinite(values)).any(axis=tuple(range(1, values.ndim))).sum())
+        raise InputError(f"Expected finite numbers in {what}.", f"{bad} examples with NaN or inf")
+    if support is not None and (low < support[0] or high > support[1]):
+        hint = " Divide pixels by 255 first." if support[1] == 1 and 1 < high <= 255 else ""
+        raise InputError(
+            f"Expected {what} within the likelihood's support, {support[0]:g} to "
+            f"{support[1]:g}.{hint}",
+            f"values from {low:g} to {high:g}",
+        )
+
+
+def first_batch(x: Any) -> tuple[Any, Any]:
+    """A look at the data of `fit`: (its first batch, the data with nothing lost)."""
+    if isinstance(x, tf.data.Dataset):
+        return next(iter(x.take(1)), None), x
+    if isinstance(x, keras.utils.PyDataset):
+        return (x[0] if len(x) else None), x
+    if isinstance(x, Iterator):
+        batch = next(x, None)
+        return batch, itertools.chain([] if batch is None else [batch], x)
+    return x, x
+
+
+def _commas(shape: tuple[int | None, ...]) -> str:
+    return ", ".join("any" if size is None else str(size) for size in shape)

@@ -1,0 +1,236 @@
+"""The `tfp-vae` command's subcommands: typed functions whose arguments become options."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+
+from tfp_vae import data, plots
+from tfp_vae.errors import InputError
+from tfp_vae.networks import Body
+from tfp_vae.objectives import Objective
+from tfp_vae.runs import Run
+from tfp_vae.training import Training, assess
+from tfp_vae_cli import COMMANDS
+
+
+def train(
+    data: str = "digits",
+    binarize: data.Binarize = "dynamic",
+    latent_size: PositiveInt = 32,
+    body: Body = "mlp",
+    widths: list[PositiveInt] = [400, 400],  # noqa: B006  (jsonargparse shows it as the default)
+    activation: str = "silu",
+    objective: Objective | None = None,
+    epochs: PositiveInt | None = None,
+    batch_size: PositiveInt = 128,
+    learning_rate: PositiveFloat = 2e-3,
+    seed: NonNegativeInt = 0,
+    out: str | None = None,
+    resume: str | None = None,
+) -> int:
+    """Trains a variational autoencoder and leaves a folder with all there is to know about it.
+
+    Args:
+        data: digits, a TensorFlow data set such as mnist, or a .npy or .npz file of images.
+        binarize: pixels drawn afresh each epoch (dynamic), once (fixed), or left grey (none).
+        latent_size: dimensions of z; 2 adds a picture of the latent plane.
+        body: a multilayer perceptron or a convolutional network.
+        widths: units of the encoder's hidden layers, or channels; the decoder has them reversed.
+        activation: the name of a Keras activation.
+        objective: ELBO (the default) or IWAE, with its arguments: --objective IWAE
+            --objective.num_samples 5.
+        epochs: default: 30, or as many as make 3,000 steps.
+        batch_size: images in a step.
+        learning_rate: Adam's, after a warm-up and before a cosine decay to 0.
+        seed: of weights, order and draws.
+        out: the folder; default: runs/DATA-1, -2, ...
+        resume: the folder of a run to go on with, by its own configuration; --epochs may extend it.
+    """
+    raise AssertionError("run() passes the options on")
+
+
+def evaluate(run: str, num_samples: PositiveInt = 500, examples: PositiveInt = 1000) -> int:
+    """Prints the test ELBO and the importance-weighted log-likelihood of a run's model.
+
+    Args:
+        run: the folder that train wrote.
+        num_samples: draws of z for each image, for the log-likelihood.
+        examples: test images for the log-likelihood; the ELBO is on all of them.
+    """
+    folder = Run.open(run)
+    vae, config = folder.load_model(), folder.read_config()
+    images = data.load(config["data"])
+    x_test = data.binarized(images.test, config["binarize"])
+    print(assess(vae, images, x_test, num_samples=num_samples, examples=examples)[0])
+    return 0
+
+
+def sample(run: str, num: PositiveInt = 64, out: str = "samples.png", seed: NonNegativeInt = 0) -> int:
+    """Draws new images from a run's model: the means of p(x|z) at z drawn from the prior.
+
+    Args:
+        run: the folder that train wrote.
+        num: how many.
+        out: a .png for a picture, or .npy for the numbers.
+        seed: the same seed, the same images.
+    """
+    if not out.endswith((".png", ".npy")):
+        raise InputError("Expected --out to end in .png or .npy.", out)
+    images = Run.open(run).load_model().sample(num, seed=seed).numpy()
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    if out.endswith(".npy"):
+        np.save(out, images)
+    else:
+        figure = plots.image_grid(images, max(8, round(num**0.5)), f"{num} samples from {run}")
+        figure.savefig(out, dpi=120)
+    print(f"{num} samples: {out}")
+    return 0
+
+
+def export(run: str, out: str = "saved_model") -> int:
+    """Writes a run's model as a SavedModel that TensorFlow alone serves.
+
+    Args:
+        run: the folder that train wrote.
+        out: the folder to write.
+    """
+    Run.open(run).load_model().export(out)
+    print(f"SavedModel with serve, encode, decode, sample, log_likelihood: {out}")
+    print(f"load it with: tf.saved_model.load({out!r}).serve(x)")
+    return 0
+
+
+def run(arguments: list[str]) -> int:
+    """Runs `tfp-vae ARGUMENTS`; input that a person can mend is one line and exit code 2."""
+    command = arguments[0]
+    parser = _parser(command)
+    try:
+        options = parser.parse_args(_with_resumed_config(arguments[1:]))
+        with _interruptible(f"tfp-vae {command}: interrupted"):
+            if command == "train":
+                return _train(parser, options)
+            return _COMMANDS[command](**_without_config(options))
+    except (InputError, OSError) as error:
+        print(f"tfp-vae: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _train(parser: ArgumentParser, options: Namespace) -> int:
+    objective = parser.instantiate_classes(options).objective
+    config = yaml.safe_load(parser.dump(options, skip_none=False))
+    config = {key: value for key, value in config.items() if key not in ("config", "out", "resume")}
+    if options.resume:
+        folder = Run.open(options.resume)
+        changed = [k for k, v in folder.read_config().items() if k != "epochs" and config[k] != v]
+        if changed:
+            raise InputError("--resume goes on by the run's own options, --epochs aside.", changed)
+    else:
+        _check_activation(options.activation)
+        folder = Run.create(options.out or _next_folder(options.data), config)
+    training = Training(folder, config, objective)
+    folder.write_config({**config, "epochs": training.epochs})
+    print(
+        f"{training.images.name}: {len(training.images.train)} images of {training.images.shape}, "
+        f"{training.vae.count_params():,} parameters, {training.epochs} epochs of {training.steps} "
+        f"steps, to {folder.path}"
+    )
+    again = f"tfp-vae train --resume {folder.path}"
+    try:
+        keep = training.fit()
+    except KeyboardInterrupt:
+        folder.save_model(training.vae)
+        print(
+            f"\nInterrupted at step {training.step}. The model so far is {folder.model}; "
+            f"go on with: {again}",
+            file=sys.stderr,
+        )
+        raise
+    if keep.failed_at is not None:
+        print(
+            f"\ntfp-vae: error: the loss was no longer finite in epoch {keep.failed_at}. The model "
+            f"of the epoch before is {folder.model}. A lower --learning_rate usually helps.",
+            file=sys.stderr,
+        )
+        return 1
+    print(training.report())
+    print(
+        f"model, config, metrics, TensorBoard logs and figures: {folder.path}\n"
+        f"next: tfp-vae sample {folder.path} --num 64 --out samples.png\n"
+        f"      tfp-vae export {folder.path} saved_model/\n"
+        f"      tensorboard --logdir {folder.logs}"
+    )
+    return 0
+
+
+_COMMANDS: dict[str, Callable[..., int]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "sample": sample,
+    "export": export,
+}
+
+
+class _Parser(ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        del ex
+        print(f"{self.prog}: error: {' '.join(message.split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser(command: str) -> ArgumentParser:
+    parser = _Parser(prog=f"tfp-vae {command}", description=COMMANDS[command])
+    parser.add_argument("--config", action="config", help="a YAML file of these options.")
+    parser.add_function_arguments(_COMMANDS[command], as_positional=True, fail_untyped=True)
+    return parser
+
+
+def _with_resumed_config(arguments: list[str]) -> list[str]:
+    """For `--resume RUN`: the run's configuration first, so that the options given override it."""
+    for i, argument in enumerate(arguments):
+        if argument == "--resume" and i + 1 < len(arguments):
+            return ["--config", str(Run.open(arguments[i + 1]).config), *arguments]
+        if argument.startswith("--resume="):
+            return ["--config", str(Run.open(argument.partition("=")[2]).config), *arguments]
+    return arguments
+
+
+def _without_config(options: Namespace) -> dict[str, Any]:
+    return {key: value for key, value in vars(options).items() if key != "config"}
+
+
+def _check_activation(name: str) -> None:
+    try:
+        keras.activations.get(name)
+    except ValueError as error:
+        raise InputError("Expected --activation to be the name of a Keras activation.", name) from error
+
+
+def _next_folder(name: str) -> str:
+    stem = Path(name).stem.replace("/", "-")
+    number = 1
+    while Path(f"runs/{stem}-{number}").exists():
+        number += 1
+    return f"runs/{stem}-{number}"
+
+
+@contextlib.contextmanager
+def _interruptible(message: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\n{message}", file=sys.stderr)
+        raise

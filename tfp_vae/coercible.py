@@ -1,0 +1,154 @@
+"""A TFP distribution that Keras takes as a tensor.
+
+Keras 3 passes between layers whatever looks like a tensor to TensorFlow: it needs `shape`, `dtype`,
+`ndim`, and a conversion. `TensorCoercible` adds these to a `tfd.Distribution` without taking
+anything away: it is still a `tfd.Distribution`, and every method answers as the one it wraps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+# TFP's public methods (mean, log_prob, ...) end in these. Delegating here rather than at the public
+# names keeps unbound calls such as `tfd.Distribution.mean(d)` working.
+_DELEGATED = (
+    "_batch_shape", "_batch_shape_tensor", "_event_shape", "_event_shape_tensor",
+    "_call_log_prob", "_call_prob", "_call_unnormalized_log_prob",
+    "_call_log_cdf", "_call_cdf", "_call_log_survival_function", "_call_survival_function",
+    "_call_quantile", "_entropy", "_mean", "_mode", "_variance", "_stddev", "_covariance",
+    "_default_event_space_bijector", "_parameter_control_dependencies",
+    "__getitem__", "copy", "__str__", "__repr__",
+)  # fmt: skip
+_OPERATORS = tf.Tensor.OVERLOADABLE_OPERATORS - {"__getitem__", "__eq__", "__ne__"}
+
+
+class TensorCoercible(tfd.Distribution):
+    """`distribution`, which is also the tensor `convert_to_tensor_fn(distribution)`.
+
+    The tensor is made once and kept: `tf.convert_to_tensor` gives the same draw each time, so the z
+    that a decoder sees is the z that a Monte Carlo KL is evaluated at.
+
+    Args:
+      distribution: a `tfd.Distribution`.
+      convert_to_tensor_fn: a function of the distribution that gives a tensor.
+      next_seed: gives a fresh `[2]` seed. It serves every draw that names no seed of its own, so
+        that a layer's seed covers `q.sample(5)` as well as the conversion.
+
+    Example:
+      >>> d = TensorCoercible(tfd.Normal(0., 1.), lambda d: d.mean())
+      >>> float(d + 1.)
+      1.0
+    """
+
+    is_tensor_like = True  # what tf.is_tensor asks for
+
+    def __init__(
+        self,
+        distribution: tfd.Distribution,
+        convert_to_tensor_fn: Callable[[Any], Any] = tfd.Distribution.sample,
+        next_seed: Callable[[], Any] | None = None,
+    ) -> None:
+        self.tensor_distribution = distribution
+        self._convert_to_tensor_fn = convert_to_tensor_fn
+        self._next_seed = next_seed
+        self._value: tf.Tensor | None = None
+        super().__init__(
+            dtype=distribution.dtype,
+            reparameterization_type=distribution.reparameterization_type,
+            validate_args=distribution.validate_args,
+            allow_nan_stats=distribution.allow_nan_stats,
+            parameters=distribution.parameters,
+            name=distribution.name,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only for what neither the object nor its class has: loc, logits, components, ...
+        if name.startswith("__") or "tensor_distribution" not in vars(self):
+            raise AttributeError(name)
+        return getattr(vars(self)["tensor_distribution"], name)
+
+    def _call_sample_n(self, sample_shape: Any, seed: Any, **kwargs: Any) -> Any:
+        return self.tensor_distribution.sample(sample_shape, seed=self._seed(seed), **kwargs)
+
+    def _call_sample_and_log_prob(self, sample_shape: Any, seed: Any, **kwargs: Any) -> Any:
+        return self.tensor_distribution.experimental_sample_and_log_prob(
+            sample_shape, seed=self._seed(seed), **kwargs
+        )
+
+    def _seed(self, seed: Any) -> Any:
+        return self._next_seed() if seed is None and self._next_seed is not None else seed
+
+    def value(self) -> tf.Tensor:
+        """The tensor that this distribution stands for, made at the first call."""
+        if self._value is None:
+            self._value = tf.convert_to_tensor(self._convert_to_tensor_fn(self))
+        return self._value
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        """The shape of `value()`."""
+        return self.value().shape
+
+    @property
+    def ndim(self) -> int | None:
+        """The number of axes of `value()`."""
+        return self.shape.rank
+
+    def get_shape(self) -> tf.TensorShape:
+        """As `tf.Tensor.get_shape`."""
+        return self.shape
+
+    def numpy(self) -> np.ndarray:
+        """`value()` as an array (eagerly)."""
+        return self.value().numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.value(), dtype=dtype)
+
+
+def _delegate(name: str) -> Callable[..., Any]:
+    def method(self: TensorCoercible, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.tensor_distribution, name)(*args, **kwargs)
+
+    return method
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    def method(self: TensorCoercible, *args: Any) -> Any:
+        return getattr(self.value(), name)(*args)
+
+    return method
+
+
+for _name in _DELEGATED:
+    setattr(TensorCoercible, _name, _delegate(_name))
+for _name in _OPERATORS:
+    setattr(TensorCoercible, _name, _operator(_name))
+
+
+def _to_tensor(d: TensorCoercible, dtype: Any = None, name: Any = None, as_ref: bool = False) -> Any:
+    del name, as_ref
+    value = d.value()
+    if dtype is not None and not value.dtype.is_compatible_with(dtype):
+        raise ValueError(f"Expected a tensor of dtype {dtype}. Received: {value.dtype} from {d}")
+    return value
+
+
+tf.register_tensor_conversion_function(TensorCoercible, _to_tensor)
+
+
+@tfd.RegisterKL(TensorCoercible, tfd.Distribution)
+def _kl_from_coercible(a: Any, b: Any, name: Any = None) -> Any:
+    return tfd.kl_divergence(a.tensor_distribution, b, name=name)
+
+
+@tfd.RegisterKL(tfd.Distribution, TensorCoercible)
+def _kl_to_coercible(a: Any, b: Any, name: Any = None) -> Any:
+    return tfd.kl_divergence(a, b.tensor_distribution, name=name)

@@ -1,0 +1,247 @@
+"""Images as bytes, from three sources, and batches of them as a function of the training step."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_vae.errors import InputError
+
+Binarize = Literal["dynamic", "fixed", "none"]
+_TEST_SHARE = 0.1  # where a source has no test split of its own
+_EVALUATION_SEED = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """A training and a test set of images.
+
+    Attributes:
+      name: where they come from.
+      train: uint8, `[n, height, width, channels]`.
+      test: likewise.
+      train_labels: integers `[n]`, or None where the source has none.
+      test_labels: likewise.
+    """
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray
+    train_labels: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(height, width, channels) of one image."""
+        return self.train.shape[1:]
+
+
+def load(name: str = "digits") -> Images:
+    """Images by name.
+
+    Args:
+      name: "digits", scikit-learn's 1,797 real 8x8 digits, which needs no download; a path that
+        ends in .npy or .npz; or the name of any image data set of TensorFlow Datasets, such as
+        "mnist" or "fashion_mnist", which TFDS downloads (to TFDS_DATA_DIR) where it is not yet.
+        A .npz file holds `x_train`, `x_test` and optionally `y_train`, `y_test`, as Keras' own do,
+        or one array, as a .npy file; one array is split 9 to 1. Images are uint8, or floats in 0..1.
+
+    Raises:
+      InputError: nothing of that name, a file without images, or a data set without an image.
+
+    Example:
+      >>> load("digits").train.shape
+      (1500, 8, 8, 1)
+    """
+    if name == "digits":
+        return _digits()
+    if name.endswith((".npy", ".npz")):
+        return _from_file(name)
+    return _from_tfds(name)
+
+
+def binarized(images: np.ndarray, binarize: Binarize = "dynamic", seed: int | None = None) -> np.ndarray:
+    """All of `images` as float32 for evaluation: each pixel 1 with probability pixel / 255.
+
+    Args:
+      images: uint8.
+      binarize: "none" gives pixel / 255 itself.
+      seed: the draw is the same for the same seed; None: the seed that every evaluation shares.
+    """
+    if binarize == "none":
+        return images.astype(np.float32) / 255
+    rng = np.random.default_rng(_EVALUATION_SEED if seed is None else seed)
+    noise = rng.integers(0, 256, images.shape, np.uint8)
+    return (noise < images.astype(np.int16) + (images > 127)).astype(np.float32)
+
+
+def batches(
+    images: np.ndarray,
+    batch_size: int,
+    binarize: Binarize = "dynamic",
+    seed: int = 0,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """An endless data set of float32 training batches: batch t is a function of (seed, t) alone.
+
+    Each epoch of `len(images) // batch_size` steps goes through the images in an order of its own;
+    those that do not fill a batch are left out, others each time. So a run that stopped at a step
+    goes on from there (`first_step`) as if it had not, with nothing to store.
+
+    Args:
+      images: uint8, `[n, ...]`.
+      batch_size: at most n.
+      binarize: "dynamic": each pixel is 1 with probability pixel / 255 (to within 1/512), drawn
+        afresh each time (Burda et al., arXiv:1509.00519); "fixed": drawn once; "none": pixel / 255.
+      seed: for order and pixels.
+      first_step: the first batch's t.
+
+    Example:
+      >>> x = next(iter(batches(load("digits").train, 32)))
+      >>> x.shape.as_list(), float(tf.reduce_max(x))
+      ([32, 8, 8, 1], 1.0)
+    """
+    if not 1 <= batch_size <= len(images):
+        raise InputError(f"Expected a batch size from 1 to {len(images)} images.", batch_size)
+    steps = len(images) // batch_size
+    source = binarized(images, binarize, seed) if binarize == "fixed" else images
+    table = tf.constant(source)
+    within = tf.range(batch_size, dtype=tf.int64)
+
+    def batch(step: tf.Tensor) -> tf.Tensor:
+        epoch, position = step // steps, step % steps
+        shuffled = tf.random.experimental.index_shuffle(
+            position * batch_size + within, [tf.cast(seed, tf.int64), epoch], len(images) - 1
+        )
+        x = tf.gather(table, shuffled)
+        if binarize == "dynamic":
+            # A byte of noise against a byte of pixel: a quarter of the random bits of a uniform.
+            noise = _random_bytes(x.shape, [tf.cast(seed, tf.int64), step])
+            threshold = tf.cast(x, tf.int16) + tf.cast(x > 127, tf.int16)
+            return tf.cast(tf.cast(noise, tf.int16) < threshold, tf.float32)
+        return x if binarize == "fixed" else tf.cast(x, tf.float32) / 255
+
+    steps_forever = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max)
+    return steps_forever.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def _random_bytes(shape: tf.TensorShape, seed: Any) -> tf.Tensor:
+    size = shape.num_elements()
+    words = tf.random.stateless_uniform([-(-size // 4)], seed, None, None, tf.int32)
+    return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
+
+
+def _digits() -> Images:
+    from sklearn.datasets import load_digits  # half a second that others need not pay
+
+    bunch = load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    order = np.random.default_rng(0).permutation(len(images))
+    images, labels = images[order], bunch.target[order]
+    return Images("digits", images[:1500], images[1500:], labels[:1500], labels[1500:])
+
+
+def _from_file(path: str) -> Images:
+    if not os.path.isfile(path):
+        raise InputError("Expected a .npy or .npz file of images.", f"{path}, which is not there")
+    with np.load(path) if path.endswith(".npz") else _closed(path) as file:
+        arrays = {key: file[key] for key in file}
+    if {"x_train", "x_test"} <= set(arrays):
+        train, test = (_as_bytes(arrays[key], f"{path}[{key}]") for key in ("x_train", "x_test"))
+        return Images(path, train, test, arrays.get("y_train"), arrays.get("y_test"))
+    if len(arrays) != 1:
+        raise InputError(
+            f"Expected {path} to hold x_train and x_test, or one array.", sorted(arrays)
+        )
+    images = _as_bytes(next(iter(arrays.values())), path)
+    held_out = max(1, round(len(images) * _TEST_SHARE))
+    images = images[np.random.default_rng(0).permutation(len(images))]
+    return Images(path, images[:-held_out], images[-held_out:])
+
+
+class _closed(dict):
+    """One .npy file with the interface of an .npz."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(array=np.load(path))
+
+    def __enter__(self) -> _closed:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+
+def _as_bytes(images: np.ndarray, what: str) -> np.ndarray:
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if images.ndim != 4 or len(images) < 2:
+        raise InputError(
+            f"Expected {what} to hold at least two images, (n, height, width[, channels]).",
+            images.shape,
+        )
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind not in "biuf" or not np.isfinite(images).all():
+        raise InputError(f"Expected finite numbers in {what}.", images.dtype)
+    top = 255 if images.dtype.kind in "iu" else 1
+    if images.min() < 0 or images.max() > top:
+        raise InputError(
+            f"Expected pixels of {what} as integers in 0..255 or floats in 0..1.",
+            f"{images.dtype} from {images.min():g} to {images.max():g}",
+        )
+    return np.round(images * (255.0 / top)).astype(np.uint8)
+
+
+def _from_tfds(name: str) -> Images:
+    import tensorflow_datasets as tfds
+
+    known = tfds.list_builders(with_community_datasets=False)
+    if name.split("/")[0].split(":")[0] not in known:
+        near = difflib.get_close_matches(name, [*known, "digits"], 3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise InputError(
+            "Expected 'digits', a .npy or .npz file, or the name of a TensorFlow data set "
+            f"(tfds.list_builders()).{hint}",
+            repr(name),
+        )
+    builder = tfds.builder(name)
+    image_key, label_key = _feature_keys(builder.info, tfds)
+    builder.download_and_prepare()
+    splits = builder.info.splits
+    test = next((split for split in ("test", "validation") if split in splits), None)
+    if test is None:
+        cut = 100 - round(100 * _TEST_SHARE)
+        names = (f"train[:{cut}%]", f"train[{cut}%:]")
+    else:
+        names = ("train", test)
+    (x, y), (x_test, y_test) = (_decode(builder, s, image_key, label_key, tfds) for s in names)
+    return Images(name, x, x_test, y, y_test)
+
+
+def _feature_keys(info: Any, tfds: Any) -> tuple[str, str | None]:
+    features = dict(info.features) if hasattr(info.features, "items") else {}
+    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    if not images or None in features[images[0]].shape:
+        raise InputError(
+            f"Expected a data set with images of one size, all of them; {info.full_name} has none.",
+            info.features,
+        )
+    labels = [key for key, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
+    return images[0], labels[0] if labels else None
+
+
+def _decode(builder: Any, split: str, image_key: str, label_key: str | None, tfds: Any) -> Any:
+    config = tfds.ReadConfig(num_parallel_calls_for_decode=2)  # each PNG once; 3 s for MNIST, not 10
+    examples = builder.as_dataset(split=split, read_config=config).batch(1024)
+    parts = list(examples.as_numpy_iterator())
+    images = np.concatenate([part[image_key] for part in parts])
+    if images.dtype != np.uint8:
+        raise InputError(f"Expected 8-bit images in {builder.info.full_name}.", images.dtype)
+    labels = None if label_key is None else np.concatenate([part[label_key] for part in parts])
+    return images, labels

@@ -1,0 +1,82 @@
+"""Likelihoods of data under several draws of z: the weights of importance sampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_vae.errors import InputError
+
+tfd = tfp.distributions
+
+# Rows that go through the decoder at once: large enough for efficient matrix products, small enough
+# that memory stays bounded whatever the number of samples.
+_ROWS = 4096
+
+
+def log_likelihood(likelihood: tfd.Distribution, x: Any, num_samples: int | tf.Tensor) -> tf.Tensor:
+    """`log p(x|z)`, `[num_samples, n]`, of a likelihood whose batch is `[num_samples * n]`.
+
+    The data are tiled, since a likelihood cannot be reshaped (`tfd.BatchReshape` needs static
+    shapes).
+    """
+    x = tf.cast(x, likelihood.dtype)
+    if not (isinstance(num_samples, int) and num_samples == 1):
+        ones = tf.ones([tf.rank(x) - 1], tf.int32)
+        x = tf.tile(x, tf.concat([[num_samples], ones], axis=0))
+    values = likelihood.log_prob(x)
+    if values.shape.rank != 1:
+        raise InputError(
+            "Expected one log-likelihood for each example: the event shape of the decoder's "
+            f"distribution is the shape of one x, {tuple(x.shape[1:])}.",
+            f"event shape {tuple(likelihood.event_shape)}",
+        )
+    return tf.reshape(values, [num_samples, -1])
+
+
+def log_weights(vae: Any, x: tf.Tensor, posterior: tfd.Distribution, num_samples: Any) -> tf.Tensor:
+    """`log p(x|z_k) + log p(z_k) - log q(z_k|x)`, `[num_samples, n]`, z_k drawn from q."""
+    z = posterior.sample(num_samples)
+    flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
+    flat.set_shape([None, *z.shape[2:]])
+    log_p_x = log_likelihood(vae.decode(flat), x, num_samples)
+    return log_p_x + vae.prior.distribution().log_prob(z) - posterior.log_prob(z)
+
+
+def estimate_batch(vae: Any, x: tf.Tensor, num_samples: tf.Tensor) -> tf.Tensor:
+    """`log 1/K sum_k w_k` for one batch, the samples taken in chunks and summed as they come."""
+    posterior = vae.encode(x)
+    count = tf.shape(x)[0]
+    chunk = tf.clip_by_value(_ROWS // tf.maximum(count, 1), 1, num_samples)
+
+    def step(done: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        size = tf.minimum(chunk, num_samples - done)
+        weights = log_weights(vae, x, posterior, size)
+        return done + size, _log_add_exp(total, tf.reduce_logsumexp(weights, axis=0))
+
+    start = tf.fill([count], tf.constant(-float("inf"), posterior.dtype))
+    _, total = tf.while_loop(
+        lambda done, total: done < num_samples,
+        step,
+        (0, start),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None])),
+    )
+    return total - tf.math.log(tf.cast(num_samples, total.dtype))
+
+
+def estimate(run_batch: Any, x: Any, num_samples: int, batch_size: int) -> tf.Tensor:
+    """`run_batch(x, num_samples)` over the batches of x, joined."""
+    if num_samples < 1 or batch_size < 1:
+        raise InputError(
+            "Expected num_samples >= 1 and batch_size >= 1.",
+            f"num_samples={num_samples}, batch_size={batch_size}",
+        )
+    samples = tf.constant(num_samples, tf.int32)
+    starts = range(0, len(x), batch_size)
+    return tf.concat([run_batch(x[i : i + batch_size], samples) for i in starts], axis=0)
+
+
+def _log_add_exp(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_logsumexp(tf.stack([a, b]), axis=0)

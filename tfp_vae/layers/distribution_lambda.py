@@ -1,0 +1,160 @@
+"""The layer that every distribution layer is: a function from tensors to a distribution."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow_probability as tfp
+
+from tfp_vae.coercible import TensorCoercible
+from tfp_vae.layers.kl import KLDivergenceRegularizer
+from tfp_vae.seeded import Seeded
+
+tfd = tfp.distributions
+ConvertToTensor = str | property | Callable[[Any], Any]
+
+
+class DistributionLayer(Seeded, keras.layers.Layer):
+    """What all distribution layers share; a subclass says how in `make_distribution`.
+
+    Attributes:
+      support: (low, high), where values outside have probability 0; None where any number will do.
+    """
+
+    support: tuple[float, float] | None = None
+
+    def __init__(
+        self, convert_to_tensor_fn: ConvertToTensor = "sample", seed: int | None = None, **kwargs: Any
+    ) -> None:
+        # Several densities fail in half precision, and a sum over pixels loses all its digits, so
+        # under a mixed policy this layer keeps the dtype of the variables.
+        if kwargs.get("dtype") is None:
+            stored = keras.config.dtype_policy().variable_dtype
+            kwargs["dtype"] = "float32" if stored in ("float16", "bfloat16") else stored
+        super().__init__(**kwargs)
+        self.convert_to_tensor_fn = _by_name(convert_to_tensor_fn)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        if self.carries_kl:
+            self._regularizer_state = self.activity_regularizer.state
+
+    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
+        """The distribution for `inputs`."""
+        raise NotImplementedError(f"{type(self).__name__} has no make_distribution.")
+
+    def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        distribution = self.make_distribution(inputs, *args, **kwargs)
+        if not isinstance(distribution, tfd.Distribution):
+            raise TypeError(
+                f"{self.name}: expected the function to return a tfp.distributions.Distribution. "
+                f"Received: {distribution!r}"
+            )
+        coercible = TensorCoercible(distribution, self._concretize, self.next_seed)
+        coercible.value()  # drawn here, in this call's graph, and only once
+        if training and self.carries_kl:
+            self.activity_regularizer.advance()
+        return coercible
+
+    def _concretize(self, distribution: TensorCoercible) -> Any:
+        if callable(self.convert_to_tensor_fn):
+            return self.convert_to_tensor_fn(distribution)
+        attribute = _attribute(distribution, self.convert_to_tensor_fn)
+        return attribute() if callable(attribute) else attribute
+
+    @property
+    def carries_kl(self) -> bool:
+        """Whether a KL term is added to the loss here."""
+        return isinstance(self.activity_regularizer, KLDivergenceRegularizer)
+
+    def get_config(self) -> dict[str, Any]:
+        convert = self.convert_to_tensor_fn
+        if callable(convert):
+            convert = keras.saving.serialize_keras_object(convert)
+        return {**super().get_config(), "convert_to_tensor_fn": convert, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        config = dict(config)
+        for key in ("activity_regularizer", "convert_to_tensor_fn", "make_distribution_fn"):
+            if isinstance(config.get(key), dict):
+                config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class DistributionLambda(DistributionLayer):
+    """Makes any TFP distribution from its input: `layer(x)` is `make_distribution_fn(x)`.
+
+    The output is a `tfd.Distribution` (`.mean()`, `.log_prob(y)`, ...) that Keras takes as the
+    tensor `convert_to_tensor_fn` gives. The function's inputs and the shapes are yours.
+
+    Args:
+      make_distribution_fn: takes what the layer is called with, returns a `tfd.Distribution`. To
+        save the model, register it with `keras.saving.register_keras_serializable`; Keras loads a
+        lambda only with `safe_mode=False`.
+      convert_to_tensor_fn: the tensor that the distribution stands for: the name of a method or
+        property ("sample", "mean", "mode", "stddev", "logits", ...), a method or property of a TFP
+        class (`tfd.Distribution.mean`, `tfd.Bernoulli.logits`), or a function of the distribution.
+      seed: an integer makes the layer's draws repeatable; None takes one from Keras' global seed
+        (`keras.utils.set_random_seed`).
+      **kwargs: as for any Keras layer, `activity_regularizer` among them.
+
+    Raises:
+      TypeError: where the function returns something else than a distribution.
+
+    Source: `tfp.layers.DistributionLambda`; Dillon et al., arXiv:1711.10604.
+
+    Example:
+      >>> layer = DistributionLambda(lambda t: tfd.Normal(t, 1.), "mean")
+      >>> d = layer(tf.constant([3.]))
+      >>> [float(d[0].log_prob(3.)), float(d + 1.)]
+      [-0.9189385175704956, 4.0]
+    """
+
+    def __init__(
+        self,
+        make_distribution_fn: Callable[..., tfd.Distribution],
+        convert_to_tensor_fn: ConvertToTensor = "sample",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(convert_to_tensor_fn, seed, **kwargs)
+        self.make_distribution_fn = make_distribution_fn
+
+    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
+        return self.make_distribution_fn(inputs, *args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        function = keras.saving.serialize_keras_object(self.make_distribution_fn)
+        return {**super().get_config(), "make_distribution_fn": function}
+
+
+def _by_name(convert_to_tensor_fn: ConvertToTensor) -> str | Callable[[Any], Any]:
+    """The name of what TFP defines, a function as it is: a name is saved without any code."""
+    if isinstance(convert_to_tensor_fn, property):
+        return convert_to_tensor_fn.fget.__name__  # type: ignore[union-attr]
+    if isinstance(convert_to_tensor_fn, str):
+        return convert_to_tensor_fn
+    if not callable(convert_to_tensor_fn):
+        raise TypeError(
+            "Expected convert_to_tensor_fn to be the name of a distribution's method or property, "
+            f"such as 'mean', or a function. Received: {convert_to_tensor_fn!r}"
+        )
+    owner = inspect.getmodule(convert_to_tensor_fn)
+    if owner is not None and owner.__name__.startswith("tensorflow_probability."):
+        return convert_to_tensor_fn.__name__
+    return convert_to_tensor_fn
+
+
+def _attribute(distribution: Any, name: str) -> Any:
+    """`distribution.name`, or its base distribution's: an Independent has no `logits`."""
+    while isinstance(distribution, tfd.Distribution):
+        if hasattr(distribution, name):
+            return getattr(distribution, name)
+        distribution = getattr(distribution, "distribution", None)
+    raise ValueError(f"The distribution has no method or property {name!r} to convert it with.")
+
+

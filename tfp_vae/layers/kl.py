@@ -1,0 +1,193 @@
+"""KL[q || p] as a term of the loss: on the layer that makes q, or as a layer behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_vae import schedules
+from tfp_vae.divergence import kl_divergence
+from tfp_vae.priors import Prior, as_prior
+
+tfd = tfp.distributions
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class TrainingStep(keras.layers.Layer):
+    """Counts training calls for a schedule; a layer, so that the count is saved with the model."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.count = self.add_weight(
+            shape=(), dtype="int32", initializer="zeros", trainable=False, name="count"
+        )
+        self.built = True
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class KLDivergenceRegularizer(keras.regularizers.Regularizer):
+    """Adds `weight * mean over the batch of KL[q(z|x) || p(z)]`, in nats, to the model's loss.
+
+    Give it as `activity_regularizer` to a distribution layer. The KL is in closed form where TFP
+    registers one for the pair, else `log q(z) - log p(z)` at the z that the layer's output stands
+    for, the z that the next layer sees. Kingma and Welling, arXiv:1312.6114.
+
+    Args:
+      distribution_b: p(z): a `tfd.Distribution`, a `tfp_vae.priors.Prior` (trained and saved with
+        the model), or a function without arguments that returns a distribution.
+      use_exact_kl: True: closed form, an error where there is none; False: Monte Carlo; None (the
+        default): closed form where there is one. (`tfp.layers` has False.) With a `test_points_fn`
+        of your own, None means Monte Carlo.
+      test_points_reduce_axis: axes to average over first, as in `tfp.layers`. The result is the
+        mean over all axes either way.
+      test_points_fn: gives the points for Monte Carlo from q.
+      weight: None for 1, a number, a variable (yours to assign during training; saved by its
+        value), or a schedule over training steps (`tfp_vae.schedules`, `keras.optimizers.schedules`).
+
+    Called by hand it returns the batch mean times the size of the output's first axis, as Keras
+    (which divides an activity regularizer by it) and `tfp.layers` have it.
+
+    Example:
+      >>> from tfp_vae import layers, priors
+      >>> layer = layers.IndependentNormal(
+      ...     2, activity_regularizer=KLDivergenceRegularizer(priors.unit_normal(2)))
+      >>> q = layer(tf.constant([[1., 0., .5413, .5413]]))  # mean (1, 0), deviation 1
+      >>> [round(float(loss), 3) for loss in layer.losses]
+      [0.5]
+    """
+
+    def __init__(
+        self,
+        distribution_b: Any,
+        use_exact_kl: bool | None = None,
+        test_points_reduce_axis: Any = (),
+        test_points_fn: Callable[[Any], Any] = tf.convert_to_tensor,
+        weight: Any = None,
+    ) -> None:
+        self.distribution_b = distribution_b
+        self.use_exact_kl = use_exact_kl
+        self.test_points_reduce_axis = test_points_reduce_axis
+        self.test_points_fn = test_points_fn
+        self.weight = weight
+        self.prior: Prior = as_prior(distribution_b)
+        self.step = TrainingStep() if callable(weight) else None
+
+    @property
+    def state(self) -> list[keras.layers.Layer]:
+        """What the layer that carries this regularizer has to track."""
+        return [self.prior] if self.step is None else [self.prior, self.step]
+
+    def advance(self) -> None:
+        """Moves a scheduled weight one training step on."""
+        if self.step is not None:
+            self.step.count.assign_add(1)
+
+    def mean(self, distribution_a: tfd.Distribution) -> tf.Tensor:
+        """`weight * mean KL[distribution_a || distribution_b]`, a scalar in nats."""
+        if not isinstance(distribution_a, tfd.Distribution):
+            raise TypeError(
+                "Expected the output of a distribution layer, such as IndependentNormal: a KL "
+                f"divergence is between distributions. Received: {distribution_a}"
+            )
+        exact = self.use_exact_kl
+        if exact is None and self.test_points_fn is not tf.convert_to_tensor:
+            exact = False
+        kl = kl_divergence(
+            distribution_a,
+            self.prior.distribution(),
+            points=lambda: self.test_points_fn(distribution_a),
+            exact=exact,
+        )
+        kl = tf.reduce_mean(tf.reduce_mean(kl, axis=self.test_points_reduce_axis))
+        if self.weight is None:
+            return kl
+        step = 0 if self.step is None else self.step.count
+        return tf.cast(schedules.value_at(self.weight, step), kl.dtype) * kl
+
+    def __call__(self, distribution_a: tfd.Distribution) -> tf.Tensor:
+        mean = self.mean(distribution_a)
+        output = tf.convert_to_tensor(distribution_a)
+        return mean if output.shape.rank == 0 else mean * tf.cast(tf.shape(output)[0], mean.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "distribution_b": keras.saving.serialize_keras_object(self.prior),
+            "use_exact_kl": self.use_exact_kl,
+            "test_points_reduce_axis": self.test_points_reduce_axis,
+            "weight": schedules.to_config(self.weight),
+        }
+        if self.test_points_fn is not tf.convert_to_tensor:
+            config["test_points_fn"] = keras.saving.serialize_keras_object(self.test_points_fn)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> KLDivergenceRegularizer:
+        config = dict(config)
+        for key in ("distribution_b", "test_points_fn", "weight"):
+            if isinstance(config.get(key), dict):
+                config[key] = keras.saving.deserialize_keras_object(config[key])
+        if isinstance(config["test_points_reduce_axis"], list):
+            config["test_points_reduce_axis"] = tuple(config["test_points_reduce_axis"])
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class KLDivergenceAddLoss(keras.layers.Layer):
+    """Passes a distribution through and adds its KL term to the model's loss.
+
+    The term, the arguments and the defaults are those of `KLDivergenceRegularizer`; the input is
+    the output of a distribution layer and is passed on as it is.
+
+    Example:
+      >>> from tfp_vae import layers, priors
+      >>> add_kl = KLDivergenceAddLoss(priors.unit_normal(2), weight=0.5)
+      >>> q = add_kl(layers.IndependentNormal(2)(tf.constant([[1., 0., .5413, .5413]])))
+      >>> [round(float(loss), 3) for loss in add_kl.losses]
+      [0.25]
+    """
+
+    def __init__(
+        self,
+        distribution_b: Any,
+        use_exact_kl: bool | None = None,
+        test_points_reduce_axis: Any = None,
+        test_points_fn: Callable[[Any], Any] = tf.convert_to_tensor,
+        weight: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.regularizer = KLDivergenceRegularizer(
+            distribution_b, use_exact_kl, test_points_reduce_axis, test_points_fn, weight
+        )
+        self._regularizer_state = self.regularizer.state
+
+    def call(self, distribution_a: Any, training: bool | None = None) -> Any:
+        self.add_loss(self.regularizer.mean(distribution_a))
+        if training:
+            self.regularizer.advance()
+        return distribution_a
+
+    def compute_output_spec(self, distribution_a: Any, training: bool | None = None) -> Any:
+        # Keras would trace `call` with a placeholder, which is no distribution.
+        del training
+        return keras.KerasTensor(distribution_a.shape, distribution_a.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.regularizer.get_config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> KLDivergenceAddLoss:
+        theirs = KLDivergenceRegularizer.from_config(
+            {key: config.pop(key) for key in list(config) if key in _ARGUMENTS}
+        )
+        ours = {key: getattr(theirs, key) for key in _ARGUMENTS}
+        return cls(**{**config, **ours, "distribution_b": theirs.prior})
+
+
+_ARGUMENTS = (
+    "distribution_b", "use_exact_kl", "test_points_reduce_axis", "test_points_fn", "weight",
+)  # fmt: skip

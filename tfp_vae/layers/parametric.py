@@ -1,0 +1,94 @@
+"""What the layers that read a distribution's parameters from the last axis have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_vae.errors import InputError
+from tfp_vae.layers.distribution_lambda import ConvertToTensor, DistributionLayer
+
+tfd = tfp.distributions
+
+
+class IndependentLayer(DistributionLayer):
+    """Independent scalar distributions over `event_shape`, parameters from the last axis.
+
+    Args:
+      event_shape: the shape of one draw: an int, or a sequence of ints.
+      convert_to_tensor_fn: see `DistributionLambda`.
+      validate_args: TFP checks values at run time (slow).
+      seed: see `DistributionLambda`.
+      **kwargs: as for any Keras layer.
+    """
+
+    def __init__(
+        self,
+        event_shape: int | Sequence[int] = (),
+        convert_to_tensor_fn: ConvertToTensor = "sample",
+        validate_args: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(convert_to_tensor_fn, seed, **kwargs)
+        self.event_shape = as_shape(event_shape)
+        self.validate_args = validate_args
+
+    @property
+    def num_parameters(self) -> int:
+        """The size that the last axis of the input must have."""
+        return type(self).params_size(self.event_shape)
+
+    @staticmethod
+    def params_size(event_shape: int | Sequence[int] = (), name: str | None = None) -> int:
+        """The size of the last axis of the input."""
+        raise NotImplementedError
+
+    def build(self, input_shape: Any) -> None:
+        last = input_shape[-1] if len(input_shape) else None
+        if last is not None and last != self.num_parameters:
+            raise InputError(
+                f"{type(self).__name__}({self.event_shape}) expected {self.num_parameters} "
+                f"parameters on the last axis: put Dense({type(self).__name__}.params_size("
+                f"{self.event_shape})) before it.",
+                f"an input of shape {tuple(input_shape)}",
+            )
+        super().build(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"event_shape": list(self.event_shape), "validate_args": self.validate_args}
+        return {**super().get_config(), **own}
+
+
+def as_shape(event_shape: Any) -> tuple[int, ...]:
+    """`event_shape` (an int, a sequence, a TensorShape or an integer vector) as a tuple of ints."""
+    if isinstance(event_shape, tf.TensorShape):
+        return tuple(event_shape.as_list())
+    array = keras.ops.convert_to_numpy(event_shape).reshape(-1)
+    return tuple(int(size) for size in array)
+
+
+def event_size(event_shape: Any) -> int:
+    """The number of values in one draw."""
+    return math.prod(as_shape(event_shape))
+
+
+def to_event_shape(parameter: tf.Tensor, event_shape: Any) -> tf.Tensor:
+    """`[..., size]` to `[...] + event_shape`, whatever of it is known only when it runs."""
+    shape = tf.concat([tf.shape(parameter)[:-1], _vector(event_shape)], axis=0)
+    return tf.reshape(parameter, shape)
+
+
+def independent(distribution: tfd.Distribution, event_shape: Any, **kwargs: Any) -> tfd.Independent:
+    """Takes the axes of `event_shape` from the batch into the event."""
+    ndims = _vector(event_shape).shape[0]
+    return tfd.Independent(distribution, reinterpreted_batch_ndims=ndims, **kwargs)
+
+
+def _vector(event_shape: Any) -> tf.Tensor:
+    return tf.reshape(tf.convert_to_tensor(event_shape, tf.int32), [-1])

@@ -1,0 +1,122 @@
+"""Pictures of what a model learnt, as matplotlib Figures (`figure.savefig("x.png")`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow_probability as tfp
+from matplotlib.figure import Figure
+
+from tfp_vae.errors import InputError
+
+tfd = tfp.distributions
+
+
+def image_grid(images: Any, columns: int = 8, title: str = "") -> Figure:
+    """Images side by side in one frame.
+
+    Args:
+      images: `[n, height, width, 1 or 3]`, values in 0..1.
+      columns: how many in a row.
+      title: what they are.
+    """
+    images = np.asarray(images)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(columns * 0.8, rows * 0.8 + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, image in zip(axes, images, strict=False):
+        _show(axis, image)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def reconstructions(originals: Any, reconstructed: Any, title: str = "") -> Figure:
+    """Each original with its reconstruction below it.
+
+    Args:
+      originals: `[n, height, width, channels]`, values in 0..1.
+      reconstructed: likewise.
+      title: what they are.
+    """
+    pairs = [np.asarray(originals), np.asarray(reconstructed)]
+    columns = len(pairs[0])
+    figure = Figure(figsize=(columns * 0.8 + 0.9, 2.1), layout="constrained")
+    axes = figure.subplots(2, columns, squeeze=False)
+    for row, (images, name) in enumerate(zip(pairs, ("original", "reconstruction"), strict=True)):
+        for axis, image in zip(axes[row], images, strict=True):
+            _show(axis, image)
+            axis.set(xticks=[], yticks=[])
+        axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
+    """Posterior means in two dimensions: z itself, or its two principal components.
+
+    Args:
+      z: `[n, latent size]`.
+      labels: `[n]` integers that colour the points, or None.
+      title: what they are.
+    """
+    z = np.asarray(z).reshape(len(z), -1)
+    if z.shape[1] == 1:
+        z = np.hstack([z, np.zeros_like(z)])
+    names = ["$z_1$", "$z_2$"]
+    if z.shape[1] > 2:
+        centred = z - z.mean(axis=0)
+        _, scales, directions = np.linalg.svd(centred, full_matrices=False)
+        share = scales**2 / np.sum(scales**2)
+        names = [f"principal component {i + 1} ({share[i]:.0%} of the variance)" for i in range(2)]
+        z = centred @ directions[:2].T
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axis = figure.subplots()
+    colours = {} if labels is None else {"c": labels, "cmap": "tab10" if np.max(labels) < 10 else
+                                         "viridis"}
+    points = axis.scatter(z[:, 0], z[:, 1], s=6, alpha=0.7, linewidths=0, **colours)
+    axis.set(xlabel=names[0], ylabel=names[1], title=title or "posterior means")
+    axis.set_aspect("equal", adjustable="datalim")
+    if labels is not None:
+        legend = points.legend_elements(num=None) if np.max(labels) < 10 else ([], [])
+        if legend[0]:
+            axis.legend(*legend, title="label", loc="center left", bbox_to_anchor=(1, 0.5))
+        else:
+            figure.colorbar(points, label="label")
+    return figure
+
+
+def manifold(vae: Any, size: int = 20) -> Figure:
+    """The means of p(x|z) over a grid of a two-dimensional z.
+
+    The grid's points are equally spaced quantiles of the unit normal, 0.5/size to 1 - 0.5/size
+    along each axis, so that each tile stands for the same prior probability. Kingma and Welling,
+    arXiv:1312.6114, figure 4.
+
+    Raises:
+      InputError: z does not have two dimensions.
+    """
+    latent_shape = vae.decoder.input_shape[1:]
+    if tuple(latent_shape) != (2,):
+        raise InputError("The manifold is a picture of a z of two dimensions.", latent_shape)
+    quantiles = tfd.Normal(0.0, 1.0).quantile((np.arange(size, dtype="float32") + 0.5) / size)
+    grid = np.stack(np.meshgrid(quantiles, quantiles[::-1]), axis=-1).reshape(-1, 2)
+    images = np.asarray(vae.decode(grid).mean())
+    height, width, channels = images.shape[1:]
+    tiles = images.reshape(size, size, height, width, channels).swapaxes(1, 2)
+    figure = Figure(figsize=(7, 7.3), layout="constrained")
+    axis = figure.subplots()
+    _show(axis, tiles.reshape(size * height, size * width, channels))
+    ticks = np.linspace(0, size - 1, 5).round().astype(int)
+    values = np.asarray(quantiles)
+    axis.set_xticks((ticks + 0.5) * width, [f"{v:.2f}" for v in values[ticks]])
+    axis.set_yticks((ticks + 0.5) * height, [f"{v:.2f}" for v in values[::-1][ticks]])
+    axis.set(xlabel="$z_1$", ylabel="$z_2$", title="decoded means over the latent plane")
+    return figure
+
+
+def _show(axis: Any, image: np.ndarray) -> None:
+    axis.imshow(np.squeeze(image) if image.shape[-1] == 1 else image, "gray", vmin=0, vmax=1)

@@ -1,0 +1,91 @@
+"""A run's folder: the model, the exact configuration, metrics, figures."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import yaml
+
+from tfp_vae.errors import InputError
+from tfp_vae.vae import VAE
+
+
+class Run:
+    """The files of one training run.
+
+    Attributes:
+      path: the folder.
+      model: `model.keras`, the last good model, optimizer state and all.
+      config: `config.yaml`, every option of the run; `tfp-vae train --config` repeats it.
+      history: `metrics.csv`, a row an epoch.
+      results: `results.json`, the final evaluation.
+      figures: the folder of PNG figures.
+      logs: the folder of TensorBoard logs.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self.model = self.path / "model.keras"
+        self.config = self.path / "config.yaml"
+        self.history = self.path / "metrics.csv"
+        self.results = self.path / "results.json"
+        self.figures = self.path / "figures"
+        self.logs = self.path / "logs"
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> Run:
+        """An existing run.
+
+        Raises:
+          InputError: the folder is none, or holds no run.
+        """
+        run = cls(path)
+        missing = [file.name for file in (run.config, run.model) if not file.is_file()]
+        if missing:
+            raise InputError(
+                "Expected the folder of a run, as `tfp-vae train` writes it.",
+                f"{path}, without {' and '.join(missing)}",
+            )
+        return run
+
+    @classmethod
+    def create(cls, path: str | os.PathLike, config: dict[str, Any]) -> Run:
+        """A new run in a folder that is not there yet or empty.
+
+        Raises:
+          InputError: the folder holds something.
+        """
+        run = cls(path)
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            raise InputError(
+                "Expected a new or empty folder for the run (--resume goes on with one).", path
+            )
+        run.figures.mkdir(parents=True)
+        run.write_config(config)
+        return run
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Writes `config.yaml`."""
+        self.config.write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def read_config(self) -> dict[str, Any]:
+        """Reads `config.yaml`."""
+        return yaml.safe_load(self.config.read_text())
+
+    def save_model(self, vae: VAE) -> None:
+        """Writes `model.keras`; a run stopped in the middle of it keeps the one before."""
+        new = self.path / "model.new.keras"
+        vae.save(new)
+        os.replace(new, self.model)
+
+    def load_model(self) -> VAE:
+        """Reads `model.keras`."""
+        return keras.models.load_model(self.model)
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Writes `results.json`."""
+        self.results.write_text(json.dumps(results, indent=2) + "\n")

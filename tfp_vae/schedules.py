@@ -1,0 +1,88 @@
+"""Numbers that change over training: a weight, a temperature, a capacity.
+
+Keras' own schedules serve wherever they fit; any `keras.optimizers.schedules.LearningRateSchedule`
+can stand where this package takes a number or a schedule.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import keras
+import tensorflow as tf
+
+LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
+Scheduled: TypeAlias = float | LearningRateSchedule
+
+
+def value_at(value: Any, step: Any) -> tf.Tensor:
+    """`value` at `step`, as a float32 scalar: a schedule is evaluated, a number or variable read."""
+    return tf.cast(value(step) if callable(value) else tf.convert_to_tensor(value), tf.float32)
+
+
+def warm_up(steps: int, end: float = 1.0) -> LearningRateSchedule:
+    """Grows linearly from 0 to `end` over `steps` steps, then stays there.
+
+    `end * min(step / steps, 1)`: the KL warm-up of Bowman et al., arXiv:1511.06349, and Sønderby et
+    al., arXiv:1602.02282. It is Keras' `PolynomialDecay`, read upwards.
+
+    Example:
+      >>> float(warm_up(100)(25))
+      0.25
+    """
+    return keras.optimizers.schedules.PolynomialDecay(0.0, steps, end_learning_rate=end)
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class Cyclical(LearningRateSchedule):
+    """Grows from 0 to `end` and holds, again and again: `end * min(t / rise, 1)`.
+
+    Here t in [0, 1) is the position within the current cycle. Fu et al., "Cyclical Annealing
+    Schedule", arXiv:1903.10145.
+
+    Args:
+      period: steps in one cycle.
+      rise: the share of a cycle spent growing, in (0, 1].
+      end: the value that is reached and held.
+
+    Example:
+      >>> [float(Cyclical(10)(step)) for step in (0, 2, 5, 9, 10)]
+      [0.0, 0.4000000059604645, 1.0, 1.0, 0.0]
+    """
+
+    def __init__(self, period: int, rise: float = 0.5, end: float = 1.0) -> None:
+        super().__init__()
+        if period < 1 or not 0 < rise <= 1:
+            raise ValueError(
+                "Expected period >= 1 and 0 < rise <= 1. "
+                f"Received: period={period}, rise={rise}"
+            )
+        self.period = period
+        self.rise = rise
+        self.end = end
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        position = tf.cast(tf.cast(step, tf.int64) % self.period, tf.float32) / self.period
+        return self.end * tf.minimum(position / self.rise, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"period": self.period, "rise": self.rise, "end": self.end}
+
+
+def to_config(value: Any) -> Any:
+    """`value` for a config: a number as it is, a variable by its present value, a schedule by name."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    if isinstance(value, LearningRateSchedule):
+        return keras.saving.serialize_keras_object(value)
+    if callable(value):
+        raise ValueError(
+            "A schedule is saved with a model only if it is a keras.optimizers.schedules."
+            f"LearningRateSchedule: subclass it and register the class. Received: {value}"
+        )
+    return float(keras.ops.convert_to_numpy(value))
+
+
+def from_config(value: Any) -> Any:
+    """The inverse of `to_config`."""
+    return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value

@@ -1,0 +1,32 @@
+"""Random state that is saved with the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class Seeded:
+    """For a layer with a `seed_generator`: seeds for TFP, and a state that is saved.
+
+    Keras does not save it: a reloaded model would go on with other draws than the saved one.
+    """
+
+    seed_generator: keras.random.SeedGenerator
+
+    def next_seed(self) -> tf.Tensor:
+        """A fresh seed in the form that TFP takes, also within a graph and under XLA."""
+        return tf.cast(self.seed_generator.next(), tf.int32)
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)  # type: ignore[misc]
+        store["seed_generator_state"] = keras.ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store: Any) -> None:
+        values = {key: store[key] for key in store.keys()}
+        state = values.pop("seed_generator_state", None)
+        super().load_own_variables(values)  # type: ignore[misc]
+        if state is not None:
+            self.seed_generator.state.assign(state)

@@ -1,0 +1,309 @@
+"""The variational autoencoder: two networks, a prior and an objective, as a `keras.Model`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_vae import checks, importance, schedules
+from tfp_vae.coercible import TensorCoercible
+from tfp_vae.errors import InputError
+from tfp_vae.export import export_endpoints
+from tfp_vae.objectives import ELBO, Objective
+from tfp_vae.priors import Prior, as_prior, unit_normal
+from tfp_vae.seeded import Seeded
+
+tfd = tfp.distributions
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents:
+    """What a forward pass drew: the posterior q(z|x), and z of shape `[samples, batch, ...]`."""
+
+    posterior: tfd.Distribution
+    z: tf.Tensor
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class VAE(Seeded, keras.Model):
+    """A variational autoencoder from four choices: posterior, prior, likelihood, objective.
+
+    `fit` minimizes the objective's loss, by default the negative ELBO in nats,
+    `-E_q[log p(x|z)] + KL[q(z|x) || p(z)]` with `z = mu + sigma * eps` (Kingma and Welling,
+    arXiv:1312.6114), averaged over the batch. It reports `loss`, `nll` = -E_q[log p(x|z)] and `kl`.
+
+    Args:
+      encoder: a functional or Sequential model from x to the posterior q(z|x): it ends in a
+        distribution layer, such as `IndependentNormal`.
+      decoder: a model from z to the likelihood p(x|z): it ends in one, such as
+        `IndependentBernoulli`.
+      prior: p(z): a `tfd.Distribution`, a `tfp_vae.priors.Prior`, or a function that returns a
+        distribution. None: the one of the encoder's `KLDivergenceRegularizer`, else a unit normal.
+      objective: None: `ELBO()`, with the weight of the encoder's `KLDivergenceRegularizer` if it
+        has one. The KL is counted once, by the objective.
+
+    Raises:
+      InputError: a network does not end in a distribution layer, the latent sizes differ, or prior
+        or weight are given both here and in the encoder, and differ.
+
+    Example:
+      >>> from tfp_vae import layers
+      >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4),
+      ...                             layers.IndependentNormal(2)])
+      >>> decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(8),
+      ...                             layers.IndependentBernoulli(8)])
+      >>> vae = VAE(encoder, decoder)
+      >>> vae.compile("adam")
+      >>> sorted(vae.fit(tf.ones([64, 8]), verbose=0).history)
+      ['kl', 'loss', 'nll']
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        prior: Any = None,
+        objective: Objective | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        checks.final_operation(encoder, "encoder")
+        self._likelihood = checks.final_operation(decoder, "decoder")
+        checks.latent_sizes_match(encoder, decoder)
+        self._kl_layers = [layer for layer, _ in checks.kl_regularizers(encoder)]
+        regularizers = [regularizer for _, regularizer in checks.kl_regularizers(encoder)]
+        self.encoder = encoder
+        self.decoder = decoder
+        self.prior = _one_prior(prior, regularizers, decoder.input_shape[1:])
+        self.objective = _one_objective(objective, regularizers)
+        self.nll_metric = keras.metrics.Mean("nll")
+        self.kl_metric = keras.metrics.Mean("kl")
+        self.seed_generator = keras.random.SeedGenerator()
+        self.log_likelihood_batch = tf.function(
+            functools.partial(importance.estimate_batch, self), autograph=False
+        )
+        self.built = True
+
+    # -- the forward pass and its loss --------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool | None = None) -> TensorCoercible:
+        """The likelihood p(x|z) at z drawn from q(z|x), with `latents` beside it.
+
+        `fit` and `evaluate`, which give `training`, get the objective's number of samples, the
+        sample axis folded into the batch, samples first; called by hand there is one z an example.
+        """
+        posterior = self._distribution(self.encoder(inputs, training=training), "encoder")
+        samples = 1 if training is None else self.objective.num_samples
+        z = tf.convert_to_tensor(posterior)[tf.newaxis] if samples == 1 else posterior.sample(samples)
+        flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
+        flat.set_shape([None, *z.shape[2:]])
+        likelihood = self._distribution(self.decoder(flat, training=training), "decoder")
+        likelihood.latents = Latents(posterior, z)
+        return likelihood
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """The objective's loss, averaged over the batch, and the networks' own regularization.
+
+        y is what is to be reconstructed, where that is not x itself (a denoising VAE).
+        """
+        latents: Latents = y_pred.latents
+        samples = latents.z.shape[0]
+        log_likelihood = importance.log_likelihood(y_pred, x if y is None else y, samples)
+        step = 0 if self.optimizer is None else self.optimizer.iterations
+        prior = self.prior.distribution()
+        terms = self.objective(latents.posterior, prior, latents.z, log_likelihood, step)
+        self.nll_metric.update_state(terms.nll, sample_weight)
+        self.kl_metric.update_state(terms.kl, sample_weight)
+        loss = terms.loss
+        if sample_weight is not None:
+            loss *= tf.cast(tf.reshape(sample_weight, [-1]), loss.dtype)
+        return tf.add_n([self._per_replica(tf.reduce_mean(loss)), *self._other_losses()])
+
+    def _other_losses(self) -> list[tf.Tensor]:
+        counted = {id(loss) for layer in self._kl_layers for loss in layer.losses}
+        return [
+            self._per_replica(tf.cast(tf.reduce_sum(loss), tf.float32))
+            for loss in self.losses
+            if id(loss) not in counted
+        ]
+
+    def _per_replica(self, loss: tf.Tensor) -> tf.Tensor:
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        return loss if replicas == 1 else loss / replicas
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        """As Keras'; metrics given to `compile` compare x with the mean over the samples of z."""
+        value = tf.convert_to_tensor(y_pred)
+        latents = getattr(y_pred, "latents", None)  # None while Keras builds with placeholders
+        if latents is not None and latents.z.shape[0] > 1:
+            value = tf.reshape(value, [latents.z.shape[0], -1, *value.shape[1:]])
+            value = tf.reduce_mean(value, axis=0)
+        return super().compute_metrics(x, x if y is None else y, value, sample_weight)
+
+    def predict_step(self, data: Any) -> tf.Tensor:
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self.reconstruct(x)
+
+    @staticmethod
+    def _distribution(output: Any, role: str) -> TensorCoercible:
+        if isinstance(output, TensorCoercible):
+            return output
+        if isinstance(output, tfd.Distribution):
+            return TensorCoercible(output)
+        raise InputError(f"The {role} is expected to end in a distribution layer.", repr(output))
+
+    # -- Keras' entry points, with the data looked at before work starts ----------------------
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`; x alone is enough. Looks at the data before training starts."""
+        x = self._checked(x, "x")
+        validation = kwargs.get("validation_data")
+        if validation is not None:
+            if isinstance(validation, (tuple, list)):
+                self._checked(validation[0], "validation_data")
+            else:
+                kwargs["validation_data"] = self._checked(validation, "validation_data")
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`; x alone is enough."""
+        if not kwargs.get("_use_cached_eval_dataset"):
+            x = self._checked(x, "x")
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def _checked(self, data: Any, what: str) -> Any:
+        if self.compiled and self._compile_loss is not None:
+            raise InputError(
+                "A VAE's loss is its objective, VAE(..., objective=ELBO()): compile it without one.",
+                f"loss={self._compile_loss._user_loss!r}",
+            )
+        batch, data = checks.first_batch(data)
+        if batch is None:
+            raise InputError(f"Expected at least one example in {what}.", "none")
+        inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        self._check(inputs, what)
+        if target is not None:
+            event_shape = self.decoder.output_shape[1:]
+            checks.examples(target, event_shape, self._support, f"the targets of {what}")
+        return data
+
+    def _check(self, x: Any, what: str = "x") -> None:
+        if not tf.is_tensor(x) and not hasattr(x, "shape"):
+            x = keras.ops.convert_to_numpy(x)
+        checks.examples(x, self.encoder.input_shape[1:], self._support, what)
+
+    @property
+    def _support(self) -> tuple[float, float] | None:
+        return getattr(self._likelihood, "support", None)
+
+    # -- what a trained model is for -----------------------------------------------------------
+
+    def encode(self, x: Any) -> tfd.Distribution:
+        """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
+        self._check(x)
+        return self._distribution(self.encoder(tf.convert_to_tensor(x), training=False), "encoder")
+
+    def decode(self, z: Any) -> tfd.Distribution:
+        """p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`."""
+        return self._distribution(self.decoder(tf.convert_to_tensor(z), training=False), "decoder")
+
+    def reconstruct(self, x: Any) -> tf.Tensor:
+        """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call."""
+        return self.decode(self.encode(x).mean()).mean()
+
+    def sample(self, num_samples: int, mean: bool = True, seed: Any = None) -> tf.Tensor:
+        """New x: z drawn from the prior, then the mean of p(x|z), or with `mean=False` a draw.
+
+        Args:
+          num_samples: how many.
+          mean: False draws from p(x|z) too.
+          seed: a seed for TFP's `sample`; None goes on with the model's own.
+        """
+        z_seed, x_seed = tfp.random.split_seed(
+            self.next_seed() if seed is None else seed, n=2
+        )
+        likelihood = self.decode(self.prior.distribution().sample(num_samples, seed=z_seed))
+        return likelihood.mean() if mean else likelihood.sample(seed=x_seed)
+
+    def log_likelihood(self, x: Any, num_samples: int = 100, batch_size: int = 256) -> tf.Tensor:
+        """Importance-weighted estimate of log p(x) for each example, in nats.
+
+        `log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`, z_k from q(z|x); from below in expectation, and
+        closer the larger K (Burda et al., arXiv:1509.00519). Memory does not grow with K.
+
+        Args:
+          x: the examples, `[n, ...]`.
+          num_samples: K.
+          batch_size: how many examples are worked on at a time.
+        """
+        self._check(x)
+        return importance.estimate(self.log_likelihood_batch, x, num_samples, batch_size)
+
+    # -- saving --------------------------------------------------------------------------------
+
+    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
+        """Writes a SavedModel with endpoints serve, encode, decode, sample and log_likelihood."""
+        if format != "tf_saved_model":
+            super().export(filepath, format=format, **kwargs)
+        else:
+            export_endpoints(self, filepath, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        from_encoder = any(r.prior is self.prior for _, r in checks.kl_regularizers(self.encoder))
+        return {
+            **super().get_config(),
+            "encoder": serialize(self.encoder),
+            "decoder": serialize(self.decoder),
+            "prior": None if from_encoder else serialize(self.prior),
+            "objective": serialize(self.objective),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VAE:
+        config = dict(config)
+        for key in ("encoder", "decoder", "prior", "objective"):
+            config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects)
+        return cls(**config)
+
+
+def _one_prior(given: Any, regularizers: list[Any], latent_shape: Any) -> Prior:
+    """The prior, from the one place that names it."""
+    if given is None:
+        return regularizers[0].prior if regularizers else as_prior(unit_normal(latent_shape))
+    for regularizer in regularizers:
+        if given is not regularizer.distribution_b and given is not regularizer.prior:
+            raise InputError(
+                "The prior is expected in one place: VAE(prior=...) or the encoder's "
+                "KLDivergenceRegularizer, or the same object in both.",
+                f"{given} and {regularizer.distribution_b}",
+            )
+    return regularizers[0].prior if regularizers else as_prior(given)
+
+
+def _one_objective(given: Objective | None, regularizers: list[Any]) -> Objective:
+    """The objective; one that is not given takes the KL's weight from the encoder."""
+    if len(regularizers) > 1:
+        raise InputError("Expected at most one KL term in the encoder.", len(regularizers))
+    weight = next((r.weight for r in regularizers if r.weight is not None), None)
+    if given is None:
+        return ELBO(1.0 if weight is None else weight)
+    if weight is not None and schedules.to_config(weight) != given.get_config().get("beta"):
+        raise InputError(
+            "The KL's weight is expected in one place: the objective or the encoder's "
+            "KLDivergenceRegularizer.",
+            f"{given} and weight={weight}",
+        )
+    return given
