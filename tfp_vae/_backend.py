@@ -8,7 +8,7 @@ import os
 
 _EXPECTED = (
     "tfp_vae runs on Keras with the TensorFlow backend, because TensorFlow Probability does. "
-    "Set the environment variable KERAS_BACKEND=tensorflow, or \"backend\": \"tensorflow\" in "
+    'Set the environment variable KERAS_BACKEND=tensorflow, or "backend": "tensorflow" in '
     "keras.json, before Keras is imported. Received: backend={received!r}"
 )
 

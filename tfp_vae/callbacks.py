@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -70,7 +71,7 @@ class KeepGood(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One progress bar over all the epochs of a run, instead of Keras' one an epoch.
+    """One progress bar over all the epochs of a run; where no terminal is, a line every tenth.
 
     Args:
       total: steps in the whole run.
@@ -81,22 +82,30 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self.total = total
         self.done = done
-        self._bar = keras.utils.Progbar(total, stateful_metrics=None, unit_name="step")
-        self._at_epoch: dict[str, float] = {}
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self._bar.stateful_metrics = set(self.model.metrics_names) | {"val_loss"}
+        self._terminal = sys.stdout.isatty()
+        self._bar = keras.utils.Progbar(total, unit_name="step")
+        self._in_epoch = 0
+        self._validation: dict[str, float] = {}
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._last = batch + 1
-        if self.done + batch + 1 < self.total:
-            self._bar.update(self.done + batch + 1, self._values(logs))
+        self._in_epoch = batch + 1
+        if self._terminal and self.done + self._in_epoch < self.total:
+            self._show(self.done + self._in_epoch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.done += self._last
-        self._at_epoch = {"val_loss": logs["val_loss"]} if "val_loss" in logs else {}
-        self._bar.update(self.done, self._values(logs))
+        before, self.done = self.done, self.done + self._in_epoch
+        self._validation = {name: logs[name] for name in ("val_loss",) if name in logs}
+        if self._terminal:
+            self._show(self.done, logs)
+        elif before * 10 // self.total < self.done * 10 // self.total:
+            values = ", ".join(f"{name} {value:.2f}" for name, value in self._values(logs))
+            print(f"epoch {epoch + 1}, step {self.done} of {self.total}: {values}", flush=True)
+
+    def _show(self, step: int, logs: dict[str, float]) -> None:
+        values = self._values(logs)
+        self._bar.stateful_metrics = {name for name, _ in values}
+        self._bar.update(step, values)
 
     def _values(self, logs: dict[str, float]) -> list[tuple[str, float]]:
         shown = {name: logs[name] for name in ("loss", "nll", "kl")}
-        return [*shown.items(), *self._at_epoch.items()]
+        return [*shown.items(), *self._validation.items()]

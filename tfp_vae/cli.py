@@ -75,7 +75,9 @@ def evaluate(run: str, num_samples: PositiveInt = 500, examples: PositiveInt = 1
     return 0
 
 
-def sample(run: str, num: PositiveInt = 64, out: str = "samples.png", seed: NonNegativeInt = 0) -> int:
+def sample(
+    run: str, num: PositiveInt = 64, out: str = "samples.png", seed: NonNegativeInt = 0
+) -> int:
     """Draws new images from a run's model: the means of p(x|z) at z drawn from the prior.
 
     Args:
@@ -97,7 +99,7 @@ def sample(run: str, num: PositiveInt = 64, out: str = "samples.png", seed: NonN
     return 0
 
 
-def export(run: str, out: str = "saved_model") -> int:
+def export(run: str, out: str) -> int:
     """Writes a run's model as a SavedModel that TensorFlow alone serves.
 
     Args:
@@ -138,7 +140,8 @@ def _train(parser: ArgumentParser, options: Namespace) -> int:
             raise InputError("--resume goes on by the run's own options, --epochs aside.", changed)
     else:
         _check_activation(options.activation)
-        folder = Run.create(options.out or _next_folder(options.data), config)
+        folder = Run(options.out or _next_folder(options.data))
+        folder.must_be_new()
     training = Training(folder, config, objective)
     folder.write_config({**config, "epochs": training.epochs})
     print(
@@ -216,7 +219,9 @@ def _check_activation(name: str) -> None:
     try:
         keras.activations.get(name)
     except ValueError as error:
-        raise InputError("Expected --activation to be the name of a Keras activation.", name) from error
+        raise InputError(
+            "Expected --activation to be the name of a Keras activation.", name
+        ) from error
 
 
 def _next_folder(name: str) -> str:

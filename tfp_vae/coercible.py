@@ -133,7 +133,9 @@ for _name in _OPERATORS:
     setattr(TensorCoercible, _name, _operator(_name))
 
 
-def _to_tensor(d: TensorCoercible, dtype: Any = None, name: Any = None, as_ref: bool = False) -> Any:
+def _to_tensor(
+    d: TensorCoercible, dtype: Any = None, name: Any = None, as_ref: bool = False
+) -> Any:
     del name, as_ref
     value = d.value()
     if dtype is not None and not value.dtype.is_compatible_with(dtype):

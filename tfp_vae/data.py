@@ -41,7 +41,7 @@ class Images:
         return self.train.shape[1:]
 
 
-def load(name: str = "digits") -> Images:
+def load(name: str = "digits", data_dir: str | None = None) -> Images:
     """Images by name.
 
     Args:
@@ -49,7 +49,8 @@ def load(name: str = "digits") -> Images:
         ends in .npy or .npz; or the name of any image data set of TensorFlow Datasets, such as
         "mnist" or "fashion_mnist", which TFDS downloads (to TFDS_DATA_DIR) where it is not yet.
         A .npz file holds `x_train`, `x_test` and optionally `y_train`, `y_test`, as Keras' own do,
-        or one array, as a .npy file; one array is split 9 to 1. Images are uint8, or floats in 0..1.
+        or one array, as a .npy file; one array is split 9 to 1. Images are uint8 or floats in 0..1.
+      data_dir: where TFDS keeps its data; None: TFDS_DATA_DIR, else TFDS' own default.
 
     Raises:
       InputError: nothing of that name, a file without images, or a data set without an image.
@@ -62,10 +63,12 @@ def load(name: str = "digits") -> Images:
         return _digits()
     if name.endswith((".npy", ".npz")):
         return _from_file(name)
-    return _from_tfds(name)
+    return _from_tfds(name, data_dir)
 
 
-def binarized(images: np.ndarray, binarize: Binarize = "dynamic", seed: int | None = None) -> np.ndarray:
+def binarized(
+    images: np.ndarray, binarize: Binarize = "dynamic", seed: int | None = None
+) -> np.ndarray:
     """All of `images` as float32 for evaluation: each pixel 1 with probability pixel / 255.
 
     Args:
@@ -198,7 +201,7 @@ def _as_bytes(images: np.ndarray, what: str) -> np.ndarray:
     return np.round(images * (255.0 / top)).astype(np.uint8)
 
 
-def _from_tfds(name: str) -> Images:
+def _from_tfds(name: str, data_dir: str | None) -> Images:
     import tensorflow_datasets as tfds
 
     known = tfds.list_builders(with_community_datasets=False)
@@ -210,7 +213,7 @@ def _from_tfds(name: str) -> Images:
             f"(tfds.list_builders()).{hint}",
             repr(name),
         )
-    builder = tfds.builder(name)
+    builder = tfds.builder(name, data_dir=data_dir)
     image_key, label_key = _feature_keys(builder.info, tfds)
     builder.download_and_prepare()
     splits = builder.info.splits
@@ -237,7 +240,7 @@ def _feature_keys(info: Any, tfds: Any) -> tuple[str, str | None]:
 
 
 def _decode(builder: Any, split: str, image_key: str, label_key: str | None, tfds: Any) -> Any:
-    config = tfds.ReadConfig(num_parallel_calls_for_decode=2)  # each PNG once; 3 s for MNIST, not 10
+    config = tfds.ReadConfig(num_parallel_calls_for_decode=2)  # 3 s for MNIST, not 10
     examples = builder.as_dataset(split=split, read_config=config).batch(1024)
     parts = list(examples.as_numpy_iterator())
     images = np.concatenate([part[image_key] for part in parts])

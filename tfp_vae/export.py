@@ -38,8 +38,11 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     archive.add_endpoint("encode", encode, [x])
     archive.add_endpoint("decode", lambda z: vae.decode(z).mean(), [z])
     archive.add_endpoint("sample", lambda num_samples: vae.sample(num_samples), [count])
-    archive.add_endpoint("log_likelihood", lambda x, num_samples: vae.log_likelihood_batch(
-        x, num_samples), [x, count])
+    archive.add_endpoint(
+        "log_likelihood",
+        lambda x, num_samples: vae.log_likelihood_batch(x, num_samples),
+        [x, count],
+    )
     archive.write_out(str(filepath), verbose=verbose)
 
 

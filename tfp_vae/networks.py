@@ -1,4 +1,4 @@
-"""Encoder and decoder bodies that fit any image: a multilayer perceptron and a convolutional net."""
+"""Encoder and decoder bodies for any image: a multilayer perceptron and a convolutional net."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def encoder(
         hidden = [conv(n, 3, 2, padding="same", activation=activation) for n in widths]
         hidden.append(keras.layers.Flatten())
     head = keras.layers.Dense(posterior.num_parameters)
-    return keras.Sequential([keras.Input(tuple(input_shape)), *hidden, head, posterior], name="encoder")
+    return keras.Sequential(
+        [keras.Input(tuple(input_shape)), *hidden, head, posterior], name="encoder"
+    )
 
 
 def decoder(

@@ -75,8 +75,11 @@ def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
         z = centred @ directions[:2].T
     figure = Figure(figsize=(6, 5), layout="constrained")
     axis = figure.subplots()
-    colours = {} if labels is None else {"c": labels, "cmap": "tab10" if np.max(labels) < 10 else
-                                         "viridis"}
+    colours = (
+        {}
+        if labels is None
+        else {"c": labels, "cmap": "tab10" if np.max(labels) < 10 else "viridis"}
+    )
     points = axis.scatter(z[:, 0], z[:, 1], s=6, alpha=0.7, linewidths=0, **colours)
     axis.set(xlabel=names[0], ylabel=names[1], title=title or "posterior means")
     axis.set_aspect("equal", adjustable="datalim")

@@ -52,24 +52,16 @@ class Run:
             )
         return run
 
-    @classmethod
-    def create(cls, path: str | os.PathLike, config: dict[str, Any]) -> Run:
-        """A new run in a folder that is not there yet or empty.
-
-        Raises:
-          InputError: the folder holds something.
-        """
-        run = cls(path)
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+    def must_be_new(self) -> None:
+        """Raises `InputError` where the folder is there and holds something."""
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(
-                "Expected a new or empty folder for the run (--resume goes on with one).", path
+                "Expected a new or empty folder for the run (--resume goes on with one).", self.path
             )
-        run.figures.mkdir(parents=True)
-        run.write_config(config)
-        return run
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Writes `config.yaml`."""
+        """Makes the folder where it is not there yet, and writes `config.yaml`."""
+        self.figures.mkdir(parents=True, exist_ok=True)
         self.config.write_text(yaml.safe_dump(config, sort_keys=False))
 
     def read_config(self) -> dict[str, Any]:

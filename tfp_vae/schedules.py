@@ -16,7 +16,7 @@ Scheduled: TypeAlias = float | LearningRateSchedule
 
 
 def value_at(value: Any, step: Any) -> tf.Tensor:
-    """`value` at `step`, as a float32 scalar: a schedule is evaluated, a number or variable read."""
+    """`value` at `step`, a float32 scalar: a schedule is evaluated, a number or variable read."""
     return tf.cast(value(step) if callable(value) else tf.convert_to_tensor(value), tf.float32)
 
 
@@ -54,8 +54,7 @@ class Cyclical(LearningRateSchedule):
         super().__init__()
         if period < 1 or not 0 < rise <= 1:
             raise ValueError(
-                "Expected period >= 1 and 0 < rise <= 1. "
-                f"Received: period={period}, rise={rise}"
+                f"Expected period >= 1 and 0 < rise <= 1. Received: period={period}, rise={rise}"
             )
         self.period = period
         self.rise = rise
@@ -70,7 +69,7 @@ class Cyclical(LearningRateSchedule):
 
 
 def to_config(value: Any) -> Any:
-    """`value` for a config: a number as it is, a variable by its present value, a schedule by name."""
+    """`value` for a config: a number itself, a variable by its value, a schedule by its config."""
     if value is None or isinstance(value, (int, float)):
         return value
     if isinstance(value, LearningRateSchedule):

@@ -25,7 +25,7 @@ class Seeded:
         store["seed_generator_state"] = keras.ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store: Any) -> None:
-        values = {key: store[key] for key in store.keys()}
+        values = {key: store[key] for key in store.keys()}  # noqa: SIM118  (it has no __iter__)
         state = values.pop("seed_generator_state", None)
         super().load_own_variables(values)  # type: ignore[misc]
         if state is not None:

@@ -58,8 +58,8 @@ def _encode(value: Any, where: str) -> Any:
         return {"array": array.tolist(), "of": array.dtype.name}
     raise ValueError(
         f"{where} cannot be saved with a model: expected a constant, or a distribution or bijector "
-        "of TensorFlow Probability. A prior with variables or functions of its own is a subclass of "
-        f"tfp_vae.priors.Prior. Received: {value}"
+        "of TensorFlow Probability. A prior with variables or functions of its own is a subclass "
+        f"of tfp_vae.priors.Prior. Received: {value}"
     )
 
 

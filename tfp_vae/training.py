@@ -24,6 +24,9 @@ class Training:
       run: the run's folder.
       options: the options of `tfp_vae.cli.train`, without `out` and `resume`.
       objective: the objective that the options name.
+
+    Raises:
+      InputError: no such data, or nothing is left to do.
     """
 
     def __init__(self, run: Run, options: dict[str, Any], objective: Objective | None) -> None:
@@ -47,23 +50,20 @@ class Training:
             optimizer = keras.optimizers.Adam(self.learning_rate)
             self.vae.compile(optimizer, steps_per_execution=per_execution)
 
+        if self.step >= self.steps * self.epochs:
+            raise InputError(
+                f"The run is complete at epoch {self.step // self.steps}: expected more --epochs.",
+                self.epochs,
+            )
+
     @property
     def step(self) -> int:
         """Training steps done so far."""
         return int(self.vae.optimizer.iterations)
 
     def fit(self) -> KeepGood:
-        """Trains from where the model stands to the last epoch; saves it as it goes.
-
-        Raises:
-          InputError: nothing is left to do.
-        """
+        """Trains from where the model stands to the last epoch; saves it as it goes."""
         done = self.step
-        if done >= self.steps * self.epochs:
-            raise InputError(
-                f"The run is complete at {self.epochs} epochs: expected more with --epochs.",
-                self.run.path,
-            )
         keep = KeepGood(self.run.save_model)
         callbacks = [
             keep,

@@ -99,7 +99,11 @@ class VAE(Seeded, keras.Model):
         """
         posterior = self._distribution(self.encoder(inputs, training=training), "encoder")
         samples = 1 if training is None else self.objective.num_samples
-        z = tf.convert_to_tensor(posterior)[tf.newaxis] if samples == 1 else posterior.sample(samples)
+        z = (
+            tf.convert_to_tensor(posterior)[tf.newaxis]
+            if samples == 1
+            else posterior.sample(samples)
+        )
         flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
         flat.set_shape([None, *z.shape[2:]])
         likelihood = self._distribution(self.decoder(flat, training=training), "decoder")
@@ -186,7 +190,7 @@ class VAE(Seeded, keras.Model):
     def _checked(self, data: Any, what: str) -> Any:
         if self.compiled and self._compile_loss is not None:
             raise InputError(
-                "A VAE's loss is its objective, VAE(..., objective=ELBO()): compile it without one.",
+                "A VAE's loss is its objective, VAE(..., objective=ELBO()): compile without one.",
                 f"loss={self._compile_loss._user_loss!r}",
             )
         batch, data = checks.first_batch(data)
@@ -231,9 +235,7 @@ class VAE(Seeded, keras.Model):
           mean: False draws from p(x|z) too.
           seed: a seed for TFP's `sample`; None goes on with the model's own.
         """
-        z_seed, x_seed = tfp.random.split_seed(
-            self.next_seed() if seed is None else seed, n=2
-        )
+        z_seed, x_seed = tfp.random.split_seed(self.next_seed() if seed is None else seed, n=2)
         likelihood = self.decode(self.prior.distribution().sample(num_samples, seed=z_seed))
         return likelihood.mean() if mean else likelihood.sample(seed=x_seed)
 

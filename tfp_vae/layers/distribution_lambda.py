@@ -27,7 +27,10 @@ class DistributionLayer(Seeded, keras.layers.Layer):
     support: tuple[float, float] | None = None
 
     def __init__(
-        self, convert_to_tensor_fn: ConvertToTensor = "sample", seed: int | None = None, **kwargs: Any
+        self,
+        convert_to_tensor_fn: ConvertToTensor = "sample",
+        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         # Several densities fail in half precision, and a sum over pixels loses all its digits, so
         # under a mixed policy this layer keeps the dtype of the variables.
@@ -156,5 +159,3 @@ def _attribute(distribution: Any, name: str) -> Any:
             return getattr(distribution, name)
         distribution = getattr(distribution, "distribution", None)
     raise ValueError(f"The distribution has no method or property {name!r} to convert it with.")
-
-

@@ -46,7 +46,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         mean over all axes either way.
       test_points_fn: gives the points for Monte Carlo from q.
       weight: None for 1, a number, a variable (yours to assign during training; saved by its
-        value), or a schedule over training steps (`tfp_vae.schedules`, `keras.optimizers.schedules`).
+        value), or a schedule over training steps (see `tfp_vae.schedules`).
 
     Called by hand it returns the batch mean times the size of the output's first axis, as Keras
     (which divides an activity regularizer by it) and `tfp.layers` have it.
