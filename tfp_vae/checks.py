@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,8 +104,14 @@ def first_batch(x: Any) -> tuple[Any, Any]:
         return (x[0] if len(x) else None), x
     if isinstance(x, Iterator):
         batch = next(x, None)
-        return batch, itertools.chain([] if batch is None else [batch], x)
+        return batch, _again(batch, x)
     return x, x
+
+
+def _again(first: Any, rest: Iterator) -> Iterator:
+    """The iterator before its first batch was taken, as a generator: Keras takes no other kind."""
+    yield first
+    yield from rest
 
 
 def _commas(shape: tuple[int | None, ...]) -> str:

@@ -152,8 +152,17 @@ def _digits() -> Images:
 def _from_file(path: str) -> Images:
     if not os.path.isfile(path):
         raise InputError("Expected a .npy or .npz file of images.", f"{path}, which is not there")
-    with np.load(path) if path.endswith(".npz") else _closed(path) as file:
-        arrays = {key: file[key] for key in file}
+    try:
+        loaded = np.load(path)
+    except (
+        ValueError,
+        EOFError,
+        OSError,
+    ) as error:  # pickled objects, a cut-off file, no numpy file
+        raise InputError(
+            f"Expected {path} to be a file of numbers, as numpy writes it.", error
+        ) from (error)
+    arrays = {path: loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded}
     if {"x_train", "x_test"} <= set(arrays):
         train, test = (_as_bytes(arrays[key], f"{path}[{key}]") for key in ("x_train", "x_test"))
         return Images(path, train, test, arrays.get("y_train"), arrays.get("y_test"))
@@ -165,19 +174,6 @@ def _from_file(path: str) -> Images:
     held_out = max(1, round(len(images) * _TEST_SHARE))
     images = images[np.random.default_rng(0).permutation(len(images))]
     return Images(path, images[:-held_out], images[-held_out:])
-
-
-class _closed(dict):
-    """One .npy file with the interface of an .npz."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(array=np.load(path))
-
-    def __enter__(self) -> _closed:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        return None
 
 
 def _as_bytes(images: np.ndarray, what: str) -> np.ndarray:

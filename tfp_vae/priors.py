@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfp_vae.precision import full_precision
 from tfp_vae.serialization import distribution_from_config, distribution_to_config
 
 tfd = tfp.distributions
@@ -93,12 +94,15 @@ class DeferredPrior(Prior):
 def unit_normal(event_shape: int | Sequence[int]) -> tfd.Independent:
     """N(0, I) over `event_shape`, in the form for which TFP has the KL of an `IndependentNormal`.
 
+    Its dtype is that of Keras' variables under the present dtype policy, as the posterior's is.
+
     Example:
       >>> unit_normal(16).event_shape.as_list()
       [16]
     """
     shape = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
-    return tfd.Independent(tfd.Normal(tf.zeros(shape), 1.0), reinterpreted_batch_ndims=len(shape))
+    normal = tfd.Normal(tf.zeros(shape, full_precision()), 1.0)
+    return tfd.Independent(normal, reinterpreted_batch_ndims=len(shape))
 
 
 def as_prior(value: Any) -> Prior:

@@ -133,19 +133,13 @@ class VAE(Seeded, keras.Model):
         loss = terms.loss
         if sample_weight is not None:
             loss *= tf.cast(tf.reshape(sample_weight, [-1]), loss.dtype)
-        return tf.add_n([self._per_replica(tf.reduce_mean(loss)), *self._other_losses()])
-
-    def _other_losses(self) -> list[tf.Tensor]:
-        counted = {id(loss) for layer in self._kl_layers for loss in layer.losses}
-        return [
-            self._per_replica(tf.cast(tf.reduce_sum(loss), tf.float32))
-            for loss in self.losses
-            if id(loss) not in counted
-        ]
-
-    def _per_replica(self, loss: tf.Tensor) -> tf.Tensor:
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        return loss if replicas == 1 else loss / replicas
+        loss = tf.reduce_mean(loss)
+        # The objective has counted the KL that the encoder's layer has added to the losses.
+        counted = {id(added) for layer in self._kl_layers for added in layer.losses}
+        for added in self.losses:
+            if id(added) not in counted:
+                loss += tf.cast(tf.reduce_sum(added), loss.dtype)
+        return loss / self.distribute_strategy.num_replicas_in_sync  # Keras sums over replicas
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """As Keras'; metrics given to `compile` compare x with the mean over the samples of z."""

@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.layers.kl import KLDivergenceRegularizer
+from tfp_vae.precision import full_precision
 from tfp_vae.seeded import Seeded
 
 tfd = tfp.distributions
@@ -32,11 +33,8 @@ class DistributionLayer(Seeded, keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # Several densities fail in half precision, and a sum over pixels loses all its digits, so
-        # under a mixed policy this layer keeps the dtype of the variables.
         if kwargs.get("dtype") is None:
-            stored = keras.config.dtype_policy().variable_dtype
-            kwargs["dtype"] = "float32" if stored in ("float16", "bfloat16") else stored
+            kwargs["dtype"] = full_precision()
         super().__init__(**kwargs)
         self.convert_to_tensor_fn = _by_name(convert_to_tensor_fn)
         self.seed = seed

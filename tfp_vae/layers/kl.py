@@ -82,7 +82,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         return [self.prior] if self.step is None else [self.prior, self.step]
 
     def advance(self) -> None:
-        """Moves a scheduled weight one training step on."""
+        """Moves a scheduled weight one training step on; called before the step's own `mean`."""
         if self.step is not None:
             self.step.count.assign_add(1)
 
@@ -103,9 +103,11 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
             exact=exact,
         )
         kl = tf.reduce_mean(tf.reduce_mean(kl, axis=self.test_points_reduce_axis))
+        kl = tf.cast(kl, keras.config.floatx())  # as all of Keras' losses, which it adds to these
         if self.weight is None:
             return kl
-        step = 0 if self.step is None else self.step.count
+        # The count includes the training call that is under way; schedules count finished steps.
+        step = 0 if self.step is None else tf.maximum(tf.convert_to_tensor(self.step.count) - 1, 0)
         return tf.cast(schedules.value_at(self.weight, step), kl.dtype) * kl
 
     def __call__(self, distribution_a: tfd.Distribution) -> tf.Tensor:
@@ -166,9 +168,9 @@ class KLDivergenceAddLoss(keras.layers.Layer):
         self._regularizer_state = self.regularizer.state
 
     def call(self, distribution_a: Any, training: bool | None = None) -> Any:
-        self.add_loss(self.regularizer.mean(distribution_a))
         if training:
             self.regularizer.advance()
+        self.add_loss(self.regularizer.mean(distribution_a))
         return distribution_a
 
     def compute_output_spec(self, distribution_a: Any, training: bool | None = None) -> Any:

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_vae.coercible import TensorCoercible
+
+tfd = tfp.distributions
+LOC = np.array([[0.5, -1.0], [2.0, 0.0]], "float32")
+
+
+def coercible(convert=tfd.Distribution.sample, **kwargs):
+    return TensorCoercible(tfd.Independent(tfd.Normal(LOC, 2.0), 1), convert, **kwargs)
+
+
+def plain():
+    return tfd.Independent(tfd.Normal(LOC, 2.0), 1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda d: d.log_prob(LOC + 1),
+        lambda d: d.prob(LOC),
+        lambda d: d.entropy(),
+        lambda d: d.mean(),
+        lambda d: d.mode(),
+        lambda d: d.variance(),
+        lambda d: d.stddev(),
+        lambda d: tfd.Distribution.mean(d),
+        lambda d: d.sample(3, seed=(1, 2)),
+        lambda d: d.experimental_sample_and_log_prob(seed=(1, 2))[1],
+        lambda d: d.batch_shape_tensor(),
+        lambda d: d.event_shape_tensor(),
+        lambda d: d.distribution.loc,
+        lambda d: d[:1].mean(),
+        lambda d: d.copy(validate_args=True).mean(),
+        lambda d: d.kl_divergence(tfd.Independent(tfd.Normal(tf.zeros(2), 1.0), 1)),
+        lambda d: tfd.kl_divergence(tfd.Independent(tfd.Normal(tf.zeros(2), 1.0), 1), d),
+        lambda d: d.cross_entropy(d),
+        lambda d: d.experimental_default_event_space_bijector().forward(LOC),
+    ],
+)
+def test_answers_as_the_distribution_it_wraps(ask):
+    np.testing.assert_array_equal(ask(coercible()), ask(plain()))
+
+
+@pytest.mark.parametrize("method", ["cdf", "log_cdf", "survival_function", "quantile"])
+def test_scalar_functions_answer_as_the_distribution_it_wraps(method):
+    value = np.array([0.2, 0.7], "float32")
+    wrapped = TensorCoercible(tfd.Normal(LOC, 2.0))
+    expected = getattr(tfd.Normal(LOC, 2.0), method)(value)
+    np.testing.assert_array_equal(getattr(wrapped, method)(value), expected)
+
+
+def test_two_coercibles_have_a_kl():
+    np.testing.assert_allclose(tfd.kl_divergence(coercible(), coercible()), 0.0)
+
+
+def test_is_a_distribution_with_shapes_and_a_text():
+    d = coercible()
+    assert isinstance(d, tfd.Distribution)
+    assert d.batch_shape == [2]
+    assert d.event_shape == [2]
+    assert str(d) == str(plain())
+
+
+def test_is_a_tensor_that_is_drawn_once():
+    d = coercible()
+    assert tf.is_tensor(d)
+    assert d.ndim == 2
+    assert d.shape == d.get_shape() == [2, 2]
+    first = tf.convert_to_tensor(d)
+    np.testing.assert_array_equal(first, tf.identity(d))
+    np.testing.assert_array_equal(first, np.asarray(d))
+    np.testing.assert_array_equal(first, d.numpy())
+    assert np.asarray(d, dtype="float64").dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    "operate",
+    [
+        lambda t: t + 1.0,
+        lambda t: 1.0 - t,
+        lambda t: t * t,
+        lambda t: -t,
+        lambda t: abs(t),
+        lambda t: t @ tf.ones([2, 1]),
+        lambda t: t > 0.0,
+        lambda t: 2.0 / t,
+        lambda t: t**2,
+    ],
+)
+def test_operators_are_those_of_the_tensor(operate):
+    np.testing.assert_array_equal(operate(coercible(lambda d: d.mean())), operate(tf.constant(LOC)))
+
+
+def test_conversion_to_another_dtype_is_refused_in_words():
+    with pytest.raises(ValueError, match=r"float64.*Received.*float32"):
+        tf.convert_to_tensor(coercible(), tf.float64)
+
+
+def test_unnamed_draws_take_their_seed_from_next_seed():
+    seeds = iter([(1, 1), (2, 2), (3, 3)])
+    d = coercible(next_seed=lambda: next(seeds))
+    np.testing.assert_array_equal(d.sample(), plain().sample(seed=(1, 1)))
+    np.testing.assert_array_equal(tf.convert_to_tensor(d), plain().sample(seed=(2, 2)))
+    np.testing.assert_array_equal(d.sample(4, seed=(9, 9)), plain().sample(4, seed=(9, 9)))
+    sampled, _ = d.experimental_sample_and_log_prob()
+    np.testing.assert_array_equal(sampled, plain().sample(seed=(3, 3)))
