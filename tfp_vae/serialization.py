@@ -6,6 +6,7 @@ class' name and these, so loading one can only ever construct a class that TFP e
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,16 @@ def distribution_from_config(config: dict[str, Any]) -> Any:
 
 
 def _encode(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, (bool, int, float, str)) and not isinstance(value, np.generic):
         return value
     for kind, module in _EXPORTED.items():
         name = type(value).__name__
         if getattr(module, name, None) is type(value):
+            defaults = inspect.signature(type(value).__init__).parameters
             parameters = {
                 key: _encode(entry, f"{where}.{key}")
                 for key, entry in value.parameters.items()
-                if not key.startswith("_") and entry is not None
+                if key in defaults and entry is not defaults[key].default
             }
             return {kind: name, "parameters": parameters}
     if isinstance(value, tf.DType):

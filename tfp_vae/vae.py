@@ -166,22 +166,22 @@ class VAE(Seeded, keras.Model):
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.fit`; x alone is enough. Looks at the data before training starts."""
-        x = self._checked(x, "x")
+        x = self._checked(x, y, "x")
         validation = kwargs.get("validation_data")
         if validation is not None:
-            if isinstance(validation, (tuple, list)):
-                self._checked(validation[0], "validation_data")
-            else:
-                kwargs["validation_data"] = self._checked(validation, "validation_data")
+            inputs, target, _ = keras.utils.unpack_x_y_sample_weight(validation)
+            checked = self._checked(inputs, target, "validation_data")
+            kwargs["validation_data"] = checked if inputs is validation else validation
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`; x alone is enough."""
         if not kwargs.get("_use_cached_eval_dataset"):
-            x = self._checked(x, "x")
+            x = self._checked(x, y, "x")
         return super().evaluate(x, y, *args, **kwargs)
 
-    def _checked(self, data: Any, what: str) -> Any:
+    def _checked(self, data: Any, y: Any, what: str) -> Any:
+        """The data, with nothing lost, once a look at their first batch has found nothing wrong."""
         if self.compiled and self._compile_loss is not None:
             raise InputError(
                 "A VAE's loss is its objective, VAE(..., objective=ELBO()): compile without one.",
@@ -191,6 +191,7 @@ class VAE(Seeded, keras.Model):
         if batch is None:
             raise InputError(f"Expected at least one example in {what}.", "none")
         inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        target = y if target is None else target
         self._check(inputs, what)
         if target is not None:
             event_shape = self.decoder.output_shape[1:]
@@ -221,15 +222,16 @@ class VAE(Seeded, keras.Model):
         """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call."""
         return self.decode(self.encode(x).mean()).mean()
 
-    def sample(self, num_samples: int, mean: bool = True, seed: Any = None) -> tf.Tensor:
+    def sample(self, num_samples: int, mean: bool = True, seed: int | None = None) -> tf.Tensor:
         """New x: z drawn from the prior, then the mean of p(x|z), or with `mean=False` a draw.
 
         Args:
           num_samples: how many.
           mean: False draws from p(x|z) too.
-          seed: a seed for TFP's `sample`; None goes on with the model's own.
+          seed: an integer gives the same images each time; None goes on with the model's own.
         """
-        z_seed, x_seed = tfp.random.split_seed(self.next_seed() if seed is None else seed, n=2)
+        pair = self.next_seed() if seed is None else tf.constant([seed, 0])
+        z_seed, x_seed = tfp.random.split_seed(pair)
         likelihood = self.decode(self.prior.distribution().sample(num_samples, seed=z_seed))
         return likelihood.mean() if mean else likelihood.sample(seed=x_seed)
 

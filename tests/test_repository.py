@@ -1,0 +1,128 @@
+"""What holds of the source itself."""
+
+import ast
+import configparser
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, python
+
+import tfp_vae
+
+PACKAGE = ROOT / "tfp_vae"
+
+# Each may import only those above it.
+ORDER = [
+    "_backend",
+    "errors",
+    "precision",
+    "seeded",
+    "schedules",
+    "coercible",
+    "serialization",
+    "priors",
+    "divergence",
+    "layers",
+    "losses",
+    "objectives",
+    "networks",
+    "checks",
+    "importance",
+    "export",
+    "vae",
+    "evaluate",
+    "data",
+    "plots",
+    "callbacks",
+    "runs",
+    "training",
+    "cli",
+]
+MODULES = sorted(
+    module.name for module in pkgutil.walk_packages(tfp_vae.__path__, prefix="tfp_vae.")
+)
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of this package that a file imports, `layers.kl` as `layers`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "tfp_vae":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tfp_vae."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.name)
+def test_imports_point_one_way(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    if parts == ("__init__",):
+        return
+    allowed = ORDER[: ORDER.index(parts[0]) + (parts[0] == "layers")]
+    assert imports_of(path) <= set(allowed), f"{parts[0]} may import {allowed}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name):
+    module = importlib.import_module(name)
+    results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert results.failed == 0
+
+
+def public_objects():
+    for name in MODULES:
+        for key, value in vars(importlib.import_module(name)).items():
+            ours = getattr(value, "__module__", None) == name and callable(value)
+            if ours and not key.startswith("_") and hasattr(value, "__doc__"):
+                yield f"{name}.{key}", value
+
+
+@pytest.mark.parametrize(
+    "value", [v for _, v in public_objects()], ids=[k for k, _ in public_objects()]
+)
+def test_public_names_have_docstrings(value):
+    assert value.__doc__
+    assert not value.__doc__.startswith(f"{value.__name__}(")  # what a dataclass makes up
+
+
+def test_public_layers_and_objectives_show_an_example():
+    for namespace in (tfp_vae.layers, tfp_vae):
+        for name in namespace.__all__:
+            value = getattr(namespace, name)
+            if isinstance(value, type) and name != "InputError":
+                assert ">>>" in value.__doc__, name
+
+
+def test_every_public_name_is_there():
+    for namespace in (tfp_vae, tfp_vae.layers):
+        assert all(hasattr(namespace, name) for name in namespace.__all__)
+        assert sorted(namespace.__all__) == sorted(set(namespace.__all__))
+
+
+def test_importing_changes_nothing_outside():
+    code = """
+import logging, os, random, sys
+import tensorflow, keras, numpy, tensorflow_probability
+modules = set(sys.modules)
+before = (dict(os.environ), list(logging.getLogger().handlers), list(sys.path),
+          keras.config.floatx(), random.getstate(), numpy.random.get_state()[1].tolist())
+import tfp_vae
+after = (dict(os.environ), list(logging.getLogger().handlers), list(sys.path),
+         keras.config.floatx(), random.getstate(), numpy.random.get_state()[1].tolist())
+assert before == after
+print(sorted({m.split(".")[0] for m in set(sys.modules) - modules} &
+             {"matplotlib", "sklearn", "tensorflow_datasets", "jsonargparse", "yaml"}))
+"""
+    assert python(code).split() == ["[]"]
+
+
+def test_one_version():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    assert config["metadata"]["version"] == "attr: tfp_vae_cli.__version__"
+    assert re.search(rf"## {re.escape(tfp_vae.__version__)}\b", (ROOT / "CHANGELOG.md").read_text())
