@@ -8,7 +8,11 @@ import pkgutil
 import re
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
 from conftest import ROOT, python
 
 import tfp_vae
@@ -70,7 +74,8 @@ def test_imports_point_one_way(path):
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name):
     module = importlib.import_module(name)
-    results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    usual = {"keras": keras, "np": np, "tf": tf, "tfp": tfp, "tfd": tfp.distributions}
+    results = doctest.testmod(module, extraglobs=usual, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert results.failed == 0
 
 

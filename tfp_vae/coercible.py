@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
-
-tfd = tfp.distributions
+from tensorflow_probability import distributions as tfd
 
 # TFP's public methods (mean, log_prob, ...) end in these. Delegating here rather than at the public
 # names keeps unbound calls such as `tfd.Distribution.mean(d)` working.

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
-
-tfd = tfp.distributions
+from tensorflow_probability import distributions as tfd
 
 
 def kl_divergence(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
-
-tfd = tfp.distributions
 
 # Rows that go through the decoder at once: large enough for efficient matrix products, small enough
 # that memory stays bounded whatever the number of samples.

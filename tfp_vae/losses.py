@@ -6,9 +6,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
-
-tfd = tfp.distributions
+from tensorflow_probability import distributions as tfd
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

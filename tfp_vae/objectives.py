@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.schedules import Scheduled
-
-tfd = tfp.distributions
 
 
 class Terms(NamedTuple):

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow_probability as tfp
 from matplotlib.figure import Figure
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
-
-tfd = tfp.distributions
 
 
 def image_grid(images: Any, columns: int = 8, title: str = "") -> Figure:
@@ -84,7 +82,9 @@ def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
     axis.set(xlabel=names[0], ylabel=names[1], title=title or "posterior means")
     axis.set_aspect("equal", adjustable="datalim")
     if labels is not None:
-        legend = points.legend_elements(num=None) if np.max(labels) < 10 else ([], [])
+        legend = (
+            points.legend_elements(num=len(np.unique(labels))) if np.max(labels) < 10 else ([], [])
+        )
         if legend[0]:
             axis.legend(*legend, title="label", loc="center left", bbox_to_anchor=(1, 0.5))
         else:
@@ -92,12 +92,16 @@ def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
     return figure
 
 
-def manifold(vae: Any, size: int = 20) -> Figure:
+def manifold(vae: Any, size: int | None = None) -> Figure:
     """The means of p(x|z) over a grid of a two-dimensional z.
 
     The grid's points are equally spaced quantiles of the unit normal, 0.5/size to 1 - 0.5/size
     along each axis, so that each tile stands for the same prior probability. Kingma and Welling,
     arXiv:1312.6114, figure 4.
+
+    Args:
+      vae: the model.
+      size: tiles along each axis; None: 20, or 12 for images smaller than 16 pixels.
 
     Raises:
       InputError: z does not have two dimensions.
@@ -105,18 +109,22 @@ def manifold(vae: Any, size: int = 20) -> Figure:
     latent_shape = vae.decoder.input_shape[1:]
     if tuple(latent_shape) != (2,):
         raise InputError("The manifold is a picture of a z of two dimensions.", latent_shape)
-    quantiles = tfd.Normal(0.0, 1.0).quantile((np.arange(size, dtype="float32") + 0.5) / size)
+    if size is None:
+        size = 20 if vae.decoder.output_shape[1] >= 16 else 12
+    quantile = tfd.Normal(0.0, 1.0).quantile
+    quantiles = quantile((np.arange(size, dtype="float32") + 0.5) / size)
     grid = np.stack(np.meshgrid(quantiles, quantiles[::-1]), axis=-1).reshape(-1, 2)
     images = np.asarray(vae.decode(grid).mean())
+    images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))  # a gap between the tiles
     height, width, channels = images.shape[1:]
     tiles = images.reshape(size, size, height, width, channels).swapaxes(1, 2)
     figure = Figure(figsize=(7, 7.3), layout="constrained")
     axis = figure.subplots()
     _show(axis, tiles.reshape(size * height, size * width, channels))
-    ticks = np.linspace(0, size - 1, 5).round().astype(int)
-    values = np.asarray(quantiles)
-    axis.set_xticks((ticks + 0.5) * width, [f"{v:.2f}" for v in values[ticks]])
-    axis.set_yticks((ticks + 0.5) * height, [f"{v:.2f}" for v in values[::-1][ticks]])
+    shares = np.array([0.025, 0.25, 0.5, 0.75, 0.975], "float32")
+    names = [f"{value:.2f}" for value in np.asarray(quantile(shares)) + 0.0]
+    axis.set_xticks(shares * size * width - 0.5, names)
+    axis.set_yticks((1 - shares) * size * height - 0.5, names)
     axis.set(xlabel="$z_1$", ylabel="$z_2$", title="decoded means over the latent plane")
     return figure
 

@@ -8,12 +8,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae.precision import full_precision
 from tfp_vae.serialization import distribution_from_config, distribution_to_config
-
-tfd = tfp.distributions
 
 
 class Prior(keras.layers.Layer, abc.ABC):

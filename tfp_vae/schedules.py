@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
+from keras.optimizers.schedules import LearningRateSchedule
 
-LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
 Scheduled: TypeAlias = float | LearningRateSchedule
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae import checks, importance, schedules
 from tfp_vae.coercible import TensorCoercible
@@ -17,8 +18,6 @@ from tfp_vae.export import export_endpoints
 from tfp_vae.objectives import ELBO, Objective
 from tfp_vae.priors import Prior, as_prior, unit_normal
 from tfp_vae.seeded import Seeded
-
-tfd = tfp.distributions
 
 
 @dataclasses.dataclass(frozen=True)

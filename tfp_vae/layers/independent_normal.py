@@ -7,12 +7,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import IndependentLayer, event_size, independent, to_event_shape
-
-tfd = tfp.distributions
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -7,13 +7,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.priors import Prior, as_prior
-
-tfd = tfp.distributions
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -8,12 +8,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor, DistributionLayer
-
-tfd = tfp.distributions
 
 
 class IndependentLayer(DistributionLayer):

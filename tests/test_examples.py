@@ -1,0 +1,27 @@
+import re
+import sys
+
+import pytest
+from conftest import ROOT, command
+
+EXAMPLES = {
+    "quickstart.py": (["quickstart.png"], r"negative test ELBO: (2\d\.\d+) nats"),
+    "mnist_vae.py": (["samples.png", "vae.keras", "saved_model"], r"negative ELBO +(2\d\.\d+)"),
+    "two_dimensional.py": (["manifold.png", "latent.png"], r"negative test ELBO (2\d\.\d+)"),
+}
+
+
+def test_every_example_is_run_and_short():
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
+    for name in EXAMPLES:
+        assert (ROOT / "examples" / name).read_text().count("\n") < 60
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_learns_and_leaves_what_it_says(name, tmp_path):
+    """27.3 nats is what independent pixels reach."""
+    files, pattern = EXAMPLES[name]
+    done = command([sys.executable, ROOT / "examples" / name], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert float(re.search(pattern, done.stdout)[1]) < 26
+    assert all((tmp_path / file).exists() for file in files)

@@ -1,0 +1,46 @@
+"""The README's code runs as it is written, and its commands are those that CI runs."""
+
+import re
+import sys
+
+from conftest import ROOT, command
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_in_the_readme_runs_from_top_to_bottom(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 4
+    script = tmp_path / "readme.py"
+    check = "\nassert vae.evaluate(x_test, verbose=0, return_dict=True)['loss'] < 27\n"
+    script.write_text("\n".join(blocks).replace('verbose="auto"', "verbose=0") + check)
+    done = command([sys.executable, script], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_first_example_is_short():
+    first = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    statements = [line for line in first.splitlines() if line and not line.startswith(" ")]
+    assert len(statements) <= 15
+
+
+def test_the_commands_are_there_once_and_set_everything_up():
+    commands = [line for line in README.splitlines() if line.startswith("python3 -m venv .venv")]
+    assert [line.split("&&")[-1].split()[0] for line in commands] == [
+        ".venv/bin/tfp-vae",
+        ".venv/bin/pytest",
+    ]
+
+
+def test_every_command_line_option_in_the_readme_exists():
+    shown = set(re.findall(r"(?<=\s)--[a-z_]+", README)) - {"--help", "--print_config"}
+    known = "".join(
+        command([sys.executable, "-m", "tfp_vae_cli", name, "--help"]).stdout
+        for name in ("train", "evaluate", "sample", "export")
+    )
+    assert {option for option in shown if option not in known} == set()
+
+
+def test_pictures_and_links_are_there():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
