@@ -62,6 +62,7 @@ def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
       title: what they are.
     """
     z = np.asarray(z).reshape(len(z), -1)
+    labels = None if labels is None else np.asarray(labels)
     if z.shape[1] == 1:
         z = np.hstack([z, np.zeros_like(z)])
     names = ["$z_1$", "$z_2$"]
@@ -73,22 +74,18 @@ def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
         z = centred @ directions[:2].T
     figure = Figure(figsize=(6, 5), layout="constrained")
     axis = figure.subplots()
-    colours = (
-        {}
-        if labels is None
-        else {"c": labels, "cmap": "tab10" if np.max(labels) < 10 else "viridis"}
-    )
-    points = axis.scatter(z[:, 0], z[:, 1], s=6, alpha=0.7, linewidths=0, **colours)
+    style = {"s": 6, "alpha": 0.7, "linewidths": 0}
+    classes = [] if labels is None else np.unique(labels)
+    if labels is None:
+        axis.scatter(*z[:, :2].T, **style)
+    elif len(classes) <= 10:
+        for label in classes:
+            axis.scatter(*z[labels == label, :2].T, label=label, **style)
+        axis.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), markerscale=3)
+    else:
+        figure.colorbar(axis.scatter(*z[:, :2].T, c=labels, **style), label="label")
     axis.set(xlabel=names[0], ylabel=names[1], title=title or "posterior means")
     axis.set_aspect("equal", adjustable="datalim")
-    if labels is not None:
-        legend = (
-            points.legend_elements(num=len(np.unique(labels))) if np.max(labels) < 10 else ([], [])
-        )
-        if legend[0]:
-            axis.legend(*legend, title="label", loc="center left", bbox_to_anchor=(1, 0.5))
-        else:
-            figure.colorbar(points, label="label")
     return figure
 
 
