@@ -74,16 +74,16 @@ def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
         z = centred @ directions[:2].T
     figure = Figure(figsize=(6, 5), layout="constrained")
     axis = figure.subplots()
-    style = {"s": 6, "alpha": 0.7, "linewidths": 0}
-    classes = [] if labels is None else np.unique(labels)
+    style: dict[str, Any] = {"s": 6, "alpha": 0.7, "linewidths": 0}
     if labels is None:
-        axis.scatter(*z[:, :2].T, **style)
-    elif len(classes) <= 10:
-        for label in classes:
-            axis.scatter(*z[labels == label, :2].T, label=label, **style)
+        axis.scatter(z[:, 0], z[:, 1], **style)
+    elif len(np.unique(labels)) <= 10:
+        for label in np.unique(labels):
+            axis.scatter(*z[labels == label, :2].T, label=str(label), **style)
         axis.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), markerscale=3)
     else:
-        figure.colorbar(axis.scatter(*z[:, :2].T, c=labels, **style), label="label")
+        points = axis.scatter(z[:, 0], z[:, 1], c=labels, **style)
+        figure.colorbar(points, label="label")
     axis.set(xlabel=names[0], ylabel=names[1], title=title or "posterior means")
     axis.set_aspect("equal", adjustable="datalim")
     return figure
