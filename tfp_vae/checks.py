@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,23 +63,58 @@ def latent_sizes_match(encoder: keras.Model, decoder: keras.Model) -> None:
         )
 
 
-def examples(x: Any, input_shape: tuple[int | None, ...], support: Any, what: str = "x") -> None:
-    """Raises `InputError` unless x is a non-empty batch that the model can take.
+@dataclasses.dataclass(frozen=True)
+class DataChecks:
+    """What a model expects of its data, and the checks that these are it.
 
-    Args:
-      x: an array or tensor with the batch in front.
-      input_shape: the expected shape behind the batch axis.
-      support: (low, high) of the likelihood, or None.
-      what: how the message calls x.
+    Attributes:
+      input_shape: of one x.
+      target_shape: of one thing that the likelihood is over.
+      support: (low, high) of the likelihood, or None where any number will do.
     """
-    shape = tuple(x.shape)
-    if len(shape) != len(input_shape) + 1 or any(
-        want not in (None, got) for want, got in zip(input_shape, shape[1:], strict=True)
+
+    input_shape: tuple[int | None, ...]
+    target_shape: tuple[int | None, ...]
+    support: tuple[float, float] | None
+
+    def data(self, x: Any, y: Any, what: str) -> Any:
+        """x with nothing lost, once a look at its first batch (all of an array) finds no fault.
+
+        Args:
+          x: what `fit` takes: an array, a data set, a generator.
+          y: targets given beside x, or None.
+          what: how the message calls x.
+
+        Raises:
+          InputError: see `batch`.
+        """
+        first, x = _first_batch(x)
+        if first is None:
+            raise InputError(f"Expected at least one example in {what}.", "none")
+        inputs, target, _ = keras.utils.unpack_x_y_sample_weight(first)
+        target = y if target is None else target
+        self.batch(inputs, what)
+        if target is not None:
+            _check(target, self.target_shape, self.support, f"the targets of {what}")
+        return x
+
+    def batch(self, x: Any, what: str = "x") -> None:
+        """Raises `InputError` unless x is a batch of at least one x that the model can take."""
+        _check(x, self.input_shape, self.support, what)
+
+
+def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> None:
+    if not tf.is_tensor(x):
+        x = np.asarray(x)
+    received = tuple(x.shape)
+    if len(received) != len(shape) + 1 or any(
+        want not in (None, got) for want, got in zip(shape, received[1:], strict=True)
     ):
-        raise InputError(f"Expected {what} of shape (batch, {_commas(input_shape)}).", shape)
-    if shape[0] == 0:
-        raise InputError(f"Expected at least one example in {what}.", f"shape {shape}")
-    if tf.is_tensor(x) and not hasattr(x, "numpy"):  # symbolic: no values to look at yet
+        expected = ", ".join(["batch", *("any" if size is None else str(size) for size in shape)])
+        raise InputError(f"Expected {what} of shape ({expected}).", received)
+    if received[0] == 0:
+        raise InputError(f"Expected at least one example in {what}.", f"shape {received}")
+    if tf.is_tensor(x) and not hasattr(x, "numpy"):  # in a graph there are no values to look at
         return
     values = np.asarray(x)
     if values.dtype.kind not in "biuf":
@@ -96,8 +132,8 @@ def examples(x: Any, input_shape: tuple[int | None, ...], support: Any, what: st
         )
 
 
-def first_batch(x: Any) -> tuple[Any, Any]:
-    """A look at the data of `fit`: (its first batch, the data with nothing lost)."""
+def _first_batch(x: Any) -> tuple[Any, Any]:
+    """The first batch of what `fit` takes, and the same with nothing lost."""
     if isinstance(x, tf.data.Dataset):
         return next(iter(x.take(1)), None), x
     if isinstance(x, keras.utils.PyDataset):
@@ -112,7 +148,3 @@ def _again(first: Any, rest: Iterator) -> Iterator:
     """The iterator before its first batch was taken, as a generator: Keras takes no other kind."""
     yield first
     yield from rest
-
-
-def _commas(shape: tuple[int | None, ...]) -> str:
-    return ", ".join("any" if size is None else str(size) for size in shape)

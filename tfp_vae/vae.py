@@ -72,8 +72,11 @@ class VAE(Seeded, keras.Model):
     ) -> None:
         super().__init__(**kwargs)
         checks.final_operation(encoder, "encoder")
-        self._likelihood = checks.final_operation(decoder, "decoder")
+        likelihood = checks.final_operation(decoder, "decoder")
         checks.latent_sizes_match(encoder, decoder)
+        self._checks = checks.DataChecks(
+            encoder.input_shape[1:], decoder.output_shape[1:], getattr(likelihood, "support", None)
+        )
         self._kl_layers = [layer for layer, _ in checks.kl_regularizers(encoder)]
         regularizers = [regularizer for _, regularizer in checks.kl_regularizers(encoder)]
         self.encoder = encoder
@@ -165,52 +168,34 @@ class VAE(Seeded, keras.Model):
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.fit`; x alone is enough. Looks at the data before training starts."""
-        x = self._checked(x, y, "x")
+        self._without_loss()
+        x = self._checks.data(x, y, "x")
         validation = kwargs.get("validation_data")
         if validation is not None:
             inputs, target, _ = keras.utils.unpack_x_y_sample_weight(validation)
-            checked = self._checked(inputs, target, "validation_data")
+            checked = self._checks.data(inputs, target, "validation_data")
             kwargs["validation_data"] = checked if inputs is validation else validation
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`; x alone is enough."""
         if not kwargs.get("_use_cached_eval_dataset"):
-            x = self._checked(x, y, "x")
+            self._without_loss()
+            x = self._checks.data(x, y, "x")
         return super().evaluate(x, y, *args, **kwargs)
 
-    def _checked(self, data: Any, y: Any, what: str) -> Any:
-        """The data, with nothing lost, once a look at their first batch has found nothing wrong."""
+    def _without_loss(self) -> None:
         if self.compiled and self._compile_loss is not None:
             raise InputError(
                 "A VAE's loss is its objective, VAE(..., objective=ELBO()): compile without one.",
                 f"loss={self._compile_loss._user_loss!r}",
             )
-        batch, data = checks.first_batch(data)
-        if batch is None:
-            raise InputError(f"Expected at least one example in {what}.", "none")
-        inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        target = y if target is None else target
-        self._check(inputs, what)
-        if target is not None:
-            event_shape = self.decoder.output_shape[1:]
-            checks.examples(target, event_shape, self._support, f"the targets of {what}")
-        return data
-
-    def _check(self, x: Any, what: str = "x") -> None:
-        if not tf.is_tensor(x) and not hasattr(x, "shape"):
-            x = keras.ops.convert_to_numpy(x)
-        checks.examples(x, self.encoder.input_shape[1:], self._support, what)
-
-    @property
-    def _support(self) -> tuple[float, float] | None:
-        return getattr(self._likelihood, "support", None)
 
     # -- what a trained model is for -----------------------------------------------------------
 
     def encode(self, x: Any) -> tfd.Distribution:
         """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
-        self._check(x)
+        self._checks.batch(x)
         return self._distribution(self.encoder(tf.convert_to_tensor(x), training=False), "encoder")
 
     def decode(self, z: Any) -> tfd.Distribution:
@@ -245,7 +230,7 @@ class VAE(Seeded, keras.Model):
           num_samples: K.
           batch_size: how many examples are worked on at a time.
         """
-        self._check(x)
+        self._checks.batch(x)
         return importance.estimate(self.log_likelihood_batch, x, num_samples, batch_size)
 
     # -- saving --------------------------------------------------------------------------------
