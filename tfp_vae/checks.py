@@ -46,8 +46,8 @@ def kl_regularizers(network: keras.Model) -> list[tuple[keras.layers.Layer, Any]
     for layer in network._flatten_layers():
         if isinstance(layer, KLDivergenceAddLoss):
             found.append((layer, layer.regularizer))
-        elif isinstance(layer, DistributionLayer) and layer.carries_kl:
-            found.append((layer, layer.activity_regularizer))
+        elif isinstance(layer, DistributionLayer) and layer.kl_regularizer is not None:
+            found.append((layer, layer.kl_regularizer))
     return found
 
 

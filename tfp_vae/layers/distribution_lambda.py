@@ -22,6 +22,7 @@ class DistributionLayer(Seeded, keras.layers.Layer):
 
     Attributes:
       support: (low, high), where values outside have probability 0; None where any number will do.
+      kl_regularizer: the `KLDivergenceRegularizer` given as `activity_regularizer`, or None.
     """
 
     support: tuple[float, float] | None = None
@@ -34,12 +35,17 @@ class DistributionLayer(Seeded, keras.layers.Layer):
     ) -> None:
         if kwargs.get("dtype") is None:
             kwargs["dtype"] = full_precision()
-        super().__init__(**kwargs)
+        # Keras divides an activity regularizer's value by the size of the output's first axis, or
+        # does not, as its version has it; the first axis may also be one of samples. So `call` adds
+        # the KL term itself, and Keras is not told of it.
+        regularizer = keras.regularizers.get(kwargs.pop("activity_regularizer", None))
+        carries_kl = isinstance(regularizer, KLDivergenceRegularizer)
+        super().__init__(activity_regularizer=None if carries_kl else regularizer, **kwargs)
+        self.kl_regularizer = regularizer if carries_kl else None
+        self._regularizer_state = regularizer.state if carries_kl else []
         self.convert_to_tensor_fn = _by_name(convert_to_tensor_fn)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        if self.carries_kl:
-            self._regularizer_state = self.activity_regularizer.state
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         """The distribution for `inputs`."""
@@ -54,8 +60,10 @@ class DistributionLayer(Seeded, keras.layers.Layer):
             )
         coercible = TensorCoercible(distribution, self._concretize, self.next_seed)
         coercible.value()  # drawn here, in this call's graph, and only once
-        if training and self.carries_kl:
-            self.activity_regularizer.advance()
+        if self.kl_regularizer is not None:
+            if training:
+                self.kl_regularizer.advance()
+            self.add_loss(self.kl_regularizer(coercible))
         return coercible
 
     def _concretize(self, distribution: TensorCoercible) -> Any:
@@ -64,16 +72,14 @@ class DistributionLayer(Seeded, keras.layers.Layer):
         attribute = _attribute(distribution, self.convert_to_tensor_fn)
         return attribute() if callable(attribute) else attribute
 
-    @property
-    def carries_kl(self) -> bool:
-        """Whether a KL term is added to the loss here."""
-        return isinstance(self.activity_regularizer, KLDivergenceRegularizer)
-
     def get_config(self) -> dict[str, Any]:
         convert = self.convert_to_tensor_fn
         if callable(convert):
             convert = keras.saving.serialize_keras_object(convert)
-        return {**super().get_config(), "convert_to_tensor_fn": convert, "seed": self.seed}
+        config = {**super().get_config(), "convert_to_tensor_fn": convert, "seed": self.seed}
+        if self.kl_regularizer is not None:
+            config["activity_regularizer"] = keras.regularizers.serialize(self.kl_regularizer)
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

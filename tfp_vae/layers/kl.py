@@ -46,8 +46,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
       weight: None for 1, a number, a variable (yours to assign during training; saved by its
         value), or a schedule over training steps (see `tfp_vae.schedules`).
 
-    Called by hand it returns the batch mean times the size of the output's first axis, as Keras
-    (which divides an activity regularizer by it) and `tfp.layers` have it.
+    Called with a distribution it returns that scalar. (`tfp.layers` returns the batch's sum.)
 
     Example:
       >>> from tfp_vae import layers, priors
@@ -80,11 +79,11 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         return [self.prior] if self.step is None else [self.prior, self.step]
 
     def advance(self) -> None:
-        """Moves a scheduled weight one training step on; called before the step's own `mean`."""
+        """Moves a scheduled weight one training step on; called before the step's own KL."""
         if self.step is not None:
             self.step.count.assign_add(1)
 
-    def mean(self, distribution_a: tfd.Distribution) -> tf.Tensor:
+    def __call__(self, distribution_a: tfd.Distribution) -> tf.Tensor:
         """`weight * mean KL[distribution_a || distribution_b]`, a scalar in nats."""
         if not isinstance(distribution_a, tfd.Distribution):
             raise TypeError(
@@ -107,11 +106,6 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         # The count includes the training call that is under way; schedules count finished steps.
         step = 0 if self.step is None else tf.maximum(tf.convert_to_tensor(self.step.count) - 1, 0)
         return tf.cast(schedules.value_at(self.weight, step), kl.dtype) * kl
-
-    def __call__(self, distribution_a: tfd.Distribution) -> tf.Tensor:
-        mean = self.mean(distribution_a)
-        output = tf.convert_to_tensor(distribution_a)
-        return mean if output.shape.rank == 0 else mean * tf.cast(tf.shape(output)[0], mean.dtype)
 
     def get_config(self) -> dict[str, Any]:
         config = {
@@ -168,7 +162,7 @@ class KLDivergenceAddLoss(keras.layers.Layer):
     def call(self, distribution_a: Any, training: bool | None = None) -> Any:
         if training:
             self.regularizer.advance()
-        self.add_loss(self.regularizer.mean(distribution_a))
+        self.add_loss(self.regularizer(distribution_a))
         return distribution_a
 
     def compute_output_spec(self, distribution_a: Any, training: bool | None = None) -> Any:
