@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from tfp_vae import data, plots
+from tfp_vae import plots
+from tfp_vae.data import Binarize, binarized, load
 from tfp_vae.errors import InputError
 from tfp_vae.networks import Body
 from tfp_vae.objectives import Objective
@@ -25,7 +25,7 @@ from tfp_vae_cli import COMMANDS
 
 def train(
     data: str = "digits",
-    binarize: data.Binarize = "dynamic",
+    binarize: Binarize = "dynamic",
     latent_size: PositiveInt = 32,
     body: Body = "mlp",
     widths: list[PositiveInt] = [400, 400],  # noqa: B006  (jsonargparse shows it as the default)
@@ -56,7 +56,61 @@ def train(
         out: the folder; default: runs/DATA-1, -2, ...
         resume: the folder of a run to go on with, by its own configuration; --epochs may extend it.
     """
-    raise AssertionError("run() passes the options on")
+    config = {
+        "data": data,
+        "binarize": binarize,
+        "latent_size": latent_size,
+        "body": body,
+        "widths": list(widths),
+        "activation": activation,
+        "objective": _as_config(objective),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    config = json.loads(json.dumps(config))  # jsonargparse's PositiveInt is no int to YAML
+    if resume:
+        folder = Run.open(resume)
+        changed = [k for k, v in folder.read_config().items() if k != "epochs" and config[k] != v]
+        if changed:
+            raise InputError("--resume goes on by the run's own options, --epochs aside.", changed)
+    else:
+        _check_activation(activation)
+        folder = Run(out or _next_folder(data))
+        folder.must_be_new()
+    training = Training(folder, config, objective)
+    folder.write_config({**config, "epochs": training.epochs})
+    print(
+        f"{training.images.name}: {len(training.images.train)} images of {training.images.shape}, "
+        f"{training.vae.count_params():,} parameters, {training.epochs} epochs of {training.steps} "
+        f"steps, to {folder.path}"
+    )
+    try:
+        keep = training.fit()
+    except KeyboardInterrupt:
+        folder.save_model(training.vae)
+        print(
+            f"\nInterrupted at step {training.step}. The model so far is {folder.model}; "
+            f"go on with: tfp-vae train --resume {folder.path}",
+            file=sys.stderr,
+        )
+        raise
+    if keep.failed_at is not None:
+        print(
+            f"\ntfp-vae: error: the loss was no longer finite in epoch {keep.failed_at}. The model "
+            f"of the epoch before is {folder.model}. A lower --learning_rate usually helps.",
+            file=sys.stderr,
+        )
+        return 1
+    print(training.report())
+    print(
+        f"model, config, metrics, TensorBoard logs and figures: {folder.path}\n"
+        f"next: tfp-vae sample {folder.path} --num 64 --out samples.png\n"
+        f"      tfp-vae export {folder.path} saved_model/\n"
+        f"      tensorboard --logdir {folder.logs}"
+    )
+    return 0
 
 
 def evaluate(run: str, num_samples: PositiveInt = 500, examples: PositiveInt = 1000) -> int:
@@ -69,8 +123,8 @@ def evaluate(run: str, num_samples: PositiveInt = 500, examples: PositiveInt = 1
     """
     folder = Run.open(run)
     vae, config = folder.load_model(), folder.read_config()
-    images = data.load(config["data"])
-    x_test = data.binarized(images.test, config["binarize"])
+    images = load(config["data"])
+    x_test = binarized(images.test, config["binarize"])
     print(assess(vae, images, x_test, num_samples=num_samples, examples=examples)[0])
     return 0
 
@@ -118,63 +172,15 @@ def run(arguments: list[str]) -> int:
     parser = _parser(command)
     try:
         options = parser.parse_args(_with_resumed_config(arguments[1:]))
-        with _interruptible(f"tfp-vae {command}: interrupted"):
-            if command == "train":
-                return _train(parser, options)
-            return _COMMANDS[command](**_without_config(options))
+        given = vars(parser.instantiate_classes(options))
+        given.pop("config")
+        return _COMMANDS[command](**given)
     except (InputError, OSError) as error:
         print(f"tfp-vae: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print(f"tfp-vae {command}: interrupted", file=sys.stderr)
         return 130
-
-
-def _train(parser: ArgumentParser, options: Namespace) -> int:
-    objective = parser.instantiate_classes(options).objective
-    config = yaml.safe_load(parser.dump(options, skip_none=False))
-    config = {key: value for key, value in config.items() if key not in ("config", "out", "resume")}
-    if options.resume:
-        folder = Run.open(options.resume)
-        changed = [k for k, v in folder.read_config().items() if k != "epochs" and config[k] != v]
-        if changed:
-            raise InputError("--resume goes on by the run's own options, --epochs aside.", changed)
-    else:
-        _check_activation(options.activation)
-        folder = Run(options.out or _next_folder(options.data))
-        folder.must_be_new()
-    training = Training(folder, config, objective)
-    folder.write_config({**config, "epochs": training.epochs})
-    print(
-        f"{training.images.name}: {len(training.images.train)} images of {training.images.shape}, "
-        f"{training.vae.count_params():,} parameters, {training.epochs} epochs of {training.steps} "
-        f"steps, to {folder.path}"
-    )
-    again = f"tfp-vae train --resume {folder.path}"
-    try:
-        keep = training.fit()
-    except KeyboardInterrupt:
-        folder.save_model(training.vae)
-        print(
-            f"\nInterrupted at step {training.step}. The model so far is {folder.model}; "
-            f"go on with: {again}",
-            file=sys.stderr,
-        )
-        raise
-    if keep.failed_at is not None:
-        print(
-            f"\ntfp-vae: error: the loss was no longer finite in epoch {keep.failed_at}. The model "
-            f"of the epoch before is {folder.model}. A lower --learning_rate usually helps.",
-            file=sys.stderr,
-        )
-        return 1
-    print(training.report())
-    print(
-        f"model, config, metrics, TensorBoard logs and figures: {folder.path}\n"
-        f"next: tfp-vae sample {folder.path} --num 64 --out samples.png\n"
-        f"      tfp-vae export {folder.path} saved_model/\n"
-        f"      tensorboard --logdir {folder.logs}"
-    )
-    return 0
 
 
 _COMMANDS: dict[str, Callable[..., int]] = {
@@ -211,8 +217,15 @@ def _with_resumed_config(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _without_config(options: Namespace) -> dict[str, Any]:
-    return {key: value for key, value in vars(options).items() if key != "config"}
+def _as_config(value: Any) -> Any:
+    """An objective or a schedule in the form that `--config` reads."""
+    if not hasattr(value, "get_config"):
+        return value
+    arguments = {key: _as_config(getattr(value, key)) for key in value.get_config()}
+    return {
+        "class_path": f"{type(value).__module__}.{type(value).__name__}",
+        "init_args": {key: entry for key, entry in arguments.items() if key != "name"},
+    }
 
 
 def _check_activation(name: str) -> None:
@@ -230,12 +243,3 @@ def _next_folder(name: str) -> str:
     while Path(f"runs/{stem}-{number}").exists():
         number += 1
     return f"runs/{stem}-{number}"
-
-
-@contextlib.contextmanager
-def _interruptible(message: str) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"\n{message}", file=sys.stderr)
-        raise
