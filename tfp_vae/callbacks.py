@@ -40,17 +40,18 @@ class KeepGood(keras.callbacks.Callback):
         self._saved = 0.0
 
     def on_train_begin(self, logs: Any = None) -> None:
+        if not self.model.optimizer.built:  # Keras would make its variables at the first step
+            self.model.optimizer.build(self.model.trainable_variables)
         self._keep()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if not np.isfinite(logs["loss"]):
-            self.failed_at = self._epoch + 1
-            self.model.stop_training = True
+        self._look(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._look(logs)  # the last step may have broken the model: only val_loss shows it
         if self.failed_at is None:
             self._keep()
             if time.monotonic() - self._saved > self.every_seconds:
@@ -63,11 +64,38 @@ class KeepGood(keras.callbacks.Callback):
                 variable.assign(value)
         self.save(self.model)
 
+    def _look(self, logs: dict[str, float]) -> None:
+        losses = [value for name, value in logs.items() if name in ("loss", "val_loss")]
+        if not np.isfinite(losses).all():
+            self.failed_at = self._epoch + 1
+            self.model.stop_training = True
+
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def _keep(self) -> None:
         self._good = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+
+
+class FixedEvaluation(keras.callbacks.Callback):
+    """Gives each evaluation the same draws, and training those that it has without evaluation.
+
+    So validation losses differ by the model alone, and a run that stopped anywhere and went on is
+    the run that did not stop.
+    """
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._seeds = [v for v in self.model.variables if v.name == "seed_generator_state"]
+        self._training: list[np.ndarray] = []
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._training = [keras.ops.convert_to_numpy(seed) for seed in self._seeds]
+        for i, seed in enumerate(self._seeds):
+            seed.assign([i, 0])
+
+    def on_test_end(self, logs: Any = None) -> None:
+        for seed, state in zip(self._seeds, self._training, strict=True):
+            seed.assign(state)
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -70,6 +70,8 @@ def train(
         "seed": seed,
     }
     config = json.loads(json.dumps(config))  # jsonargparse's PositiveInt is no int to YAML
+    if seed >= 2**32:
+        raise InputError("Expected --seed below 2**32.", seed)
     if resume:
         folder = Run.open(resume)
         changed = [k for k, v in folder.read_config().items() if k != "epochs" and config[k] != v]
@@ -160,6 +162,8 @@ def export(run: str, out: str) -> int:
         run: the folder that train wrote.
         out: the folder to write.
     """
+    if Path(out).exists() and not (Path(out).is_dir() and _is_free(Path(out))):
+        raise InputError("Expected a new or empty folder, or a SavedModel to write anew.", out)
     Run.open(run).load_model().export(out)
     print(f"SavedModel with serve, encode, decode, sample, log_likelihood: {out}")
     print(f"load it with: tf.saved_model.load({out!r}).serve(x)")
@@ -172,11 +176,14 @@ def run(arguments: list[str]) -> int:
     parser = _parser(command)
     try:
         options = parser.parse_args(_with_resumed_config(arguments[1:]))
-        given = vars(parser.instantiate_classes(options))
+        try:
+            given = vars(parser.instantiate_classes(options))
+        except ValueError as error:  # an objective's or a schedule's own refusal
+            raise InputError(str(error)) from error
         given.pop("config")
         return _COMMANDS[command](**given)
     except (InputError, OSError) as error:
-        print(f"tfp-vae: error: {error}", file=sys.stderr)
+        print(f"tfp-vae {command}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"tfp-vae {command}: interrupted", file=sys.stderr)
@@ -235,6 +242,10 @@ def _check_activation(name: str) -> None:
         raise InputError(
             "Expected --activation to be the name of a Keras activation.", name
         ) from error
+
+
+def _is_free(folder: Path) -> bool:
+    return (folder / "saved_model.pb").exists() or not any(folder.iterdir())
 
 
 def _next_folder(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import zipfile
 from typing import Any, Literal
 
 import numpy as np
@@ -114,23 +115,27 @@ def batches(
     steps = len(images) // batch_size
     source = binarized(images, binarize, seed) if binarize == "fixed" else images
     table = tf.constant(source)
-    within = tf.range(batch_size, dtype=tf.int64)
 
-    def batch(step: tf.Tensor) -> tf.Tensor:
-        epoch, position = step // steps, step % steps
-        shuffled = tf.random.experimental.index_shuffle(
-            position * batch_size + within, [tf.cast(seed, tf.int64), epoch], len(images) - 1
-        )
-        x = tf.gather(table, shuffled)
+    def order(epoch: tf.Tensor) -> tf.data.Dataset:
+        shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(images)), [seed, epoch])
+        rows = tf.data.Dataset.from_tensor_slices(shuffled)
+        return rows.batch(batch_size, drop_remainder=True)
+
+    def batch(step: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        x = tf.gather(table, rows)
         if binarize == "dynamic":
             # A byte of noise against a byte of pixel: a quarter of the random bits of a uniform.
-            noise = _random_bytes(x.shape, [tf.cast(seed, tf.int64), step])
+            noise = _random_bytes(x.shape, [seed, step])
             threshold = tf.cast(x, tf.int16) + tf.cast(x > 127, tf.int16)
             return tf.cast(tf.cast(noise, tf.int16) < threshold, tf.float32)
         return x if binarize == "fixed" else tf.cast(x, tf.float32) / 255
 
-    steps_forever = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max)
-    return steps_forever.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
+    forever = np.iinfo(np.int64).max
+    rows = tf.data.Dataset.range(first_step // steps, forever).flat_map(order)
+    numbered = tf.data.Dataset.zip(
+        tf.data.Dataset.range(first_step, forever), rows.skip(first_step % steps)
+    )
+    return numbered.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
 def _random_bytes(shape: tf.TensorShape, seed: Any) -> tf.Tensor:
@@ -154,18 +159,23 @@ def _from_file(path: str) -> Images:
         raise InputError("Expected a .npy or .npz file of images.", f"{path}, which is not there")
     try:
         loaded = np.load(path)
-    except (
-        ValueError,
-        EOFError,
-        OSError,
-    ) as error:  # pickled objects, a cut-off file, no numpy file
+        arrays = {path: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:  # objects, cut-off, other
         raise InputError(
             f"Expected {path} to be a file of numbers, as numpy writes it.", error
         ) from (error)
-    arrays = {path: loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded}
     if {"x_train", "x_test"} <= set(arrays):
         train, test = (_as_bytes(arrays[key], f"{path}[{key}]") for key in ("x_train", "x_test"))
-        return Images(path, train, test, arrays.get("y_train"), arrays.get("y_test"))
+        if train.shape[1:] != test.shape[1:]:
+            raise InputError(
+                f"Expected images of one shape in x_train and x_test of {path}.",
+                f"{train.shape[1:]} and {test.shape[1:]}",
+            )
+        labels = [
+            _labels(arrays.get(key), len(images), f"{path}[{key}]")
+            for key, images in (("y_train", train), ("y_test", test))
+        ]
+        return Images(path, train, test, *labels)
     if len(arrays) != 1:
         raise InputError(
             f"Expected {path} to hold x_train and x_test, or one array.", sorted(arrays)
@@ -176,12 +186,19 @@ def _from_file(path: str) -> Images:
     return Images(path, images[:-held_out], images[-held_out:])
 
 
+def _labels(labels: np.ndarray | None, count: int, what: str) -> np.ndarray | None:
+    if labels is not None and labels.shape not in ((count,), (count, 1)):
+        raise InputError(f"Expected a label for each of {count} images in {what}.", labels.shape)
+    return None if labels is None else labels.reshape(-1)
+
+
 def _as_bytes(images: np.ndarray, what: str) -> np.ndarray:
     if images.ndim == 3:
         images = images[..., np.newaxis]
-    if images.ndim != 4 or len(images) < 2:
+    if images.ndim != 4 or len(images) < 2 or images.size == 0 or images.shape[-1] not in (1, 3):
         raise InputError(
-            f"Expected {what} to hold at least two images, (n, height, width[, channels]).",
+            f"Expected {what} to hold at least two images, (n, height, width[, channels]) with 1 "
+            "or 3 channels.",
             images.shape,
         )
     if images.dtype == np.uint8:
@@ -209,7 +226,12 @@ def _from_tfds(name: str, data_dir: str | None) -> Images:
             f"(tfds.list_builders()).{hint}",
             repr(name),
         )
-    builder = tfds.builder(name, data_dir=data_dir)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (ValueError, AssertionError, KeyError) as error:  # no such version, no such config
+        raise InputError(
+            f"TFDS has {name.split('/')[0].split(':')[0]}, not this: {error}"
+        ) from error
     image_key, label_key = _feature_keys(builder.info, tfds)
     builder.download_and_prepare()
     splits = builder.info.splits

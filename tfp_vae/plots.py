@@ -62,7 +62,7 @@ def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
       title: what they are.
     """
     z = np.asarray(z).reshape(len(z), -1)
-    labels = None if labels is None else np.asarray(labels)
+    labels = None if labels is None else np.asarray(labels).reshape(-1)
     if z.shape[1] == 1:
         z = np.hstack([z, np.zeros_like(z)])
     names = ["$z_1$", "$z_2$"]
@@ -127,4 +127,4 @@ def manifold(vae: Any, size: int | None = None) -> Figure:
 
 
 def _show(axis: Any, image: np.ndarray) -> None:
-    axis.imshow(np.squeeze(image) if image.shape[-1] == 1 else image, "gray", vmin=0, vmax=1)
+    axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, "gray", vmin=0, vmax=1)

@@ -65,8 +65,15 @@ class Run:
         self.config.write_text(yaml.safe_dump(config, sort_keys=False))
 
     def read_config(self) -> dict[str, Any]:
-        """Reads `config.yaml`."""
-        return yaml.safe_load(self.config.read_text())
+        """Reads `config.yaml`.
+
+        Raises:
+          InputError: it does not hold options.
+        """
+        try:
+            return dict(yaml.safe_load(self.config.read_text()))
+        except (yaml.YAMLError, TypeError, ValueError) as error:
+            raise InputError(f"Expected {self.config} to be a run's options.", error) from error
 
     def save_model(self, vae: VAE) -> None:
         """Writes `model.keras`; a run stopped in the middle of it keeps the one before."""
@@ -75,8 +82,18 @@ class Run:
         os.replace(new, self.model)
 
     def load_model(self) -> VAE:
-        """Reads `model.keras`."""
-        return keras.models.load_model(self.model)
+        """Reads `model.keras`.
+
+        Raises:
+          InputError: it is none, or not a VAE.
+        """
+        try:
+            model = keras.models.load_model(self.model)
+        except (ValueError, OSError) as error:
+            raise InputError(f"Expected {self.model} to be a model that loads.", error) from error
+        if not isinstance(model, VAE):
+            raise InputError(f"Expected {self.model} to be a VAE.", type(model).__name__)
+        return model
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes `results.json`."""

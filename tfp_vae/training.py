@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_vae import data, evaluate, layers, networks, plots
-from tfp_vae.callbacks import KeepGood, ProgressBar
+from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar
 from tfp_vae.errors import InputError
 from tfp_vae.objectives import Objective
 from tfp_vae.runs import Run
@@ -66,19 +66,20 @@ class Training:
         done = self.step
         keep = KeepGood(self.run.save_model)
         callbacks = [
+            FixedEvaluation(),
             keep,
             ProgressBar(self.steps * self.epochs, done),
             keras.callbacks.CSVLogger(self.run.history, append=True),
             keras.callbacks.TensorBoard(self.run.logs, write_graph=False),
         ]
-        batches = data.batches(
-            self.images.train, self.batch_size, self.binarize, self.seed, first_step=done
-        )
         begun = done % self.steps  # a run that was interrupted first finishes its epoch
         for first, last, steps in (
             [(done // self.steps, done // self.steps + 1, self.steps - begun)] if begun else []
         ) + [(math.ceil(done / self.steps), self.epochs, self.steps)]:
             if keep.failed_at is None and first < last:
+                batches = data.batches(
+                    self.images.train, self.batch_size, self.binarize, self.seed, self.step
+                )
                 self.vae.fit(
                     batches,
                     initial_epoch=first,
