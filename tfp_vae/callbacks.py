@@ -84,9 +84,13 @@ class FixedEvaluation(keras.callbacks.Callback):
     the run that did not stop.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._seeds: list[Any] = []
+        self._training: list[np.ndarray] = []  # empty but for the time of an evaluation
+
     def on_train_begin(self, logs: Any = None) -> None:
         self._seeds = [v for v in self.model.variables if v.name == "seed_generator_state"]
-        self._training: list[np.ndarray] = []
 
     def on_test_begin(self, logs: Any = None) -> None:
         self._training = [keras.ops.convert_to_numpy(seed) for seed in self._seeds]
@@ -94,8 +98,13 @@ class FixedEvaluation(keras.callbacks.Callback):
             seed.assign([i, 0])
 
     def on_test_end(self, logs: Any = None) -> None:
-        for seed, state in zip(self._seeds, self._training, strict=True):
+        self.restore()
+
+    def restore(self) -> None:
+        """Gives training its draws back; by hand where an evaluation was interrupted."""
+        for seed, state in zip(self._seeds, self._training, strict=False):
             seed.assign(state)
+        self._training = []
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -64,33 +64,41 @@ class Training:
     def fit(self) -> KeepGood:
         """Trains from where the model stands to the last epoch; saves it as it goes."""
         done = self.step
-        keep = KeepGood(self.run.save_model)
+        keep, evaluation = KeepGood(self.run.save_model), FixedEvaluation()
         callbacks = [
-            FixedEvaluation(),
+            evaluation,
             keep,
             ProgressBar(self.steps * self.epochs, done),
             keras.callbacks.CSVLogger(self.run.history, append=True),
             keras.callbacks.TensorBoard(self.run.logs, write_graph=False),
         ]
-        begun = done % self.steps  # a run that was interrupted first finishes its epoch
-        for first, last, steps in (
-            [(done // self.steps, done // self.steps + 1, self.steps - begun)] if begun else []
-        ) + [(math.ceil(done / self.steps), self.epochs, self.steps)]:
-            if keep.failed_at is None and first < last:
-                batches = data.batches(
-                    self.images.train, self.batch_size, self.binarize, self.seed, self.step
-                )
-                self.vae.fit(
-                    batches,
-                    initial_epoch=first,
-                    epochs=last,
-                    steps_per_epoch=steps,
-                    shuffle=False,
-                    validation_data=tf.data.Dataset.from_tensor_slices(self.x_test).batch(500),
-                    callbacks=callbacks,
-                    verbose=0,
-                )
+        epoch, begun = divmod(done, self.steps)
+        stretches = [(epoch, self.epochs, self.steps)]
+        if begun:  # a run that was interrupted first finishes its epoch
+            stretches = [
+                (epoch, epoch + 1, self.steps - begun),
+                (epoch + 1, self.epochs, self.steps),
+            ]
+        try:
+            for first, last, steps in stretches:
+                if keep.failed_at is None and first < last:
+                    self._fit(first, last, steps, callbacks)
+        finally:
+            evaluation.restore()
         return keep
+
+    def _fit(self, first: int, last: int, steps: int, callbacks: list[Any]) -> None:
+        train = self.images.train
+        self.vae.fit(
+            data.batches(train, self.batch_size, self.binarize, self.seed, self.step),
+            initial_epoch=first,
+            epochs=last,
+            steps_per_epoch=steps,
+            shuffle=False,
+            validation_data=tf.data.Dataset.from_tensor_slices(self.x_test).batch(500),
+            callbacks=callbacks,
+            verbose=0,
+        )
 
     def report(self) -> str:
         """Evaluates, draws the figures, and returns the table; both are in the folder too."""
