@@ -106,9 +106,18 @@ def test_the_held_out_images_are_not_the_last_ones(tmp_path):
         (lambda x: x.astype(np.int64), (4, 4, 1)),
         (lambda x: x / 255, (4, 4, 1)),
         (lambda x: (x / 255).astype(np.float32), (4, 4, 1)),
+        (lambda x: np.clip(x - 0.4, 0, None) / 255, (4, 4, 1)),
         (lambda x: np.repeat(x, 3, axis=-1).astype(np.uint16), (4, 4, 3)),
     ],
-    ids=["uint8", "without channels", "int64", "float64", "float32", "uint16 in colour"],
+    ids=[
+        "uint8",
+        "without channels",
+        "int64",
+        "float64",
+        "float32",
+        "not quite",
+        "uint16 in colour",
+    ],
 )
 def test_the_same_pixels_in_any_type_are_the_same_bytes(tmp_path, convert, shape):
     array = np.arange(256, dtype=np.uint8).reshape(16, 4, 4, 1)
