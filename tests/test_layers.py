@@ -41,9 +41,8 @@ def test_is_a_distribution_of_the_right_shape(row):
 @EVERY
 def test_params_size_is_an_int(row):
     layer = row.build()
-    size = type(layer).params_size(layer.event_shape)
-    assert size == layer.num_parameters == row.params_size
-    assert type(size) is int
+    assert layer.num_parameters == row.params_size
+    assert type(layer.num_parameters) is int
 
 
 @EVERY
@@ -111,7 +110,7 @@ def test_every_parameter_gets_a_finite_gradient(row):
         loss = -tf.reduce_sum(row.build()(t).log_prob(x))
     gradient = tape.gradient(loss, t).numpy()
     assert np.isfinite(gradient).all()
-    assert (gradient != 0).all()
+    assert (gradient != 0).any(axis=0).all()
 
 
 @EVERY
@@ -119,11 +118,12 @@ def test_gradients_go_through_a_draw_where_it_is_reparameterized(row):
     t = tf.constant(parameters(row))
     with tf.GradientTape() as tape:
         tape.watch(t)
-        z = tf.reduce_sum(tf.convert_to_tensor(row.build(seed=1)(t)))
-    gradient = tape.gradient(z, t)
-    assert (gradient is not None) == row.reparameterized
+        d = row.build(seed=1)(t)
+        z = tf.reduce_sum(tf.convert_to_tensor(d))
+    reparameterized = d.reparameterization_type == tfd.FULLY_REPARAMETERIZED
+    assert reparameterized == row.reparameterized
     if row.reparameterized:
-        assert (gradient.numpy() != 0).all()
+        assert (tape.gradient(z, t).numpy() != 0).all()
 
 
 @EVERY

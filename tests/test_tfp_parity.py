@@ -1,5 +1,7 @@
 """Where tf_keras is installed: the same parameters give what `tfp.layers` gives."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,27 +12,43 @@ from tfp_vae import layers
 pytest.importorskip("tf_keras", reason="tfp.layers needs tf_keras")
 tfpl = tfp.layers
 
-CASES = [
-    ("IndependentNormal", (3,)),
-    ("IndependentNormal", (2, 2)),
-    ("IndependentNormal", ()),
-    ("IndependentBernoulli", (4,)),
-    ("IndependentBernoulli", (2, 2, 1)),
-]
+CASES = {
+    "normal": ("IndependentNormal", ((3,),)),
+    "normal-matrix": ("IndependentNormal", ((2, 2),)),
+    "normal-scalar": ("IndependentNormal", ((),)),
+    "bernoulli": ("IndependentBernoulli", ((4,),)),
+    "bernoulli-image": ("IndependentBernoulli", ((2, 2, 1),)),
+    "logistic": ("IndependentLogistic", ((3,),)),
+    "poisson": ("IndependentPoisson", ((2, 2),)),
+    "tril": ("MultivariateNormalTriL", (3,)),
+    "one-hot": ("OneHotCategorical", (4,)),
+    "mixture-normal": ("MixtureNormal", (3, (2,))),
+    "mixture-logistic": ("MixtureLogistic", (3, (2,))),
+}
 
 
-@pytest.mark.parametrize(("name", "event_shape"), CASES)
-def test_parameters_and_densities_are_those_of_tfp_layers(name, event_shape):
+@pytest.mark.parametrize(("name", "arguments"), CASES.values(), ids=CASES.keys())
+def test_parameters_and_densities_are_those_of_tfp_layers(name, arguments):
     ours, theirs = getattr(layers, name), getattr(tfpl, name)
-    size = ours.params_size(event_shape)
-    assert size == theirs.params_size(event_shape)
-    t = np.random.default_rng(0).normal(scale=3.0, size=(6, size)).astype("float32")
-    mine, reference = ours(event_shape)(t), theirs(event_shape)(tf.constant(t))
-    np.testing.assert_array_equal(mine.mean(), reference.mean())
-    np.testing.assert_array_equal(mine.stddev(), reference.stddev())
+    size = ours.params_size(*arguments)
+    assert size == theirs.params_size(*arguments)
+    t = np.random.default_rng(0).normal(size=(6, size)).astype("float32")
+    mine, reference = ours(*arguments)(t), theirs(*arguments)(tf.constant(t))
+    equal = functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6)
+    equal(mine.mean(), reference.mean())
+    if name != "OneHotCategorical":
+        equal(mine.stddev(), reference.stddev())
     draw = reference.sample(seed=1)
-    np.testing.assert_array_equal(mine.log_prob(draw), reference.log_prob(draw))
-    np.testing.assert_array_equal(ours.new(t, event_shape).mean(), reference.mean())
+    np.testing.assert_allclose(mine.log_prob(draw), reference.log_prob(draw), rtol=2e-6, atol=1e-6)
+    equal(ours.new(t, *arguments).mean(), reference.mean())
+
+
+def test_a_mixture_of_any_layer_is_that_of_tfp_layers():
+    t = np.random.default_rng(0).normal(size=(6, 3 * (1 + 4))).astype("float32")
+    mine = layers.MixtureSameFamily(3, layers.IndependentNormal(2))(t)
+    reference = tfpl.MixtureSameFamily(3, tfpl.IndependentNormal(2))(tf.constant(t))
+    draw = reference.sample(seed=1)
+    np.testing.assert_allclose(mine.log_prob(draw), reference.log_prob(draw), rtol=2e-6, atol=1e-6)
 
 
 def test_the_kl_term_is_half_of_what_tfp_layers_counts_twice():

@@ -1,14 +1,27 @@
 """Distribution layers: `tfp.layers`, native to Keras 3."""
 
+from tfp_vae.layers.categorical import OneHotCategorical
+from tfp_vae.layers.discrete import ContinuousBernoulli, IndependentBernoulli, IndependentPoisson
 from tfp_vae.layers.distribution_lambda import DistributionLambda
-from tfp_vae.layers.independent_bernoulli import IndependentBernoulli
-from tfp_vae.layers.independent_normal import IndependentNormal
 from tfp_vae.layers.kl import KLDivergenceAddLoss, KLDivergenceRegularizer
+from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, Laplace
+from tfp_vae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFamily
+from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNormalTriL
 
 __all__ = [
+    "ContinuousBernoulli",
     "DistributionLambda",
     "IndependentBernoulli",
+    "IndependentLogistic",
     "IndependentNormal",
+    "IndependentPoisson",
     "KLDivergenceAddLoss",
     "KLDivergenceRegularizer",
+    "Laplace",
+    "MixtureLogistic",
+    "MixtureNormal",
+    "MixtureSameFamily",
+    "MultivariateNormalDiag",
+    "MultivariateNormalTriL",
+    "OneHotCategorical",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -14,8 +15,27 @@ from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor, DistributionLayer
 
 
-class IndependentLayer(DistributionLayer):
-    """Independent scalar distributions over `event_shape`, parameters from the last axis.
+class ParametricLayer(DistributionLayer):
+    """A distribution whose parameters are the last axis of the input, `num_parameters` of them."""
+
+    @property
+    @abc.abstractmethod
+    def num_parameters(self) -> int:
+        """The size that the last axis of the input must have."""
+
+    def build(self, input_shape: Any) -> None:
+        last = input_shape[-1] if len(input_shape) else None
+        if last is not None and last != self.num_parameters:
+            raise InputError(
+                f"{self.name}: expected {self.num_parameters} parameters on the last axis: put "
+                f"Dense({type(self).__name__}.params_size(...)) before it.",
+                f"an input of shape {tuple(input_shape)}",
+            )
+        super().build(input_shape)
+
+
+class IndependentLayer(ParametricLayer):
+    """Independent scalar distributions over `event_shape`.
 
     Args:
       event_shape: the shape of one draw: an int, or a sequence of ints.
@@ -24,6 +44,8 @@ class IndependentLayer(DistributionLayer):
       seed: see `DistributionLambda`.
       **kwargs: as for any Keras layer.
     """
+
+    parameters_per_value: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -37,26 +59,15 @@ class IndependentLayer(DistributionLayer):
         self.event_shape = as_shape(event_shape)
         self.validate_args = validate_args
 
+    @classmethod
+    def params_size(cls, event_shape: int | Sequence[int] = (), name: str | None = None) -> int:
+        """The size of the last axis of the input."""
+        del name
+        return cls.parameters_per_value * math.prod(as_shape(event_shape))
+
     @property
     def num_parameters(self) -> int:
-        """The size that the last axis of the input must have."""
-        return type(self).params_size(self.event_shape)
-
-    @staticmethod
-    def params_size(event_shape: int | Sequence[int] = (), name: str | None = None) -> int:
-        """The size of the last axis of the input."""
-        raise NotImplementedError
-
-    def build(self, input_shape: Any) -> None:
-        last = input_shape[-1] if len(input_shape) else None
-        if last is not None and last != self.num_parameters:
-            raise InputError(
-                f"{type(self).__name__}({self.event_shape}) expected {self.num_parameters} "
-                f"parameters on the last axis: put Dense({type(self).__name__}.params_size("
-                f"{self.event_shape})) before it.",
-                f"an input of shape {tuple(input_shape)}",
-            )
-        super().build(input_shape)
+        return self.params_size(self.event_shape)
 
     def get_config(self) -> dict[str, Any]:
         own = {"event_shape": list(self.event_shape), "validate_args": self.validate_args}
@@ -69,11 +80,6 @@ def as_shape(event_shape: Any) -> tuple[int, ...]:
         return tuple(event_shape.as_list())
     array = keras.ops.convert_to_numpy(event_shape).reshape(-1)
     return tuple(int(size) for size in array)
-
-
-def event_size(event_shape: Any) -> int:
-    """The number of values in one draw."""
-    return math.prod(as_shape(event_shape))
 
 
 def to_event_shape(parameter: tf.Tensor, event_shape: Any) -> tf.Tensor:

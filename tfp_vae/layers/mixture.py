@@ -1,0 +1,224 @@
+"""Mixtures of distributions of one family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, LocationScaleLayer
+from tfp_vae.layers.parametric import ParametricLayer, as_shape
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class MixtureSameFamily(ParametricLayer):
+    """`sum_k w_k f_k(x)`: k logits of the weights w, then the parameters of each component.
+
+    Shapes: input `[..., k (1 + size)]`, where `size` is the component layer's `params_size`; batch
+    `[...]`, event that of the component; as a tensor a draw, which has a gradient only where TFP's
+    mixture is reparameterized (it is not here), unless `convert_to_tensor_fn` says otherwise.
+    Bishop, "Mixture Density Networks" (1994).
+
+    Args:
+      num_components: k.
+      component_layer: a distribution layer, or another function from `[..., k, size]` to a
+        distribution of batch `[..., k]`.
+      convert_to_tensor_fn: see `DistributionLambda`.
+      validate_args: TFP checks values at run time (slow).
+      seed: see `DistributionLambda`.
+      **kwargs: as for any Keras layer.
+
+    Raises:
+      InputError: the last axis of the input has not the mixture's number of parameters.
+
+    Example:
+      >>> from tfp_vae.layers import IndependentNormal
+      >>> size = MixtureSameFamily.params_size(3, IndependentNormal.params_size(2))
+      >>> p = MixtureSameFamily(3, IndependentNormal(2))(tf.zeros([1, size]))
+      >>> p.event_shape.as_list(), p.mean().numpy().tolist()
+      ([2], [[0.0, 0.0]])
+    """
+
+    def __init__(
+        self,
+        num_components: int,
+        component_layer: Callable[[Any], tfd.Distribution],
+        convert_to_tensor_fn: ConvertToTensor = "sample",
+        validate_args: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(convert_to_tensor_fn, seed, **kwargs)
+        self.num_components = int(num_components)
+        self.component_layer = component_layer
+        self.validate_args = validate_args
+
+    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
+        return self.new(inputs, self.num_components, self.component_layer, self.validate_args)
+
+    @staticmethod
+    def new(
+        params: Any,
+        num_components: int,
+        component_layer: Callable[[Any], tfd.Distribution],
+        validate_args: bool = False,
+        name: str | None = None,
+    ) -> tfd.MixtureSameFamily:
+        """The mixture of a parameter tensor `[..., num_components * (1 + size)]`."""
+        with tf.name_scope(name or "MixtureSameFamily"):
+            params = tf.convert_to_tensor(params)
+            own = params[..., num_components:]
+            shape = tf.concat([tf.shape(params)[:-1], [num_components, -1]], axis=0)
+            size = None if own.shape[-1] is None else own.shape[-1] // num_components
+            own = tf.ensure_shape(
+                tf.reshape(own, shape), [*params.shape[:-1], num_components, size]
+            )
+            if isinstance(component_layer, ParametricLayer):
+                components = component_layer.make_distribution(own)
+            else:
+                components = component_layer(own)
+            return tfd.MixtureSameFamily(
+                tfd.Categorical(logits=params[..., :num_components]),
+                getattr(components, "tensor_distribution", components),
+                validate_args=validate_args,
+            )
+
+    @staticmethod
+    def params_size(
+        num_components: int, component_params_size: int, name: str | None = None
+    ) -> int:
+        """A weight and the component's parameters, for each component."""
+        del name
+        return int(num_components) * (1 + int(component_params_size))
+
+    @property
+    def num_parameters(self) -> int:
+        return self.params_size(self.num_components, self.component_layer.num_parameters)  # type: ignore[attr-defined]
+
+    def build(self, input_shape: Any) -> None:
+        if hasattr(self.component_layer, "num_parameters"):
+            super().build(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_components": self.num_components,
+            "component_layer": keras.saving.serialize_keras_object(self.component_layer),
+            "validate_args": self.validate_args,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> MixtureSameFamily:
+        component = keras.saving.deserialize_keras_object(config["component_layer"])
+        return super().from_config({**config, "component_layer": component})
+
+
+class MixtureOfIndependent(ParametricLayer):
+    """A mixture whose components are independent over `event_shape`; a subclass names them.
+
+    Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
+    component its n locations and n scales before their softplus.
+
+    Args:
+      num_components: k.
+      event_shape: the shape of one draw: an int, or a sequence of ints.
+      convert_to_tensor_fn: see `DistributionLambda`.
+      validate_args: TFP checks values at run time (slow).
+      seed: see `DistributionLambda`.
+      **kwargs: as for any Keras layer.
+
+    Raises:
+      InputError: the last axis of the input is not `params_size(num_components, event_shape)`.
+    """
+
+    component: ClassVar[type[LocationScaleLayer]]
+
+    def __init__(
+        self,
+        num_components: int,
+        event_shape: int | Sequence[int] = (),
+        convert_to_tensor_fn: ConvertToTensor = "sample",
+        validate_args: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(convert_to_tensor_fn, seed, **kwargs)
+        self.num_components = int(num_components)
+        self.event_shape = as_shape(event_shape)
+        self.validate_args = validate_args
+
+    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
+        return self.new(inputs, self.num_components, self.event_shape, self.validate_args)
+
+    @classmethod
+    def new(
+        cls,
+        params: Any,
+        num_components: int,
+        event_shape: Any = (),
+        validate_args: bool = False,
+        name: str | None = None,
+    ) -> tfd.MixtureSameFamily:
+        """The mixture of a tensor `[..., params_size(num_components, event_shape)]`."""
+        return MixtureSameFamily.new(
+            params,
+            num_components,
+            lambda own: cls.component.new(own, event_shape, validate_args),
+            validate_args,
+            name or cls.__name__,
+        )
+
+    @classmethod
+    def params_size(
+        cls, num_components: int, event_shape: int | Sequence[int] = (), name: str | None = None
+    ) -> int:
+        """A weight, locations and scales, for each component."""
+        own = cls.component.params_size(event_shape)
+        return MixtureSameFamily.params_size(num_components, own, name)
+
+    @property
+    def num_parameters(self) -> int:
+        return self.params_size(self.num_components, self.event_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_components": self.num_components,
+            "event_shape": list(self.event_shape),
+            "validate_args": self.validate_args,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class MixtureNormal(MixtureOfIndependent):
+    """`sum_k w_k prod_i N(x_i; loc_ki, scale_ki^2)`: a mixture density network's last layer.
+
+    Parameters, shapes and arguments: see `MixtureOfIndependent`. Bishop, "Mixture Density Networks"
+    (1994).
+
+    Example:
+      >>> p = MixtureNormal(5, 2)(tf.zeros([1, MixtureNormal.params_size(5, 2)]))
+      >>> p.mean().numpy().tolist()
+      [[0.0, 0.0]]
+    """
+
+    component = IndependentNormal
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class MixtureLogistic(MixtureOfIndependent):
+    """`sum_k w_k prod_i Logistic(x_i; loc_ki, scale_ki)`: a mixture with heavier tails.
+
+    Parameters, shapes and arguments: see `MixtureOfIndependent`. Salimans et al., arXiv:1701.05517.
+
+    Example:
+      >>> p = MixtureLogistic(5, 2)(tf.zeros([1, MixtureLogistic.params_size(5, 2)]))
+      >>> p.mean().numpy().tolist()
+      [[0.0, 0.0]]
+    """
+
+    component = IndependentLogistic
