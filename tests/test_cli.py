@@ -475,7 +475,7 @@ def inputs(here, run):
         ("train --learning_rate 0", "learning_rate"),
         ("train --learning_rate nan", "learning_rate"),
         ("train --seed -1", "seed"),
-        ("train --objective Foo", "objective"),
+        ("train --objective Foo", "Known objectives: ELBO, IWAE"),
         ("train --objective ELBO --objective.beta x", "beta"),
         ("train --activation foo", "name of a Keras activation. Received: foo"),
         ("train --binarize often", "'dynamic', 'fixed', 'none'"),
@@ -594,3 +594,12 @@ def test_print_config_is_yaml_of_the_defaults(here, capsys):
     defaults = {name: option.default for name, option in options.items()}
     assert yaml.safe_load(capsys.readouterr().out) == defaults
     assert not list(here.iterdir())
+
+
+def test_epochs_done_again_are_not_in_the_metrics_twice(tmp_path):
+    run = runs.Run(tmp_path)
+    run.history.write_text("epoch,loss\n0,3.0\n1,2.0\n2,1.0\n")
+    run.forget_from(1)
+    assert run.history.read_text() == "epoch,loss\n0,3.0\n"
+    run.forget_from(5)
+    assert run.history.read_text() == "epoch,loss\n0,3.0\n"

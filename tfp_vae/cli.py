@@ -74,45 +74,15 @@ def train(
         raise InputError("Expected --seed below 2**32.", seed)
     if resume:
         folder = Run.open(resume)
-        changed = [k for k, v in folder.read_config().items() if k != "epochs" and config[k] != v]
+        before = folder.read_config()
+        changed = [key for key in before if key != "epochs" and config.get(key) != before[key]]
         if changed:
             raise InputError("--resume goes on by the run's own options, --epochs aside.", changed)
     else:
         _check_activation(activation)
         folder = Run(out or _next_folder(data))
         folder.must_be_new()
-    training = Training(folder, config, objective)
-    folder.write_config({**config, "epochs": training.epochs})
-    print(
-        f"{training.images.name}: {len(training.images.train)} images of {training.images.shape}, "
-        f"{training.vae.count_params():,} parameters, {training.epochs} epochs of {training.steps} "
-        f"steps, to {folder.path}"
-    )
-    try:
-        keep = training.fit()
-    except KeyboardInterrupt:
-        folder.save_model(training.vae)
-        print(
-            f"\nInterrupted at step {training.step}. The model so far is {folder.model}; "
-            f"go on with: tfp-vae train --resume {folder.path}",
-            file=sys.stderr,
-        )
-        raise
-    if keep.failed_at is not None:
-        print(
-            f"\ntfp-vae: error: the loss was no longer finite in epoch {keep.failed_at}. The model "
-            f"of the epoch before is {folder.model}. A lower --learning_rate usually helps.",
-            file=sys.stderr,
-        )
-        return 1
-    print(training.report())
-    print(
-        f"model, config, metrics, TensorBoard logs and figures: {folder.path}\n"
-        f"next: tfp-vae sample {folder.path} --num 64 --out samples.png\n"
-        f"      tfp-vae export {folder.path} saved_model/\n"
-        f"      tensorboard --logdir {folder.logs}"
-    )
-    return 0
+    return _run_training(Training(folder, config, objective), folder, config)
 
 
 def evaluate(run: str, num_samples: PositiveInt = 500, examples: PositiveInt = 1000) -> int:
@@ -190,6 +160,42 @@ def run(arguments: list[str]) -> int:
         return 130
 
 
+def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> int:
+    """Trains, and says what came of it."""
+    folder.write_config({**config, "epochs": training.epochs})
+    print(
+        f"{training.images.name}: {len(training.images.train)} images of {training.images.shape}, "
+        f"{training.vae.count_params():,} parameters, {training.epochs} epochs of {training.steps} "
+        f"steps, to {folder.path}"
+    )
+    try:
+        keep = training.fit()
+    except KeyboardInterrupt:
+        folder.save_model(training.vae)
+        print(
+            f"\nInterrupted at step {training.step}. The model so far is {folder.model}; "
+            f"go on with: tfp-vae train --resume {folder.path}",
+            file=sys.stderr,
+        )
+        raise
+    if keep.failed_at is not None:
+        print(
+            f"\ntfp-vae: error: the loss was no longer finite in epoch {keep.failed_at}. "
+            f"{'The untrained model' if keep.failed_at == 1 else 'The model of the epoch before'} "
+            f"is {folder.model}. A lower --learning_rate usually helps.",
+            file=sys.stderr,
+        )
+        return 1
+    print(training.report())
+    print(
+        f"model, config, metrics, TensorBoard logs and figures: {folder.path}\n"
+        f"next: tfp-vae sample {folder.path} --num 64 --out samples.png\n"
+        f"      tfp-vae export {folder.path} saved_model/\n"
+        f"      tensorboard --logdir {folder.logs}"
+    )
+    return 0
+
+
 _COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "evaluate": evaluate,
@@ -203,8 +209,14 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         del ex
+        if '"objective"' in message:
+            message += f". Known objectives: {', '.join(k.__name__ for k in _objectives())}"
         print(f"{self.prog}: error: {' '.join(message.split())}", file=sys.stderr)
         sys.exit(2)
+
+
+def _objectives() -> list[type[Objective]]:
+    return Objective.__subclasses__()
 
 
 def _parser(command: str) -> ArgumentParser:

@@ -161,9 +161,8 @@ def _from_file(path: str) -> Images:
         loaded = np.load(path)
         arrays = {path: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:  # objects, cut-off, other
-        raise InputError(
-            f"Expected {path} to be a file of numbers, as numpy writes it.", error
-        ) from (error)
+        what = f"Expected {path} to be a file of numbers, as numpy writes it."
+        raise InputError(what, error) from error
     if {"x_train", "x_test"} <= set(arrays):
         train, test = (_as_bytes(arrays[key], f"{path}[{key}]") for key in ("x_train", "x_test"))
         if train.shape[1:] != test.shape[1:]:
@@ -219,7 +218,7 @@ def _from_tfds(name: str, data_dir: str | None) -> Images:
 
     known = tfds.list_builders(with_community_datasets=False)
     if name.split("/")[0].split(":")[0] not in known:
-        near = difflib.get_close_matches(name, [*known, "digits"], 3)
+        near = difflib.get_close_matches(name.lower(), [*known, "digits"], 3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise InputError(
             "Expected 'digits', a .npy or .npz file, or the name of a TensorFlow data set "

@@ -75,6 +75,13 @@ class Run:
         except (yaml.YAMLError, TypeError, ValueError) as error:
             raise InputError(f"Expected {self.config} to be a run's options.", error) from error
 
+    def forget_from(self, epoch: int) -> None:
+        """Takes out the rows of `metrics.csv` of epochs that are about to be done again."""
+        if self.history.is_file():
+            header, *rows = self.history.read_text().splitlines(keepends=True)
+            kept = [row for row in rows if int(row.partition(",")[0]) < epoch]
+            self.history.write_text("".join([header, *kept]))
+
     def save_model(self, vae: VAE) -> None:
         """Writes `model.keras`; a run stopped in the middle of it keeps the one before."""
         new = self.path / "model.new.keras"

@@ -73,6 +73,7 @@ class Training:
             keras.callbacks.TensorBoard(self.run.logs, write_graph=False),
         ]
         epoch, begun = divmod(done, self.steps)
+        self.run.forget_from(epoch)
         stretches = [(epoch, self.epochs, self.steps)]
         if begun:  # a run that was interrupted first finishes its epoch
             stretches = [

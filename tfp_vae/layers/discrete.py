@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,9 +102,9 @@ class OneParameterLayer(IndependentLayer):
             return independent(each, event_shape, validate_args=validate_args)
 
     @staticmethod
+    @abc.abstractmethod
     def each(parameter: tf.Tensor, validate_args: bool) -> tfd.Distribution:
         """The scalar distributions of the parameters."""
-        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

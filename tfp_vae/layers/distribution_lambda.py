@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from tfp_vae.seeded import Seeded
 ConvertToTensor = str | property | Callable[[Any], Any]
 
 
-class DistributionLayer(Seeded, keras.layers.Layer):
+class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
     """What all distribution layers share; a subclass says how in `make_distribution`.
 
     Attributes:
@@ -47,9 +48,9 @@ class DistributionLayer(Seeded, keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
+    @abc.abstractmethod
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         """The distribution for `inputs`."""
-        raise NotImplementedError(f"{type(self).__name__} has no make_distribution.")
 
     def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         distribution = self.make_distribution(inputs, *args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import keras
@@ -43,6 +44,7 @@ class VectorLayer(ParametricLayer):
         return self.new(inputs, self.event_size, self.validate_args)
 
     @classmethod
+    @abc.abstractmethod
     def new(
         cls,
         params: Any,
@@ -51,12 +53,11 @@ class VectorLayer(ParametricLayer):
         name: str | None = None,
     ) -> tfd.Distribution:
         """The distribution of a parameter tensor `[..., params_size(event_size)]`."""
-        raise NotImplementedError
 
     @staticmethod
+    @abc.abstractmethod
     def params_size(event_size: int, name: str | None = None) -> int:
         """The size of the last axis of the input."""
-        raise NotImplementedError
 
     @property
     def num_parameters(self) -> int:
