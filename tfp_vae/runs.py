@@ -78,9 +78,9 @@ class Run:
     def forget_from(self, epoch: int) -> None:
         """Takes out the rows of `metrics.csv` of epochs that are about to be done again."""
         if self.history.is_file():
-            header, *rows = self.history.read_text().splitlines(keepends=True)
-            kept = [row for row in rows if int(row.partition(",")[0]) < epoch]
-            self.history.write_text("".join([header, *kept]))
+            lines = self.history.read_text().splitlines(keepends=True)
+            kept = [line for line in lines[1:] if int(line.partition(",")[0]) < epoch]
+            self.history.write_text("".join([*lines[:1], *kept]))
 
     def save_model(self, vae: VAE) -> None:
         """Writes `model.keras`; a run stopped in the middle of it keeps the one before."""
