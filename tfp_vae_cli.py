@@ -4,8 +4,11 @@
 This module stands beside the package, since inside it Python would import the package first.
 """
 
+import contextlib
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 
 __version__ = "0.1.0"
 
@@ -35,15 +38,43 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's own greetings
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        from tfp_vae.cli import run
+        with _without_greetings():
+            import tensorflow as tf
+
+            from tfp_vae.cli import run
+
+            tf.config.list_physical_devices()  # where there is no GPU it says so, once
     except ImportError as error:
         if type(error).__name__ != "BackendError":
             raise
         print(f"tfp-vae: error: {error}", file=sys.stderr)
         return 2
     return run(arguments)
+
+
+@contextlib.contextmanager
+def _without_greetings() -> Iterator[None]:
+    """Keeps off the screen what TensorFlow's C++ writes while it is loaded, whatever the log level.
+
+    Where loading fails it is shown, all of it.
+    """
+    sys.stderr.flush()
+    screen = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException as error:
+            os.dup2(screen, 2)
+            if type(error).__name__ != "BackendError":
+                kept.seek(0)
+                sys.stderr.write(kept.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
 
 
 if __name__ == "__main__":

@@ -603,3 +603,30 @@ def test_epochs_done_again_are_not_in_the_metrics_twice(tmp_path):
     assert run.history.read_text() == "epoch,loss\n0,3.0\n"
     run.forget_from(5)
     assert run.history.read_text() == "epoch,loss\n0,3.0\n"
+
+
+def test_a_person_sees_one_line_and_nothing_of_what_tensorflow_says(tmp_path):
+    for arguments, environment in (
+        (["evaluate", "nowhere"], {}),
+        (["train", "--data", "mnits"], {}),
+        (["train"], {"KERAS_BACKEND": "jax"}),
+    ):
+        words = [sys.executable, "-m", "tfp_vae_cli", *arguments]
+        done = command(words, cwd=tmp_path, TF_CPP_MIN_LOG_LEVEL="0", **environment)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert done.stdout == ""
+
+
+def test_what_is_said_while_loading_fails_is_shown(tmp_path):
+    code = """
+import os, tfp_vae_cli
+try:
+    with tfp_vae_cli._without_greetings():
+        os.write(2, b"a reason\\n")
+        raise ImportError("a part is missing")
+except ImportError:
+    pass
+"""
+    done = command([sys.executable, "-c", code], cwd=tmp_path)
+    assert done.stderr == "a reason\n"
