@@ -28,6 +28,7 @@ ORDER = [
     "schedules",
     "coercible",
     "serialization",
+    "tracking",
     "priors",
     "divergence",
     "layers",

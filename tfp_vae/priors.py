@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.precision import full_precision
 from tfp_vae.serialization import distribution_from_config, distribution_to_config
+from tfp_vae.tracking import Held
 
 
 class Prior(keras.layers.Layer, abc.ABC):
@@ -42,51 +43,79 @@ class Prior(keras.layers.Layer, abc.ABC):
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class FixedPrior(Prior):
-    """A `tfd.Distribution` with constant parameters, as a prior that is saved by its parameters.
+class DistributionPrior(Prior):
+    """A `tfd.Distribution` as a prior: its variables are trained, and it is saved by its parameters.
+
+    Variables are `tf.Variable`s, `tfp.util.TransformedVariable`s, and those of Keras layers within
+    bijectors (a masked autoregressive flow).
 
     Raises:
-      ValueError: where the distribution has variables: Keras would neither train nor save them.
+      InputError: it was constructed from a `keras.Variable`, see `tfp_vae.tracking.Held`.
     """
 
-    def __init__(self, fixed: tfd.Distribution, **kwargs: Any) -> None:
+    def __init__(self, given: tfd.Distribution, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if fixed.variables:
-            raise ValueError(
-                "Expected a distribution with constant parameters; one with variables is a "
-                f"subclass of tfp_vae.priors.Prior. Received: {fixed} with {fixed.variables}"
-            )
-        self.fixed = fixed
+        self.given = given
+        held = Held(given)
+        self.held_variables, self.held_layers = held.variables, held.layers
 
     def distribution(self) -> tfd.Distribution:
-        return self.fixed
+        return self.given
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "fixed": distribution_to_config(self.fixed)}
+        return {**super().get_config(), "given": distribution_to_config(self.given)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> FixedPrior:
-        return cls(**{**config, "fixed": distribution_from_config(config["fixed"])})
+    def from_config(cls, config: dict[str, Any]) -> DistributionPrior:
+        return cls(**{**config, "given": distribution_from_config(config["given"])})
 
 
-@keras.saving.register_keras_serializable(package="tfp_vae")
-class DeferredPrior(Prior):
-    """A function without arguments that returns the distribution, called at each use."""
+class CallablePrior(Prior):
+    """What gives a distribution when it is called; a subclass says how."""
 
-    def __init__(self, make: Callable[[], tfd.Distribution], **kwargs: Any) -> None:
+    def __init__(self, make: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.make = make
-
-    def distribution(self) -> tfd.Distribution:
-        return self.make()
 
     def get_config(self) -> dict[str, Any]:
         make = keras.saving.serialize_keras_object(self.make)
         return {**super().get_config(), "make": make}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> DeferredPrior:
+    def from_config(cls, config: dict[str, Any]) -> CallablePrior:
         return cls(**{**config, "make": keras.saving.deserialize_keras_object(config["make"])})
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class DeferredPrior(CallablePrior):
+    """A function without arguments that returns the distribution, called at each use.
+
+    The variables and layers that it closes over, or reads as globals, are trained and saved.
+    """
+
+    def __init__(self, make: Callable[[], tfd.Distribution], **kwargs: Any) -> None:
+        super().__init__(make, **kwargs)
+        held = Held(make)
+        self.held_variables, self.held_layers = held.variables, held.layers
+
+    def distribution(self) -> tfd.Distribution:
+        return self.make()
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class LayerPrior(CallablePrior):
+    """A Keras layer or model whose output is the distribution, whatever it is called with.
+
+    For example `keras.Sequential([VariableLayer(...), IndependentNormal(2)])`.
+    """
+
+    def __init__(self, make: keras.layers.Layer, **kwargs: Any) -> None:
+        super().__init__(make, **kwargs)
+        if not make.built:
+            self.distribution()  # makes its variables now, while they can be tracked
+
+    def distribution(self) -> tfd.Distribution:
+        return self.make(tf.zeros([]))
 
 
 def unit_normal(event_shape: int | Sequence[int]) -> tfd.Independent:
@@ -104,14 +133,17 @@ def unit_normal(event_shape: int | Sequence[int]) -> tfd.Independent:
 
 
 def as_prior(value: Any) -> Prior:
-    """`value` as a `Prior`: one already, a `tfd.Distribution`, or a function that returns one."""
+    """`value` as a `Prior`: a distribution, or a layer, model or function that gives one."""
     if isinstance(value, Prior):
         return value
     if isinstance(value, tfd.Distribution):
-        return FixedPrior(value)
+        return DistributionPrior(value)
+    if isinstance(value, keras.layers.Layer):
+        return LayerPrior(value)
     if callable(value):
         return DeferredPrior(value)
     raise TypeError(
-        "Expected a prior: a tfd.Distribution, a tfp_vae.priors.Prior, or a function without "
-        f"arguments that returns a tfd.Distribution. Received: {value!r}"
+        "Expected a prior: a tfd.Distribution, a tfp_vae.priors.Prior, a Keras model whose output "
+        "is a distribution, or a function without arguments that returns a distribution. "
+        f"Received: {value!r}"
     )

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import abc
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.precision import full_precision
 from tfp_vae.seeded import Seeded
+from tfp_vae.tracking import Held
 
-ConvertToTensor = str | property | Callable[[Any], Any]
+ConvertToTensor = str | property | Callable[[Any], Any] | Sequence[Any]
 
 
 class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
@@ -27,6 +29,7 @@ class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
     """
 
     support: tuple[float, float] | None = None
+    tells_training = False  # whether `make_distribution` is told if the model trains
 
     def __init__(
         self,
@@ -53,6 +56,8 @@ class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
         """The distribution for `inputs`."""
 
     def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        if self.tells_training:
+            kwargs["training"] = training
         distribution = self.make_distribution(inputs, *args, **kwargs)
         if not isinstance(distribution, tfd.Distribution):
             raise TypeError(
@@ -68,15 +73,13 @@ class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
         return coercible
 
     def _concretize(self, distribution: TensorCoercible) -> Any:
-        if callable(self.convert_to_tensor_fn):
-            return self.convert_to_tensor_fn(distribution)
-        attribute = _attribute(distribution, self.convert_to_tensor_fn)
-        return attribute() if callable(attribute) else attribute
+        convert = self.convert_to_tensor_fn
+        if isinstance(convert, tuple):
+            return tf.stack([_value_of(distribution, each) for each in convert], axis=-1)
+        return _value_of(distribution, convert)
 
     def get_config(self) -> dict[str, Any]:
-        convert = self.convert_to_tensor_fn
-        if callable(convert):
-            convert = keras.saving.serialize_keras_object(convert)
+        convert = keras.saving.serialize_keras_object(self.convert_to_tensor_fn)
         config = {**super().get_config(), "convert_to_tensor_fn": convert, "seed": self.seed}
         if self.kl_regularizer is not None:
             config["activity_regularizer"] = keras.regularizers.serialize(self.kl_regularizer)
@@ -99,12 +102,15 @@ class DistributionLambda(DistributionLayer):
     tensor `convert_to_tensor_fn` gives. The function's inputs and the shapes are yours.
 
     Args:
-      make_distribution_fn: takes what the layer is called with, returns a `tfd.Distribution`. To
-        save the model, register it with `keras.saving.register_keras_serializable`; Keras loads a
-        lambda only with `safe_mode=False`.
+      make_distribution_fn: takes what the layer is called with, and `training` if it has an argument
+        of that name; returns a `tfd.Distribution`. The variables and Keras layers that it closes
+        over, or reads as globals, are trained and saved with this layer. To save the model, register
+        the function with `keras.saving.register_keras_serializable`; Keras loads a lambda only with
+        `safe_mode=False`.
       convert_to_tensor_fn: the tensor that the distribution stands for: the name of a method or
         property ("sample", "mean", "mode", "stddev", "logits", ...), a method or property of a TFP
         class (`tfd.Distribution.mean`, `tfd.Bernoulli.logits`), or a function of the distribution.
+        Several, such as `("mean", "stddev")`, are stacked on a new last axis: one pass gives both.
       seed: an integer makes the layer's draws repeatable; None takes one from Keras' global seed
         (`keras.utils.set_random_seed`).
       **kwargs: as for any Keras layer, `activity_regularizer` among them.
@@ -130,6 +136,9 @@ class DistributionLambda(DistributionLayer):
     ) -> None:
         super().__init__(convert_to_tensor_fn, seed, **kwargs)
         self.make_distribution_fn = make_distribution_fn
+        self.tells_training = _has_parameter(make_distribution_fn, "training")
+        held = Held(make_distribution_fn)
+        self.held_variables, self.held_layers = held.variables, held.layers
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         return self.make_distribution_fn(inputs, *args, **kwargs)
@@ -139,16 +148,19 @@ class DistributionLambda(DistributionLayer):
         return {**super().get_config(), "make_distribution_fn": function}
 
 
-def _by_name(convert_to_tensor_fn: ConvertToTensor) -> str | Callable[[Any], Any]:
+def _by_name(convert_to_tensor_fn: ConvertToTensor) -> Any:
     """The name of what TFP defines, a function as it is: a name is saved without any code."""
     if isinstance(convert_to_tensor_fn, property):
         return convert_to_tensor_fn.fget.__name__  # type: ignore[union-attr]
     if isinstance(convert_to_tensor_fn, str):
         return convert_to_tensor_fn
+    if isinstance(convert_to_tensor_fn, Sequence) and convert_to_tensor_fn:
+        return tuple(_by_name(each) for each in convert_to_tensor_fn)
     if not callable(convert_to_tensor_fn):
         raise TypeError(
             "Expected convert_to_tensor_fn to be the name of a distribution's method or property, "
-            f"such as 'mean', or a function. Received: {convert_to_tensor_fn!r}"
+            "such as 'mean', a function, or several of these. "
+            f"Received: {convert_to_tensor_fn!r}"
         )
     owner = inspect.getmodule(convert_to_tensor_fn)
     if owner is not None and owner.__name__.startswith("tensorflow_probability."):
@@ -156,10 +168,24 @@ def _by_name(convert_to_tensor_fn: ConvertToTensor) -> str | Callable[[Any], Any
     return convert_to_tensor_fn
 
 
-def _attribute(distribution: Any, name: str) -> Any:
-    """`distribution.name`, or its base distribution's: an Independent has no `logits`."""
-    while isinstance(distribution, tfd.Distribution):
-        if hasattr(distribution, name):
-            return getattr(distribution, name)
-        distribution = getattr(distribution, "distribution", None)
-    raise ValueError(f"The distribution has no method or property {name!r} to convert it with.")
+def _value_of(distribution: Any, convert: str | Callable[[Any], Any]) -> Any:
+    """What a function, or the attribute of this name, gives.
+
+    An Independent has no `logits`, but its base distribution has.
+    """
+    if callable(convert):
+        return convert(distribution)
+    owner = distribution
+    while isinstance(owner, tfd.Distribution):
+        if hasattr(owner, convert):
+            attribute = getattr(owner, convert)
+            return attribute() if callable(attribute) else attribute
+        owner = getattr(owner, "distribution", None)
+    raise ValueError(f"The distribution has no method or property {convert!r} to convert it with.")
+
+
+def _has_parameter(function: Callable[..., Any], name: str) -> bool:
+    try:
+        return name in inspect.signature(function).parameters
+    except ValueError:  # a builtin, which has no signature to look at
+        return False
