@@ -44,7 +44,7 @@ class Prior(keras.layers.Layer, abc.ABC):
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class DistributionPrior(Prior):
-    """A `tfd.Distribution` as a prior: its variables are trained, and it is saved by its parameters.
+    """A `tfd.Distribution` as a prior: its variables are trained, its parameters saved.
 
     Variables are `tf.Variable`s, `tfp.util.TransformedVariable`s, and those of Keras layers within
     bijectors (a masked autoregressive flow).

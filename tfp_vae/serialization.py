@@ -1,8 +1,8 @@
 """TFP distributions as plain configs, so that a prior is saved with its model without pickle.
 
 TFP keeps what each distribution and bijector was constructed from in `parameters`. A config is the
-class' name and these, so loading one can only ever construct a class that TFP exports, or what Keras
-itself would load: registered functions, and layers.
+class' name and these, so loading one can only ever construct a class that TFP exports, or what
+Keras itself would load: registered functions, and layers.
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ class _Encoder:
         if isinstance(value, (bool, int, float, str)) and not isinstance(value, np.generic):
             return value
         for kind, module in _EXPORTED.items():
-            name = type(value).__name__
-            if getattr(module, name, None) is type(value):
+            # TFP makes a `_Sample` of a `Sample` whose parts are no composite tensors.
+            name = type(value).__name__.removeprefix("_")
+            exported = getattr(module, name, None)
+            if isinstance(exported, type) and issubclass(exported, type(value)):
                 return {kind: name, "parameters": self._parameters(value, where)}
         if isinstance(value, tf.DType):
             return {"dtype": value.name}

@@ -1,7 +1,8 @@
 """The variables and layers within a function or a distribution, in the form that Keras tracks.
 
-Keras sees what is an attribute of a layer. It sees neither a `tf.Variable` nor what a function closes
-over, so that a trainable prior, or a network inside a bijector, would neither be trained nor saved.
+Keras sees what is an attribute of a layer. It sees neither a `tf.Variable` nor what a function
+closes over, so that a trainable prior, or a network inside a bijector, would neither be trained nor
+saved.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Held:
 
     Example:
       >>> base = tfd.Normal(tf.Variable(0.), tfp.util.TransformedVariable(1., tfp.bijectors.Exp()))
-      >>> len(Held(lambda x: tfd.Independent(base, 0)).variables)
+      >>> len(Held(base).variables)
       2
     """
 
@@ -66,7 +67,7 @@ class Held:
 
 
 def as_keras_variable(variable: tf.Variable) -> keras.Variable:
-    """The `keras.Variable` that is this `tf.Variable`: the same storage, and always the same one."""
+    """The `keras.Variable` that has this `tf.Variable` as its storage: one, always the same."""
     known = getattr(variable, "_keras_variable", None)
     if known is None:
         name = variable.name.split(":")[0].replace("/", "_")

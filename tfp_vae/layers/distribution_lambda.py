@@ -102,11 +102,11 @@ class DistributionLambda(DistributionLayer):
     tensor `convert_to_tensor_fn` gives. The function's inputs and the shapes are yours.
 
     Args:
-      make_distribution_fn: takes what the layer is called with, and `training` if it has an argument
-        of that name; returns a `tfd.Distribution`. The variables and Keras layers that it closes
-        over, or reads as globals, are trained and saved with this layer. To save the model, register
-        the function with `keras.saving.register_keras_serializable`; Keras loads a lambda only with
-        `safe_mode=False`.
+      make_distribution_fn: takes what the layer is called with, and `training` if it has an
+        argument of that name; returns a `tfd.Distribution`. The variables and Keras layers that it
+        closes over, or reads as globals, are trained and saved with this layer. To save the model,
+        register the function with `keras.saving.register_keras_serializable`; Keras loads a lambda
+        only with `safe_mode=False`.
       convert_to_tensor_fn: the tensor that the distribution stands for: the name of a method or
         property ("sample", "mean", "mode", "stddev", "logits", ...), a method or property of a TFP
         class (`tfd.Distribution.mean`, `tfd.Bernoulli.logits`), or a function of the distribution.
