@@ -118,11 +118,11 @@ class AutoregressiveNetwork(keras.layers.Layer):
         if self.event_shape is not None:  # there at once, wherever the network is first called
             self.build((None, *self.event_shape))
 
-    def build(self, input_shape: Any, conditional_input_shape: Any = None) -> None:
+    def build(self, x_shape: Any, conditional_input_shape: Any = None) -> None:
         del conditional_input_shape
         if self.kernels:
             return
-        size = input_shape[-1]
+        size = x_shape[-1]
         if self.event_shape is None:
             self.event_shape = (int(size),)
         self.masks = _masks(self._degrees(self.event_shape[0]), self.params)
