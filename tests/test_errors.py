@@ -162,3 +162,17 @@ def test_another_backend_is_refused_in_words(backend):
     assert done.returncode != 0
     assert "KERAS_BACKEND=tensorflow" in done.stderr
     assert f"backend={backend!r}" in done.stderr
+
+
+@pytest.mark.parametrize("layer", [layers.OneHotCategorical, layers.MixtureNormal])
+def test_a_posterior_that_passes_no_gradient_is_refused_before_training(layer, x):
+    arguments = (2, 2) if layer is layers.MixtureNormal else (2,)
+    size = layer.params_size(*arguments)
+    flat = keras.layers.Flatten()
+    encoder = keras.Sequential(
+        [keras.Input((8, 8, 1)), flat, keras.layers.Dense(size), layer(*arguments)]
+    )
+    vae = VAE(encoder, small_networks()[1])
+    vae.compile("adam")
+    with pytest.raises(InputError, match=r"reparameterized.*Received"):
+        vae.fit(x, verbose=0)

@@ -2,8 +2,13 @@
 
 import re
 import sys
+import types
 
+import pytest
+import tensorflow_probability as tfp
 from conftest import ROOT, command
+
+from tfp_vae import layers
 
 README = (ROOT / "README.md").read_text()
 
@@ -16,6 +21,23 @@ def test_the_python_in_the_readme_runs_from_top_to_bottom(tmp_path):
     script.write_text("\n".join(blocks).replace('verbose="auto"', "verbose=0") + check)
     done = command([sys.executable, script], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_python_in_the_docs_runs_from_top_to_bottom(page, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert blocks
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(blocks))
+    done = command([sys.executable, script], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_every_name_of_tfp_layers_is_here():
+    pytest.importorskip("tf_keras", reason="tfp.layers needs tf_keras")
+    theirs = {name for name in dir(tfp.layers) if not name.startswith("_")}
+    modules = {name for name in theirs if isinstance(getattr(tfp.layers, name), types.ModuleType)}
+    assert theirs - modules - set(layers.__all__) == set()
 
 
 def test_the_first_example_is_short():
@@ -43,5 +65,6 @@ def test_every_command_line_option_in_the_readme_exists():
 
 
 def test_pictures_and_links_are_there():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), target

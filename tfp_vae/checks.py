@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import DistributionLayer
@@ -60,6 +61,20 @@ def latent_sizes_match(encoder: keras.Model, decoder: keras.Model) -> None:
         raise InputError(
             f"The decoder is expected to take what the encoder puts out: latent shape {out}.",
             f"a decoder that takes {into}",
+        )
+
+
+def gradients_go_through(posterior: tfd.Distribution, layer: Any) -> None:
+    """Raises `InputError` where a draw from the posterior carries no gradient to the encoder.
+
+    A `convert_to_tensor_fn` of the user's own, such as a straight-through draw, may carry one.
+    """
+    drawn = getattr(layer, "convert_to_tensor_fn", "sample") == "sample"
+    if drawn and posterior.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
+        raise InputError(
+            "The encoder is expected to end in a distribution whose draws are reparameterized, "
+            "such as IndependentNormal: no gradient goes through z otherwise.",
+            f"{layer.name}, which makes a {posterior.name}",
         )
 
 

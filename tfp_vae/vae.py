@@ -71,7 +71,7 @@ class VAE(Seeded, keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        checks.final_operation(encoder, "encoder")
+        self._posterior_layer = checks.final_operation(encoder, "encoder")
         likelihood = checks.final_operation(decoder, "decoder")
         checks.latent_sizes_match(encoder, decoder)
         self._checks = checks.DataChecks(
@@ -100,6 +100,8 @@ class VAE(Seeded, keras.Model):
         sample axis folded into the batch, samples first; called by hand there is one z an example.
         """
         posterior = self._distribution(self.encoder(inputs, training=training), "encoder")
+        if training:
+            checks.gradients_go_through(posterior, self._posterior_layer)
         samples = 1 if training is None else self.objective.num_samples
         z = (
             tf.convert_to_tensor(posterior)[tf.newaxis]

@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, LocationScaleLayer
 from tfp_vae.layers.parametric import ParametricLayer, as_shape
+from tfp_vae.tracking import Held
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -56,6 +57,8 @@ class MixtureSameFamily(ParametricLayer):
         self.num_components = int(num_components)
         self.component_layer = component_layer
         self.validate_args = validate_args
+        held = Held(component_layer)
+        self.held_variables, self.held_layers = held.variables, held.layers
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         return self.new(inputs, self.num_components, self.component_layer, self.validate_args)
