@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +10,10 @@ import keras
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.coercible import TensorCoercible
+from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.precision import full_precision
 from tfp_vae.seeded import Seeded
-
-ConvertToTensor = str | property | Callable[[Any], Any]
 
 
 class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
@@ -44,7 +42,7 @@ class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
         super().__init__(activity_regularizer=None if carries_kl else regularizer, **kwargs)
         self.kl_regularizer = regularizer if carries_kl else None
         self._regularizer_state = regularizer.state if carries_kl else []
-        self.convert_to_tensor_fn = _by_name(convert_to_tensor_fn)
+        self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -68,10 +66,7 @@ class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
         return coercible
 
     def _concretize(self, distribution: TensorCoercible) -> Any:
-        if callable(self.convert_to_tensor_fn):
-            return self.convert_to_tensor_fn(distribution)
-        attribute = _attribute(distribution, self.convert_to_tensor_fn)
-        return attribute() if callable(attribute) else attribute
+        return concretize(self.convert_to_tensor_fn, distribution)
 
     def get_config(self) -> dict[str, Any]:
         convert = self.convert_to_tensor_fn
@@ -137,29 +132,3 @@ class DistributionLambda(DistributionLayer):
     def get_config(self) -> dict[str, Any]:
         function = keras.saving.serialize_keras_object(self.make_distribution_fn)
         return {**super().get_config(), "make_distribution_fn": function}
-
-
-def _by_name(convert_to_tensor_fn: ConvertToTensor) -> str | Callable[[Any], Any]:
-    """The name of what TFP defines, a function as it is: a name is saved without any code."""
-    if isinstance(convert_to_tensor_fn, property):
-        return convert_to_tensor_fn.fget.__name__  # type: ignore[union-attr]
-    if isinstance(convert_to_tensor_fn, str):
-        return convert_to_tensor_fn
-    if not callable(convert_to_tensor_fn):
-        raise TypeError(
-            "Expected convert_to_tensor_fn to be the name of a distribution's method or property, "
-            f"such as 'mean', or a function. Received: {convert_to_tensor_fn!r}"
-        )
-    owner = inspect.getmodule(convert_to_tensor_fn)
-    if owner is not None and owner.__name__.startswith("tensorflow_probability."):
-        return convert_to_tensor_fn.__name__
-    return convert_to_tensor_fn
-
-
-def _attribute(distribution: Any, name: str) -> Any:
-    """`distribution.name`, or its base distribution's: an Independent has no `logits`."""
-    while isinstance(distribution, tfd.Distribution):
-        if hasattr(distribution, name):
-            return getattr(distribution, name)
-        distribution = getattr(distribution, "distribution", None)
-    raise ValueError(f"The distribution has no method or property {name!r} to convert it with.")
