@@ -157,8 +157,8 @@ class BayesianLayer(Seeded, keras.layers.Layer, abc.ABC):
             isinstance(q, tfd.Independent) and isinstance(q.distribution, tfd.Normal)
         ):
             raise TypeError(
-                f"{self.name}: {type(self).__name__} expects kernel_posterior_fn to make a "
-                f"tfd.Independent(tfd.Normal(...)). Received: {q}"
+                f"{self.name}: expected the kernel_posterior_fn of a {type(self).__name__} to "
+                f"make a tfd.Independent(tfd.Normal(...)). Received: {q}"
             )
 
     def _channels(self, input_shape: Any) -> int:

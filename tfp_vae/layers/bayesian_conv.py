@@ -111,9 +111,16 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
         return (*self.kernel_size, channels, self.filters)
 
     def affine(self, inputs: Any, kernel: Any) -> Any:
-        return keras.ops.conv(
-            inputs, kernel, self.strides, self.padding, self.data_format, self.dilation_rate
+        # TensorFlow convolves channels_first on some devices and in some dtypes only.
+        outputs = keras.ops.conv(
+            keras.ops.moveaxis(inputs, self.channel_axis, -1),
+            kernel,
+            self.strides,
+            self.padding,
+            "channels_last",
+            self.dilation_rate,
         )
+        return keras.ops.moveaxis(outputs, -1, self.channel_axis)
 
     def sign_shape(self, tensor: tf.Tensor) -> Any:
         shape = [1] * (self.rank + 2)
