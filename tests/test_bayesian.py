@@ -114,6 +114,23 @@ def test_examples_of_a_batch_share_noise_or_do_not(row):
         a, b = (part - part.mean(axis=0) for part in (a, b))
         correlation = (a * b).mean(axis=0) / (a.std(axis=0) * b.std(axis=0))
         assert np.abs(correlation).max() < 6 / np.sqrt(DRAWS)
+        assert np.corrcoef(np.ravel(a**2), np.ravel(b**2))[0, 1] < 0.9  # nor up to its sign
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ROWS if name not in ("dense-local", "dense-flipout-sequence")]
+)
+def test_outputs_of_one_example_have_the_covariance_of_one_kernel(name):
+    """By the matrix of the map from the kernel to the output, a column for each of its entries."""
+    row = ROWS[name]
+    layer, x = built(row, n=1), inputs(row, 1)
+    variance = layer.kernel_posterior.variance().numpy().astype("float64")
+    units = np.eye(variance.size).reshape(-1, *variance.shape)
+    matrix = np.stack([row.affine(x, unit).ravel() for unit in units], axis=1)
+    expected = matrix * variance.ravel() @ matrix.T
+    got = np.cov(draws_of(layer, x).reshape(DRAWS, -1).T)
+    spread = np.sqrt((np.outer(np.diag(expected), np.diag(expected)) + expected**2) / DRAWS)
+    assert (np.abs(got - expected) / spread).max() < 6
 
 
 def gradient_variance(row, **kwargs):
@@ -174,12 +191,12 @@ def test_the_divergence_gets_the_draw(name):
         np.testing.assert_allclose(y, row.affine(x, got["w"].numpy()) + bias, rtol=1e-5, atol=1e-6)
     else:
         many = []
-        for _ in range(400):
+        for _ in range(100):
             layer(x)
             many.append(got["w"].numpy())
         q = layer.kernel_posterior
-        np.testing.assert_allclose(np.std(many, axis=0), q.stddev(), rtol=0.2)
-        error = (np.mean(many, axis=0) - q.mean()) / (q.stddev() / 20)
+        np.testing.assert_allclose(np.std(many, axis=0), q.stddev(), rtol=0.4)
+        error = (np.mean(many, axis=0) - q.mean()) / (q.stddev() / 10)
         assert np.abs(error).max() < 5
 
 
@@ -329,11 +346,12 @@ def test_weights_and_kl_stay_in_float32_under_mixed_precision(row, policy):
     assert layer.losses[0].dtype == tf.float32
     np.testing.assert_allclose(layer.losses[0], normal_kl(layer.kernel_posterior), rtol=1e-5)
     np.testing.assert_allclose(tf.cast(y, tf.float32), expected, rtol=0.05, atol=0.1)
-    model = model_of(row)
-    model.compile("adam", "mse", jit_compile=False)
-    history = model.fit(x, np.zeros((4, *model.output_shape[1:])), verbose=0).history
-    assert np.isfinite(history["loss"]).all()
-    assert model.layers[0].kernel_posterior.dtype == tf.float32
+
+
+@pytest.mark.parametrize("name", ["dense-local", "conv2d-flipout", "dense-variational"])
+def test_fits_under_mixed_precision(name):
+    keras.config.set_dtype_policy("mixed_float16")
+    fits(WITH_VARIATIONAL[name], {"jit_compile": False})
 
 
 @EVERY
@@ -418,6 +436,16 @@ def test_is_built_within_a_subclassed_model(row):
         loc = model.layer.trainable_weights[0]
         loc.assign(loc + 1.0)
         np.testing.assert_array_equal(model.layer.kernel_posterior.mean(), loc.numpy())
+
+
+def test_is_built_within_a_subclassed_model_of_mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    model = Subclassed(layers.DenseFlipout(3))
+    assert model(inputs(ROWS["dense"])).dtype == tf.float16
+    layer = model.layer
+    assert layer.kernel_posterior.dtype == tf.float32
+    layer.weights[0].assign(np.full((4, 3), 2.0))
+    np.testing.assert_array_equal(layer.kernel_posterior.mean(), np.full((4, 3), 2.0))
 
 
 def test_a_stateless_call_computes_with_the_weights_that_it_is_given():
