@@ -1,22 +1,67 @@
 """Distribution layers: `tfp.layers`, native to Keras 3."""
 
 from tfp_vae.layers.autoregressive import AutoregressiveTransform
+from tfp_vae.layers.bayesian_conv import (
+    Conv1DFlipout,
+    Conv1DReparameterization,
+    Conv2DFlipout,
+    Conv2DReparameterization,
+    Conv3DFlipout,
+    Conv3DReparameterization,
+    Convolution1DFlipout,
+    Convolution1DReparameterization,
+    Convolution2DFlipout,
+    Convolution2DReparameterization,
+    Convolution3DFlipout,
+    Convolution3DReparameterization,
+)
+from tfp_vae.layers.bayesian_dense import (
+    DenseFlipout,
+    DenseLocalReparameterization,
+    DenseReparameterization,
+)
 from tfp_vae.layers.categorical import OneHotCategorical
 from tfp_vae.layers.coupling import CouplingNetwork
+from tfp_vae.layers.dense_variational import DenseVariational
 from tfp_vae.layers.discrete import ContinuousBernoulli, IndependentBernoulli, IndependentPoisson
 from tfp_vae.layers.distribution_lambda import DistributionLambda
 from tfp_vae.layers.gaussian_process import VariationalGaussianProcess
+from tfp_vae.layers.initializers import BlockwiseInitializer
 from tfp_vae.layers.kl import KLDivergenceAddLoss, KLDivergenceRegularizer
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, Laplace
 from tfp_vae.layers.made import AutoregressiveNetwork
 from tfp_vae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFamily
 from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNormalTriL
+from tfp_vae.layers.variable import VariableLayer
+from tfp_vae.layers.weight_distributions import (
+    default_loc_scale_fn,
+    default_mean_field_normal_fn,
+    default_multivariate_normal_fn,
+)
+from tfp_vae.layers.weight_norm import WeightNorm
 
 __all__ = [
     "AutoregressiveNetwork",
     "AutoregressiveTransform",
+    "BlockwiseInitializer",
     "ContinuousBernoulli",
+    "Conv1DFlipout",
+    "Conv1DReparameterization",
+    "Conv2DFlipout",
+    "Conv2DReparameterization",
+    "Conv3DFlipout",
+    "Conv3DReparameterization",
+    "Convolution1DFlipout",
+    "Convolution1DReparameterization",
+    "Convolution2DFlipout",
+    "Convolution2DReparameterization",
+    "Convolution3DFlipout",
+    "Convolution3DReparameterization",
     "CouplingNetwork",
+    "DenseFlipout",
+    "DenseLocalReparameterization",
+    "DenseReparameterization",
+    "DenseVariational",
     "DistributionLambda",
     "IndependentBernoulli",
     "IndependentLogistic",
@@ -31,5 +76,10 @@ __all__ = [
     "MultivariateNormalDiag",
     "MultivariateNormalTriL",
     "OneHotCategorical",
+    "VariableLayer",
     "VariationalGaussianProcess",
+    "WeightNorm",
+    "default_loc_scale_fn",
+    "default_mean_field_normal_fn",
+    "default_multivariate_normal_fn",
 ]

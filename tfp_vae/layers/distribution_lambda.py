@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import abc
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.coercible import TensorCoercible
+from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.precision import full_precision
 from tfp_vae.seeded import Seeded
 from tfp_vae.tracking import Held
-
-ConvertToTensor = str | property | Callable[[Any], Any] | Sequence[Any]
 
 
 class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
@@ -47,7 +45,7 @@ class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
         super().__init__(activity_regularizer=None if carries_kl else regularizer, **kwargs)
         self.kl_regularizer = regularizer if carries_kl else None
         self._regularizer_state = regularizer.state if carries_kl else []
-        self.convert_to_tensor_fn = _by_name(convert_to_tensor_fn)
+        self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -73,10 +71,7 @@ class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
         return coercible
 
     def _concretize(self, distribution: TensorCoercible) -> Any:
-        convert = self.convert_to_tensor_fn
-        if isinstance(convert, tuple):
-            return tf.stack([_value_of(distribution, each) for each in convert], axis=-1)
-        return _value_of(distribution, convert)
+        return concretize(self.convert_to_tensor_fn, distribution)
 
     def get_config(self) -> dict[str, Any]:
         convert = keras.saving.serialize_keras_object(self.convert_to_tensor_fn)
@@ -146,42 +141,6 @@ class DistributionLambda(DistributionLayer):
     def get_config(self) -> dict[str, Any]:
         function = keras.saving.serialize_keras_object(self.make_distribution_fn)
         return {**super().get_config(), "make_distribution_fn": function}
-
-
-def _by_name(convert_to_tensor_fn: ConvertToTensor) -> Any:
-    """The name of what TFP defines, a function as it is: a name is saved without any code."""
-    if isinstance(convert_to_tensor_fn, property):
-        return convert_to_tensor_fn.fget.__name__  # type: ignore[union-attr]
-    if isinstance(convert_to_tensor_fn, str):
-        return convert_to_tensor_fn
-    if isinstance(convert_to_tensor_fn, Sequence) and convert_to_tensor_fn:
-        return tuple(_by_name(each) for each in convert_to_tensor_fn)
-    if not callable(convert_to_tensor_fn):
-        raise TypeError(
-            "Expected convert_to_tensor_fn to be the name of a distribution's method or property, "
-            "such as 'mean', a function, or several of these. "
-            f"Received: {convert_to_tensor_fn!r}"
-        )
-    owner = inspect.getmodule(convert_to_tensor_fn)
-    if owner is not None and owner.__name__.startswith("tensorflow_probability."):
-        return convert_to_tensor_fn.__name__
-    return convert_to_tensor_fn
-
-
-def _value_of(distribution: Any, convert: str | Callable[[Any], Any]) -> Any:
-    """What a function, or the attribute of this name, gives.
-
-    An Independent has no `logits`, but its base distribution has.
-    """
-    if callable(convert):
-        return convert(distribution)
-    owner = distribution
-    while isinstance(owner, tfd.Distribution):
-        if hasattr(owner, convert):
-            attribute = getattr(owner, convert)
-            return attribute() if callable(attribute) else attribute
-        owner = getattr(owner, "distribution", None)
-    raise ValueError(f"The distribution has no method or property {convert!r} to convert it with.")
 
 
 def _has_parameter(function: Callable[..., Any], name: str) -> bool:

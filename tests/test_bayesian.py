@@ -1,0 +1,685 @@
+"""Generic checks over the whole table of layers with random weights."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from bayesian_table import (
+    ROWS,
+    WITH_VARIATIONAL,
+    built,
+    inputs,
+    model_of,
+    posterior_mean_field,
+    prior_trainable,
+    set_weights,
+)
+from conftest import python
+
+from tfp_vae import layers
+from tfp_vae.errors import InputError
+
+tfd = tfp.distributions
+EVERY = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+ALL = pytest.mark.parametrize("row", WITH_VARIATIONAL.values(), ids=WITH_VARIATIONAL.keys())
+UNDER_XLA = ["dense-local", "conv1d-flipout", "conv2d-first", "dense-variational"]  # it is slow
+DRAWS = 2000
+
+
+def draws_of(layer, x, n=DRAWS):
+    """n outputs for the same x, `[n, *output]`."""
+    draw = tf.function(lambda x: tf.map_fn(lambda _: layer(x), tf.range(n), tf.float32))
+    return draw(x).numpy().astype("float64")
+
+
+def moments(row, layer, x):
+    """The exact mean and variance of each output, in float64."""
+    q, bias = layer.kernel_posterior, layer.bias_posterior
+    shape = [1] * (len(x.shape))
+    shape[layer.channel_axis] = -1
+    mean = row.affine(x, q.mean().numpy()) + bias.mean().numpy().reshape(shape)
+    variance = row.affine(x.astype("float64") ** 2, q.stddev().numpy().astype("float64") ** 2)
+    return mean, variance + bias.stddev().numpy().reshape(shape).astype("float64") ** 2
+
+
+def normal_kl(q):
+    """KL of a factorized Normal from a unit Normal, by the formula."""
+    m, s = (np.asarray(part, "float64") for part in (q.mean(), q.stddev()))
+    return (0.5 * (s**2 + m**2 - 1) - np.log(s)).sum()
+
+
+@EVERY
+def test_outputs_have_the_exact_mean_and_variance(row):
+    layer = built(
+        row,
+        bias_posterior_fn=layers.default_mean_field_normal_fn(),
+        bias_prior_fn=layers.default_multivariate_normal_fn,
+    )
+    x = inputs(row, 2)
+    mean, variance = moments(row, layer, x)
+    y = draws_of(layer, x)
+    error = (y.mean(axis=0) - mean) / np.sqrt(variance / DRAWS)
+    assert np.abs(error).max() < 5
+    np.testing.assert_allclose(y.var(axis=0), variance, rtol=6 * np.sqrt(2 / DRAWS))
+
+
+@EVERY
+def test_the_mean_of_the_weights_gives_the_affine_map(row):
+    x, layer = inputs(row), built(row, kernel_posterior_tensor_fn="mean", activation="relu")
+    mean, _ = moments(row, layer, x)
+    np.testing.assert_allclose(layer(x), np.maximum(mean, 0), rtol=1e-5, atol=1e-5)
+
+
+@EVERY
+def test_the_losses_are_the_kl_divergences_in_nats(row):
+    layer = built(
+        row,
+        bias_posterior_fn=layers.default_mean_field_normal_fn(),
+        bias_prior_fn=layers.default_multivariate_normal_fn,
+        bias_divergence_fn=lambda q, p, _: tfd.kl_divergence(q, p) / 10,
+    )
+    layer(inputs(row))
+    assert [loss.shape for loss in layer.losses] == [(), ()]
+    expected = [normal_kl(layer.kernel_posterior), normal_kl(layer.bias_posterior) / 10]
+    np.testing.assert_allclose(layer.losses, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "count"),
+    [({}, 1), ({"kernel_divergence_fn": None}, 0), ({"kernel_prior_fn": None}, 0)],
+)
+def test_a_loss_for_each_prior_with_a_divergence(kwargs, count):
+    layer = built(ROWS["dense"], **kwargs)
+    for _ in range(2):
+        layer(inputs(ROWS["dense"]))
+        assert len(layer.losses) == count
+
+
+def test_a_divergence_for_each_weight_is_summed():
+    layer = built(ROWS["dense"], kernel_divergence_fn=lambda q, p, _: tf.ones([4, 3]))
+    layer(inputs(ROWS["dense"]))
+    assert [float(loss) for loss in layer.losses] == [12.0]
+
+
+@EVERY
+def test_examples_of_a_batch_share_noise_or_do_not(row):
+    layer = built(row, n=2)
+    x = np.repeat(inputs(row, 1), 2, axis=0)
+    y = draws_of(layer, x)
+    a, b = y[:, 0], y[:, 1]
+    if row.shares_noise:
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    else:
+        a, b = (part - part.mean(axis=0) for part in (a, b))
+        correlation = (a * b).mean(axis=0) / (a.std(axis=0) * b.std(axis=0))
+        assert np.abs(correlation).max() < 6 / np.sqrt(DRAWS)
+        assert np.corrcoef(np.ravel(a**2), np.ravel(b**2))[0, 1] < 0.9  # nor up to its sign
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ROWS if name not in ("dense-local", "dense-flipout-sequence")]
+)
+def test_outputs_of_one_example_have_the_covariance_of_one_kernel(name):
+    """By the matrix of the map from the kernel to the output, a column for each of its entries."""
+    row = ROWS[name]
+    layer, x = built(row, n=1), inputs(row, 1)
+    variance = layer.kernel_posterior.variance().numpy().astype("float64")
+    units = np.eye(variance.size).reshape(-1, *variance.shape)
+    matrix = np.stack([row.affine(x, unit).ravel() for unit in units], axis=1)
+    expected = matrix * variance.ravel() @ matrix.T
+    got = np.cov(draws_of(layer, x).reshape(DRAWS, -1).T)
+    spread = np.sqrt((np.outer(np.diag(expected), np.diag(expected)) + expected**2) / DRAWS)
+    assert (np.abs(got - expected) / spread).max() < 6
+
+
+def gradient_variance(row, **kwargs):
+    """The variance of d(mean squared output)/d(loc), summed, for a batch of 64."""
+    layer, x = built(row, n=64, seed=3, **kwargs), inputs(row, 64)
+
+    @tf.function
+    def gradients():
+        def gradient(_):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(layer(x)))
+            return tape.gradient(loss, layer.trainable_weights[0].value)
+
+        return tf.map_fn(gradient, tf.range(300), tf.float32)
+
+    return gradients().numpy().var(axis=0).sum()
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("dense-flipout", "dense"),
+        ("dense-local", "dense"),
+        ("conv2d-flipout", layers.Convolution2DReparameterization),
+        ("conv1d-flipout", layers.Convolution1DReparameterization),
+    ],
+)
+def test_gradients_vary_less_than_with_shared_noise(name, plain):
+    row = ROWS[name]
+    if isinstance(plain, str):
+        shared = ROWS[plain]
+    else:
+        arguments, options = row.build.args, row.build.keywords
+        shared = row._replace(build=lambda **kw: plain(*arguments, **options, **kw))
+    assert gradient_variance(row) < 0.5 * gradient_variance(shared)
+
+
+@pytest.mark.parametrize("name", ["dense", "dense-local", "dense-flipout", "conv2d-flipout"])
+def test_the_divergence_gets_the_draw(name):
+    got = {}
+
+    def divergence(q, p, w):
+        got.update(q=q, p=p, w=w)
+        return 0.0
+
+    row = ROWS[name]
+    layer = built(row, kernel_divergence_fn=divergence)
+    x = inputs(row)
+    y = layer(x)
+    assert got["p"] is layer.kernel_prior
+    np.testing.assert_array_equal(got["q"].mean(), layer.kernel_posterior.mean())
+    if name == "dense-local":
+        assert got["w"] is None
+        return
+    assert got["w"].shape == layer.kernel_posterior.event_shape
+    if name == "dense":
+        bias = layer.bias_posterior.mean().numpy()
+        np.testing.assert_allclose(y, row.affine(x, got["w"].numpy()) + bias, rtol=1e-5, atol=1e-6)
+    else:
+        many = []
+        for _ in range(100):
+            layer(x)
+            many.append(got["w"].numpy())
+        q = layer.kernel_posterior
+        np.testing.assert_allclose(np.std(many, axis=0), q.stddev(), rtol=0.4)
+        error = (np.mean(many, axis=0) - q.mean()) / (q.stddev() / 10)
+        assert np.abs(error).max() < 5
+
+
+@ALL
+@pytest.mark.parametrize("mode", [{"jit_compile": False}, {"run_eagerly": True}])
+def test_fits_with_a_partial_last_batch(row, mode):
+    fits(row, mode)
+
+
+@pytest.mark.parametrize("name", UNDER_XLA)
+def test_fits_under_xla(name):
+    fits(WITH_VARIATIONAL[name], {"jit_compile": True})
+
+
+def fits(row, mode):
+    x, model = inputs(row, 20), model_of(row)
+    model.compile(keras.optimizers.Adam(0.1), loss="mse", **mode)
+    y = np.full((20, *model.output_shape[1:]), 3.0)
+    losses = model.fit(x, y, batch_size=8, epochs=6, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+
+
+@ALL
+def test_every_weight_gets_a_finite_gradient(row):
+    layer, x = built(row), inputs(row)
+    x[1] = 0  # where the variance of a local draw is 0
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(layer(x) - 1)) + 0.1 * sum(layer.losses)
+    gradients = tape.gradient(loss, [weight.value for weight in layer.trainable_weights])
+    for gradient in gradients:
+        assert np.isfinite(gradient).all()
+        assert (gradient.numpy() != 0).any()
+
+
+@ALL
+def test_knows_its_output_shape(row):
+    layer, x = row.build(), inputs(row)
+    shape = layer.compute_output_shape((None, *row.input_shape))
+    assert layer(x).shape == (4, *shape[1:])
+    assert shape[0] is None
+    assert model_of(row).output_shape == shape
+
+
+@ALL
+def test_the_config_gives_the_layer_again(row):
+    layer = row.build(activation="relu", seed=4, name="named", activity_regularizer="l2")
+    again = type(layer).from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    x = inputs(row)
+    for each in (layer, again):
+        each.build(x.shape)
+    set_weights(layer)
+    again.set_weights(layer.get_weights())
+    if "variational" not in type(layer).__name__.lower():
+        np.testing.assert_array_equal(again(x), layer(x))
+
+
+@ALL
+def test_a_cloned_model_computes_the_same(row):
+    model = model_of(row)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(set_weights(model).get_weights())
+    x = inputs(row)
+    outputs = []
+    for each in (model, clone):
+        for variable in each.variables:
+            if "seed" in variable.path:
+                variable.assign([0, 1])
+        outputs.append(each(x))
+    np.testing.assert_array_equal(*outputs)
+
+
+@EVERY
+def test_the_seed_decides_the_draws(row):
+    draws_follow_the_seed(row, jit_compile=False)
+
+
+@pytest.mark.parametrize("name", UNDER_XLA[:3])
+def test_the_seed_decides_the_draws_under_xla(name):
+    draws_follow_the_seed(ROWS[name], jit_compile=True)
+
+
+def draws_follow_the_seed(row, jit_compile):
+    x = inputs(row)
+
+    def draws(seed):
+        layer = built(row, seed=seed, kernel_posterior_tensor_fn=lambda d: d.sample())
+        call = tf.function(lambda x: (layer(x), layer(x)), jit_compile=jit_compile)
+        return [part.numpy() for part in call(x)]
+
+    first, again, other = draws(1), draws(1), draws(2)
+    np.testing.assert_array_equal(first, again)
+    assert (first[0] != first[1]).any()
+    assert (first[0] != other[0]).any()
+
+
+@ALL
+def test_the_global_seed_makes_weights_and_draws_repeatable(row):
+    def run():
+        keras.utils.set_random_seed(7)
+        layer = row.build()
+        return [layer(inputs(row)).numpy(), *layer.get_weights()]
+
+    for a, b in zip(run(), run(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_no_two_layers_start_equal():
+    shared = layers.default_mean_field_normal_fn(loc_initializer=keras.initializers.RandomNormal())
+    for kwargs in ({}, {"kernel_posterior_fn": shared, "bias_posterior_fn": shared}):
+        a, b = (built_plain(units=4, **kwargs) for _ in range(2))
+        for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
+            assert (one != other).all()
+        loc, scale = a.get_weights()[:2]
+        assert abs(np.corrcoef(loc.ravel(), scale.ravel())[0, 1]) < 0.9
+
+
+def built_plain(units=3, size=4, **kwargs):
+    layer = layers.DenseReparameterization(units, **kwargs)
+    layer.build((None, size))
+    return layer
+
+
+def test_starts_as_tfp_layers_does():
+    layer = built_plain(100, 200)
+    loc, untransformed, bias = layer.get_weights()
+    for values, mean, n in ((loc, 0, 20_000), (untransformed, -3, 20_000), (bias, 0, 100)):
+        assert abs(values.mean() - mean) < 5 * 0.1 / np.sqrt(n)
+        np.testing.assert_allclose(values.std(), 0.1, rtol=5 / np.sqrt(2 * n))
+    scale = np.logaddexp(0, untransformed.astype("float64")) + np.finfo("float32").eps
+    np.testing.assert_allclose(layer.kernel_posterior.stddev(), scale, rtol=1e-6)
+    np.testing.assert_array_equal(layer.kernel_prior.mean(), np.zeros((200, 100)))
+    np.testing.assert_array_equal(layer.kernel_prior.stddev(), np.ones((200, 100)))
+
+
+@EVERY
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_weights_and_kl_stay_in_float32_under_mixed_precision(row, policy):
+    x = inputs(row)
+    expected, _ = moments(row, built(row), x)
+    keras.config.set_dtype_policy(policy)
+    layer = built(row, kernel_posterior_tensor_fn="mean")
+    y = layer(x)
+    assert y.dtype == policy.removeprefix("mixed_")
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+    assert layer.losses[0].dtype == tf.float32
+    np.testing.assert_allclose(layer.losses[0], normal_kl(layer.kernel_posterior), rtol=1e-5)
+    np.testing.assert_allclose(tf.cast(y, tf.float32), expected, rtol=0.05, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["dense-local", "conv2d-flipout", "dense-variational"])
+def test_fits_under_mixed_precision(name):
+    keras.config.set_dtype_policy("mixed_float16")
+    fits(WITH_VARIATIONAL[name], {"jit_compile": False})
+
+
+@EVERY
+def test_computes_in_float64(row):
+    layer = built(row, dtype="float64", kernel_posterior_tensor_fn="mean")
+    x = inputs(row, dtype="float64")
+    mean, _ = moments(row, layer, x)
+    assert layer(x).dtype == tf.float64
+    np.testing.assert_allclose(layer(x), mean, rtol=1e-12, atol=1e-12)
+    assert layer.losses[0].dtype == tf.float32
+
+
+def test_local_squares_of_large_inputs_do_not_overflow_in_half_precision():
+    layer = built(ROWS["dense-local"], dtype="mixed_float16")
+    assert np.isfinite(layer(np.full([2, 4], 500.0))).all()
+
+
+def test_freezes_and_thaws():
+    layer = layers.DenseFlipout(2, trainable=False)
+    layer.build((None, 3))
+    assert layer.trainable_weights == []
+    assert len(layer.non_trainable_weights) == 3
+    layer.trainable = True
+    assert len(layer.trainable_weights) == 3
+
+
+def laplace(dtype, shape, name, trainable, add_variable_fn):
+    loc = add_variable_fn(
+        name=name + "_loc",
+        shape=shape,
+        initializer=keras.initializers.RandomNormal(),
+        regularizer=keras.regularizers.L2(0.5),
+        constraint=None,
+        dtype=dtype,
+        trainable=trainable,
+    )
+    scale = add_variable_fn(
+        name=name + "_scale", shape=shape, initializer="zeros", dtype=dtype, trainable=False
+    )
+    return tfd.Independent(
+        tfd.Laplace(loc, tfp.util.DeferredTensor(scale, tf.math.softplus)), len(shape)
+    )
+
+
+def test_a_function_of_ones_own_makes_live_weights():
+    layer = built_plain(kernel_posterior_fn=laplace, kernel_divergence_fn=lambda q, p, w: (
+        q.log_prob(w) - p.log_prob(w)
+    ))  # fmt: skip
+    assert [weight.name for weight in layer.trainable_weights] == [
+        "kernel_posterior_loc",
+        "bias_posterior_loc",
+    ]
+    posterior = layer.kernel_posterior
+    layer.weights[0].assign(np.full((4, 3), 2.0))
+    np.testing.assert_array_equal(posterior.mean(), np.full((4, 3), 2.0))
+    assert layer.kernel_posterior is posterior
+    with tf.GradientTape() as tape:
+        y = tf.reduce_sum(layer(np.ones([2, 4], "float32")))
+    assert (tape.gradient(y, layer.weights[0].value).numpy() == 2).all()
+    assert len(layer.losses) == 2
+    assert any(np.isclose(loss, 0.5 * 12 * 4) for loss in layer.losses)
+
+
+class Subclassed(keras.Model):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer(x)
+
+
+@ALL
+def test_is_built_within_a_subclassed_model(row):
+    model = Subclassed(row.build())
+    model.compile(keras.optimizers.Adam(0.1), "mse", jit_compile=False)
+    shape = model.layer.compute_output_shape((20, *row.input_shape))
+    x, y = inputs(row, 20), np.full(shape, 3.0)
+    losses = model.fit(x, y, epochs=8, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    if row is not WITH_VARIATIONAL["dense-variational"]:
+        loc = model.layer.trainable_weights[0]
+        loc.assign(loc + 1.0)
+        np.testing.assert_array_equal(model.layer.kernel_posterior.mean(), loc.numpy())
+
+
+def test_is_built_within_a_subclassed_model_of_mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    model = Subclassed(layers.DenseFlipout(3))
+    assert model(inputs(ROWS["dense"])).dtype == tf.float16
+    layer = model.layer
+    assert layer.kernel_posterior.dtype == tf.float32
+    layer.weights[0].assign(np.full((4, 3), 2.0))
+    np.testing.assert_array_equal(layer.kernel_posterior.mean(), np.full((4, 3), 2.0))
+
+
+def test_a_stateless_call_computes_with_the_weights_that_it_is_given():
+    row = ROWS["dense"]
+    layer, other = (built(row, kernel_posterior_tensor_fn="mean") for _ in range(2))
+    set_weights(other, seed=5)
+    x = inputs(row)
+    own = layer(x)
+    given = [weight.numpy() for weight in other.trainable_weights]
+    y, _ = layer.stateless_call(given, [v.value for v in layer.non_trainable_variables], x)
+    np.testing.assert_array_equal(y, other(x))
+    np.testing.assert_array_equal(layer(x), own)
+
+
+def test_takes_distributions_and_integers():
+    q = layers.IndependentNormal(4, "mean")(tf.ones([2, 8]))
+    layer = built(ROWS["dense"], kernel_posterior_tensor_fn="mean")
+    np.testing.assert_array_equal(layer(q), layer(tf.ones([2, 4])))
+    np.testing.assert_array_equal(layer(np.ones([2, 4], "int32")), layer(tf.ones([2, 4])))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bayesian")
+    for name, row in WITH_VARIATIONAL.items():
+        keras.utils.set_random_seed(0)
+        model = set_weights(model_of(row))
+        model.save(folder / f"{name}.keras")
+        model.export(folder / name, verbose=False)
+        x = inputs(row)
+        np.savez(folder / f"{name}.npz", x=x, y=model.predict(x, verbose=0))
+    return folder
+
+
+def test_every_layer_reloads_and_serves_the_same_draws_in_a_fresh_process(saved):
+    code = f"""
+import sys
+sys.path.insert(0, "tests")
+import keras, numpy as np, tensorflow as tf, bayesian_table
+for name in {list(WITH_VARIATIONAL)}:
+    known = np.load(f"{saved}/{{name}}.npz")
+    model = keras.models.load_model(f"{saved}/{{name}}.keras", safe_mode=True)
+    np.testing.assert_array_equal(model.predict(known["x"], verbose=0), known["y"], name)
+    served = tf.saved_model.load(f"{saved}/{{name}}")
+    y = served.serve(tf.constant(known["x"]))
+    np.testing.assert_allclose(y, known["y"], rtol=1e-4, atol=1e-5, err_msg=name)
+    print(name)
+"""
+    assert python(code).split() == list(WITH_VARIATIONAL)
+
+
+def test_arguments_of_every_kind_are_saved(tmp_path):
+    fn = layers.default_mean_field_normal_fn(
+        loc_initializer=keras.initializers.Constant(0.5),
+        untransformed_scale_initializer="zeros",
+        loc_regularizer="l2",
+        untransformed_scale_constraint=keras.constraints.MaxNorm(3.0),
+    )
+    layer = layers.DenseFlipout(
+        2, kernel_posterior_fn=fn, kernel_prior_fn=None, bias_posterior_fn=None, trainable=False
+    )
+    model = keras.Sequential([keras.Input((3,)), layer])
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True).layers[0]
+    assert again.get_config() == layer.get_config()
+    assert again.bias_posterior is None
+    assert again.kernel_posterior_fn.loc_initializer.value == 0.5
+    assert not again.trainable
+
+
+# DenseVariational: one distribution over kernel and bias together.
+
+
+def variational(**kwargs):
+    layer = layers.DenseVariational(3, posterior_mean_field, prior_trainable, **kwargs)
+    layer.build((None, 4))
+    return set_weights(layer)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_variational_outputs_have_the_exact_moments(use_bias):
+    layer, x = variational(use_bias=use_bias), inputs(ROWS["dense"], 2)
+    loc, raw = np.split(layer.trainable_weights[0].numpy().astype("float64"), 2)
+    scale = 1e-5 + np.logaddexp(0, np.log(np.expm1(1.0)) + raw)
+    bias, noise = (loc[12:], scale[12:] ** 2) if use_bias else (0, 0)
+    mean = x @ loc[:12].reshape(4, 3) + bias
+    variance = x.astype("float64") ** 2 @ scale[:12].reshape(4, 3) ** 2 + noise
+    y = draws_of(layer, x)
+    assert np.abs((y.mean(axis=0) - mean) / np.sqrt(variance / DRAWS)).max() < 5
+    np.testing.assert_allclose(y.var(axis=0), variance, rtol=6 * np.sqrt(2 / DRAWS))
+
+
+@pytest.mark.parametrize("exact", [None, True])
+def test_variational_kl_in_closed_form(exact):
+    layer = variational(kl_weight=0.1, kl_use_exact=exact)
+    layer(inputs(ROWS["dense"]))
+    own, prior = (weight.numpy().astype("float64") for weight in layer.trainable_weights)
+    loc, raw = np.split(own, 2)
+    q = tfd.Normal(loc - prior, 1e-5 + np.logaddexp(0, np.log(np.expm1(1.0)) + raw))
+    np.testing.assert_allclose(layer.losses, [0.1 * normal_kl(q)], rtol=1e-5)
+
+
+def test_variational_kl_by_monte_carlo_is_at_the_weights_that_were_drawn():
+    layer = variational(kl_use_exact=False, use_bias=False)
+    x = np.eye(4, dtype="float32")
+    for _ in range(2):
+        w = np.ravel(layer(x))
+        expected = layer.posterior(x).log_prob(w) - layer.prior(x).log_prob(w)
+        np.testing.assert_allclose(layer.losses, [expected], rtol=1e-4)
+
+
+def plain_posterior(kernel_size, bias_size, dtype):
+    n = kernel_size + bias_size
+    return lambda x: tfd.Independent(tfd.Laplace(tf.ones(n, dtype), 0.5), 1)
+
+
+def plain_prior(kernel_size, bias_size, dtype):
+    n = kernel_size + bias_size
+    return tfd.MultivariateNormalDiag(tf.zeros(n, dtype), tf.ones(n, dtype))
+
+
+def test_variational_takes_plain_distributions_with_its_own_seed():
+    def run(seed):
+        layer = layers.DenseVariational(3, plain_posterior, plain_prior, seed=seed, use_bias=False)
+        w = layer(np.eye(4, dtype="float32")).numpy()
+        q, p = tfd.Laplace(1.0, 0.5), tfd.Normal(0.0, 1.0)
+        expected = np.sum(q.log_prob(w) - p.log_prob(w))
+        np.testing.assert_allclose(layer.losses, [expected], rtol=1e-5)
+        return w
+
+    np.testing.assert_array_equal(run(1), run(1))
+    assert (run(1) != run(2)).all()
+
+
+def test_variational_layers_made_by_the_functions_are_trained_and_saved(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), variational(kl_weight=0.1, seed=1)])
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    before = [weight.copy() for weight in model.get_weights()]
+    model.fit(np.ones([20, 4]), np.full([20, 3], 3.0), epochs=3, verbose=0)
+    assert all((a != b).all() for a, b in zip(before, model.get_weights(), strict=True))
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert again.layers[0].kl_weight == 0.1
+
+
+def test_variational_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    layer = variational()
+    assert layer(inputs(ROWS["dense"])).dtype == tf.float16
+    assert {weight.dtype for weight in layer.trainable_weights} == {"float32"}
+    assert layer.posterior(np.ones([1, 4])).dtype == tf.float32
+    assert layer.losses[0].dtype == tf.float32
+
+
+# What cannot be used.
+
+
+def with_posterior(fn, kind=layers.DenseReparameterization):
+    return lambda: kind(3, kernel_posterior_fn=fn)(np.ones([2, 4], "float32"))
+
+
+def foreign(dtype, shape, name, trainable, add_variable_fn):
+    return tfd.Independent(tfd.Normal(tf.Variable(tf.zeros(shape)), 1.0), len(shape))
+
+
+def of_another_shape(dtype, shape, *_):
+    return tfd.Independent(tfd.Normal(tf.zeros([7]), 1.0), 1)
+
+
+X = np.ones([2, 4], "float32")
+UNIT_OF_FIVE = plain_prior(5, 0, tf.float32)
+ERRORS = {
+    "not a function": (lambda: layers.DenseFlipout(3, kernel_posterior_fn=None), InputError),
+    "not a divergence": (lambda: layers.DenseFlipout(3, kernel_divergence_fn=2), InputError),
+    "not a conversion": (
+        lambda: layers.DenseFlipout(3, kernel_posterior_tensor_fn=2),
+        TypeError,
+    ),
+    "no units": (lambda: layers.DenseFlipout(0), InputError),
+    "no distribution": (with_posterior(lambda *_: 3), TypeError),
+    "another shape": (with_posterior(of_another_shape), InputError),
+    "untracked variables": (with_posterior(foreign), InputError),
+    "no Normal, flipout": (with_posterior(laplace, layers.DenseFlipout), TypeError),
+    "no Normal, local": (with_posterior(laplace, layers.DenseLocalReparameterization), TypeError),
+    "no closed form": (with_posterior(laplace), InputError),
+    "unknown channels": (
+        lambda: layers.DenseFlipout(3)(keras.Input((None,))),
+        InputError,
+    ),
+    "unknown channels, conv": (
+        lambda: layers.Convolution1DFlipout(3, 2)(keras.Input((8, None))),
+        InputError,
+    ),
+    "kernel sizes": (lambda: layers.Convolution2DFlipout(3, (2, 2, 2)), InputError),
+    "no stride": (lambda: layers.Convolution2DFlipout(3, 2, strides=0), InputError),
+    "padding": (lambda: layers.Convolution2DFlipout(3, 2, padding="causal"), InputError),
+    "data format": (lambda: layers.Convolution2DFlipout(3, 2, data_format="NHWC"), InputError),
+    "strides and dilation": (
+        lambda: layers.Convolution1DFlipout(3, 2, strides=2, dilation_rate=2),
+        InputError,
+    ),
+    "variational units": (
+        lambda: layers.DenseVariational(0, plain_posterior, plain_prior),
+        InputError,
+    ),
+    "variational weight": (
+        lambda: layers.DenseVariational(3, plain_posterior, plain_prior, kl_weight="1"),
+        InputError,
+    ),
+    "variational channels": (
+        lambda: layers.DenseVariational(3, plain_posterior, plain_prior)(keras.Input((None,))),
+        InputError,
+    ),
+    "variational posterior": (
+        lambda: layers.DenseVariational(3, lambda *_: lambda x: x, plain_prior)(X),
+        TypeError,
+    ),
+    "variational shape": (
+        lambda: layers.DenseVariational(3, lambda *_: plain_prior(5, 0, tf.float32), plain_prior)(
+            X
+        ),
+        InputError,
+    ),
+    "variational closed form": (
+        lambda: layers.DenseVariational(3, plain_posterior, plain_prior, kl_use_exact=True)(X),
+        ValueError,
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "error"), ERRORS.values(), ids=ERRORS.keys())
+def test_what_cannot_be_used_is_refused_in_words(make, error):
+    with pytest.raises(error, match=r"(?s)[Ee]xpected .*Received: |has no closed form") as caught:
+        make()
+    assert type(caught.value) is error

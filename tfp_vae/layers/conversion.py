@@ -1,0 +1,54 @@
+"""The tensor that a distribution stands for: named, or given by a function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+ConvertToTensor = str | property | Callable[[Any], Any] | Sequence[Any]
+
+
+def by_name(convert_to_tensor_fn: ConvertToTensor, argument: str = "convert_to_tensor_fn") -> Any:
+    """The name of what TFP defines, a function as it is: a name is saved without any code."""
+    if isinstance(convert_to_tensor_fn, property):
+        return convert_to_tensor_fn.fget.__name__  # type: ignore[union-attr]
+    if isinstance(convert_to_tensor_fn, str):
+        return convert_to_tensor_fn
+    if isinstance(convert_to_tensor_fn, Sequence) and convert_to_tensor_fn:
+        return tuple(by_name(each, argument) for each in convert_to_tensor_fn)
+    if not callable(convert_to_tensor_fn):
+        raise TypeError(
+            f"Expected {argument} to be the name of a distribution's method or property, "
+            "such as 'mean', a function, or several of these. "
+            f"Received: {convert_to_tensor_fn!r}"
+        )
+    owner = inspect.getmodule(convert_to_tensor_fn)
+    if owner is not None and owner.__name__.startswith("tensorflow_probability."):
+        return convert_to_tensor_fn.__name__
+    return convert_to_tensor_fn
+
+
+def concretize(convert_to_tensor_fn: Any, distribution: Any) -> Any:
+    """The tensor that `convert_to_tensor_fn`, as `by_name` gives it, makes of the distribution.
+
+    Several are stacked on a new last axis. An Independent has no `logits`, but its base
+    distribution has: a name is looked for there too.
+    """
+    if isinstance(convert_to_tensor_fn, tuple):
+        values = [concretize(each, distribution) for each in convert_to_tensor_fn]
+        return tf.stack(values, axis=-1)
+    if callable(convert_to_tensor_fn):
+        return convert_to_tensor_fn(distribution)
+    owner = distribution
+    while isinstance(owner, tfd.Distribution):
+        if hasattr(owner, convert_to_tensor_fn):
+            attribute = getattr(owner, convert_to_tensor_fn)
+            return attribute() if callable(attribute) else attribute
+        owner = getattr(owner, "distribution", None)
+    raise ValueError(
+        f"The distribution has no method or property {convert_to_tensor_fn!r} to convert it with."
+    )
