@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 from tfp_vae import NegativeLogLikelihood, layers, priors
 
 keras.utils.set_random_seed(0)
+keras.config.set_floatx("float64")  # for the Gaussian process' matrices
 rng = np.random.default_rng(0)
 x = rng.uniform(-2, 2, [300, 1])  # the noise grows to the right
 y = np.sin(2 * x) + 0.5 * x + (0.15 + 0.1 * (x + 2)) * rng.normal(size=x.shape)
@@ -52,7 +53,7 @@ spots = keras.initializers.Constant(np.linspace(-2, 2, 10)[:, None])
 models = {
     "noise": [dense(32, "tanh"), dense(2), normal(1)],
     "noise and weights": [bayesian(32, "tanh"), bayesian(2), normal(1)],
-    "functions": [layers.VariationalGaussianProcess(10, Kernel(), 1, spots)],
+    "functions": [layers.VariationalGaussianProcess(10, Kernel(), 1, spots, "zeros")],
 }
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.5), sharey=True, layout="constrained")
 for axis, (name, stack) in zip(axes, models.items(), strict=True):
@@ -63,11 +64,11 @@ for axis, (name, stack) in zip(axes, models.items(), strict=True):
     model.compile(keras.optimizers.Adam(0.02), loss)
     losses = model.fit(x, y, batch_size=50, epochs=200, verbose=0).history["loss"]
     print(f"{name}: {np.mean(losses[-10:]):.3f} nats for each example, with the KL")
-    for _ in range(1 if name == "noise" else 8):
+    for _ in range(8 if name == "noise and weights" else 1):
         p = model(x_new)  # with other weights each time
         mean, spread = p.mean().numpy()[:, 0], 2 * p.stddev().numpy()[:, 0]
         axis.plot(x_new, mean, "C1", lw=1)
-        axis.fill_between(x_new[:, 0], mean - spread, mean + spread, color="C1", alpha=0.08)
+        axis.fill_between(x_new[:, 0], mean - spread, mean + spread, color="C1", alpha=0.15)
     axis.plot(x, y, "C0.", ms=3)
     axis.set(title=name, xlabel="x", ylim=(-4, 4))
 axes[0].set_ylabel("y")
