@@ -8,25 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import random as tfp_random
 
+from tfp_vae.layers.count_distributions import GammaPoisson, ZeroInflated
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
-
-
-class GammaPoisson(tfd.NegativeBinomial):
-    """`tfd.NegativeBinomial` with draws that work under XLA.
-
-    TFP draws from a Gamma and a Poisson by TensorFlow's kernels, which XLA has not. TFP's own
-    samplers of both compile. The Gamma is drawn as its logarithm: at a small total count it
-    underflows.
-    """
-
-    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
-        gamma_seed, poisson_seed = tfp_random.split_seed(seed, salt="GammaPoisson")
-        logits = self.logits_parameter()
-        gamma = tfd.ExpGamma(self.total_count, log_rate=-logits).sample(n, seed=gamma_seed)
-        return tfd.Poisson(log_rate=gamma).sample(seed=poisson_seed)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -77,8 +62,8 @@ class NegativeBinomial(IndependentLayer):
         self.min_total_count = min_total_count
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        own = {"min_total_count": self.min_total_count}
-        return self.new(inputs, self.event_shape, self.validate_args, **own)
+        floor = self.min_total_count
+        return self.new(inputs, self.event_shape, self.validate_args, min_total_count=floor)
 
     @classmethod
     def new(
@@ -128,9 +113,4 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
 
     @classmethod
     def each(cls, counts: tfd.Distribution, logit: tf.Tensor) -> tfd.Distribution:  # type: ignore[override]
-        # Not tfd.Inflated: its logits are [t, -t], which makes the probability sigmoid(2 t).
-        return tfd.Mixture(
-            tfd.Categorical(logits=tf.stack([logit, tf.zeros_like(logit)], axis=-1)),
-            [tfd.Deterministic(tf.zeros_like(logit)), counts],
-            validate_args=counts.validate_args,
-        )
+        return ZeroInflated(logit, counts, validate_args=counts.validate_args)

@@ -15,6 +15,15 @@ from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_sh
 from tfp_vae.layers.quantized_logistic import QuantizedLogistic
 
 
+class Weights(tfd.Categorical):
+    """Those of a mixture, for tensors of any rank: TensorFlow's softmax takes 5 axes on a CPU."""
+
+    def probs_parameter(self, name: str | None = None) -> tf.Tensor:
+        """The probabilities."""
+        with tf.name_scope(name or "probs_parameter"):
+            return tf.exp(tf.math.log_softmax(self.logits_parameter()))
+
+
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class QuantizedLogisticMixture(IndependentLayer):
     """`prod_i sum_k w_ik (F_ik(x_i + 1/2) - F_ik(x_i - 1/2))`; x in low, low + 1, ..., high.
@@ -104,7 +113,7 @@ class QuantizedLogisticMixture(IndependentLayer):
                 validate_args=validate_args,
             )
             each = tfd.MixtureSameFamily(
-                tfd.Categorical(logits=logits), components, validate_args=validate_args
+                Weights(logits=logits), components, validate_args=validate_args
             )
             return independent(each, event_shape, validate_args=validate_args)
 

@@ -8,79 +8,20 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import random as tfp_random
 
 from tfp_vae.errors import InputError
+from tfp_vae.layers.around_mean import FisherAroundMean, PowerAroundMean
 from tfp_vae.layers.multivariate import VectorLayer
-
-
-class AroundMean:
-    """What TFP's two distributions around a mean direction lack.
-
-    A variance, and draws whose gradient stays finite: TFP takes `sqrt(1 - w^2)` of the cosine w to
-    the mean direction, which has no gradient where w rounds to 1.
-    """
-
-    dtype: Any
-    mean_direction: Any
-    concentration: Any
-
-    def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Of the angle to the mean direction, n draws; the sine above 0."""
-        raise NotImplementedError
-
-    def _variance(self) -> tf.Tensor:
-        return tf.maximum(tf.linalg.diag_part(self._covariance()), 0)  # type: ignore[attr-defined]
-
-    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
-        angle_seed, tangent_seed = tfp_random.split_seed(seed, salt="AroundMean")
-        cosine, sine = self._cosine_and_sine(n, angle_seed)
-        mean = self.mean_direction
-        noise = tfd.Normal(tf.zeros_like(mean), 1).sample(n, seed=tangent_seed)
-        noise -= mean * tf.reduce_sum(mean * noise, axis=-1, keepdims=True)
-        tangent = tf.math.l2_normalize(noise, axis=-1)
-        draw = cosine[..., tf.newaxis] * mean + sine[..., tf.newaxis] * tangent
-        return tf.math.l2_normalize(draw, axis=-1)
-
-
-class PowerAroundMean(AroundMean, tfd.PowerSpherical):
-    """`tfd.PowerSpherical`, with what `AroundMean` adds."""
-
-    def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        # (1 + cosine) / 2 is Beta distributed, a / (a + b) of two Gammas: from their logarithms it
-        # and its complement both keep their digits.
-        half = (tf.cast(tf.shape(self.mean_direction)[-1], self.dtype) - 1) / 2
-        a_seed, b_seed = tfp_random.split_seed(seed)
-        ones = tf.ones_like(self.concentration)
-        a = tfd.ExpGamma(half + self.concentration, ones).sample(n, seed=a_seed)
-        b = tfd.ExpGamma(half * ones, ones).sample(n, seed=b_seed)
-        log_sine = (tf.math.log_sigmoid(a - b) + tf.math.log_sigmoid(b - a)) / 2
-        return tf.tanh((a - b) / 2), 2 * tf.exp(log_sine)
-
-
-class FisherAroundMean(AroundMean, tfd.VonMisesFisher):
-    """`tfd.VonMisesFisher`, with what `AroundMean` adds; TFP's own draws but in 3 dimensions."""
-
-    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
-        inverted = self.mean_direction.shape[-1] == 3
-        return (AroundMean if inverted else tfd.VonMisesFisher)._sample_n(self, n, seed)
-
-    def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        # The inverse of the cdf, as 1 - cosine, which keeps its digits.
-        low = tf.fill(tf.shape(self.concentration), tf.constant(1e-8, self.dtype))
-        u = tfd.Uniform(low, 1).sample(n, seed=seed)
-        v = -tf.math.log1p(u * tf.math.expm1(-2 * self.concentration)) / self.concentration
-        return 1 - v, tf.sqrt(tf.maximum(v * (2 - v), 1e-12))
 
 
 class SphericalLayer(VectorLayer):
     """A distribution on the unit sphere of d dimensions around a mean direction.
 
     `mu = t[..., :d] / |t[..., :d]|`, the first axis where that is 0; the concentration is
-    `kappa = softplus(t[..., d]) + 1`, which keeps away from the uniform distribution, as the sources
-    do. Input `[..., d + 1]`, batch `[...]`, event `[d]`; as a tensor a draw, a vector of norm 1,
-    unless `convert_to_tensor_fn` says otherwise. As a posterior its prior is
-    `tfd.SphericalUniform(d)`, for which TFP has the KL in closed form.
+    `kappa = softplus(t[..., d]) + 1`, away from the uniform distribution, as in the sources. Input
+    `[..., d + 1]`, batch `[...]`, event `[d]`; as a tensor a draw, a vector of norm 1, unless
+    `convert_to_tensor_fn` says otherwise. As a posterior its prior is `tfd.SphericalUniform(d)`,
+    for which TFP has the KL in closed form.
 
     Args:
       event_size: d, at least 2.
@@ -135,10 +76,10 @@ def _direction(t: tf.Tensor) -> tf.Tensor:
 class VonMisesFisher(SphericalLayer):
     """`C_d(kappa) exp(kappa mu' x)` with |x| = 1: a Normal's counterpart on the sphere.
 
-    `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are reparameterized in 3 dimensions
-    only (elsewhere the direction gets a gradient, the concentration none that is right):
-    `PowerSpherical` always is. Parameters, shapes and arguments: see `SphericalLayer`. Davidson et
-    al., arXiv:1804.00891.
+    `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are reparameterized only in 3
+    dimensions: elsewhere the concentration gets no right gradient through them, and
+    `PowerSpherical` is the posterior to take. Parameters, shapes and arguments: see
+    `SphericalLayer`. Davidson et al., arXiv:1804.00891.
 
     Example:
       >>> q = VonMisesFisher(3)(tf.constant([[0., 0., 5., 10.]]))
