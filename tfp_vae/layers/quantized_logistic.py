@@ -19,7 +19,7 @@ class QuantizedLogistic(tfd.Distribution):
 
     Example:
       >>> p = QuantizedLogistic(1., .1, 0, 2)
-      >>> p.prob([0., 1., 2., 3.]).numpy().round(4).tolist()
+      >>> [round(float(p.prob(x)), 4) for x in (0., 1., 2., 3.)]
       [0.0067, 0.9866, 0.0067, 0.0]
     """
 

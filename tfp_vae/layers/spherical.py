@@ -83,8 +83,8 @@ class VonMisesFisher(SphericalLayer):
 
     Example:
       >>> q = VonMisesFisher(3)(tf.constant([[0., 0., 5., 10.]]))
-      >>> q.mean().numpy().round(3).tolist(), float(tf.norm(q).numpy().round(3))
-      ([[0.0, 0.0, 0.909]], 1.0)
+      >>> round(float(q.mean()[0, 2]), 3), round(float(tf.norm(q)), 3)
+      (0.909, 1.0)
     """
 
     family = FisherAroundMean
@@ -99,8 +99,8 @@ class PowerSpherical(SphericalLayer):
 
     Example:
       >>> q = PowerSpherical(3)(tf.constant([[0., 0., 5., 10.]]))
-      >>> q.mean().numpy().round(3).tolist(), float(tf.norm(q).numpy().round(3))
-      ([[0.0, 0.0, 0.846]], 1.0)
+      >>> round(float(q.mean()[0, 2]), 3), round(float(tf.norm(q)), 3)
+      (0.846, 1.0)
     """
 
     family = PowerAroundMean
