@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -171,7 +172,9 @@ def test_a_temperature_may_be_shared():
     assert [layer.get_config()["temperature"] for layer in pair] == [0.25, 0.25]
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), keras.Variable(1.0)])
+@pytest.mark.parametrize(
+    "temperature", [0, -1.0, float("nan"), keras.Variable(1.0), tf.Variable(1.0)]
+)
 def test_an_impossible_temperature_is_refused_in_words(temperature):
     with pytest.raises(InputError, match=r"positive temperature.*Received"):
         layers.RelaxedOneHotCategorical(3, temperature)
@@ -190,6 +193,13 @@ def test_values_outside_the_support_have_no_probability(layer, outside):
     d = layer(tf.zeros([1, layer.num_parameters]))
     for value in outside:
         assert d.log_prob([[value]]) == -np.inf, value
+
+
+@pytest.mark.parametrize("name", ["Categorical", "QuantizedLogisticMixture"])
+def test_a_value_between_the_integers_is_refused_where_values_are_checked(name):
+    layer = getattr(layers, name)(1, 4, validate_args=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"representable|Expected integers"):
+        layer(tf.zeros([1, layer.num_parameters])).log_prob([[0.5]])
 
 
 @pytest.mark.parametrize("t", [-3.0, 0.0, 2.5])
@@ -245,6 +255,26 @@ def test_one_hot_mixtures_say_the_log_of_their_mean():
 
 
 @pytest.mark.parametrize(
+    "layer",
+    [
+        layers.NegativeBinomial(2, min_total_count=3.0),
+        layers.ZeroInflatedNegativeBinomial(2, min_total_count=3.0),
+        layers.StudentT(2, min_scale=2.0),
+        layers.QuantizedLogisticMixture(2, 3, -4, 9, min_scale=1.5),
+        layers.RelaxedOneHotCategorical(3, temperature=0.3),
+        layers.Categorical(2, 7),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_the_config_has_what_is_not_the_default(layer):
+    again = type(layer).from_config(layer.get_config())
+    t = np.random.default_rng(0).normal(size=(3, layer.num_parameters)).astype("float32")
+    x = layer(t).sample(seed=1)
+    np.testing.assert_array_equal(again(t).log_prob(x), layer(t).log_prob(x))
+    assert again.support == layer.support
+
+
+@pytest.mark.parametrize(
     "build",
     [
         lambda **kw: layers.Categorical(2, 5, **kw),
@@ -258,3 +288,10 @@ def test_integer_draws(build):
     assert tf.convert_to_tensor(d).dtype == tf.int32
     assert np.isfinite(d.log_prob(tf.convert_to_tensor(d))).all()
     assert type(layer).from_config(layer.get_config()).sample_dtype == "int32"
+
+
+def test_the_kl_between_categoricals_is_in_closed_form():
+    pair = [layers.Categorical(2, 3)(np.array([t], "float32")) for t in (range(6), [0.5] * 6)]
+    p = scipy.special.softmax(np.arange(6.0).reshape(2, 3), axis=-1)
+    exact = kl_divergence(*pair, points=None, exact=True)
+    np.testing.assert_allclose(exact, [(p * np.log(3 * p)).sum()], rtol=1e-5)

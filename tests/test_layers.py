@@ -1,5 +1,7 @@
 """Generic checks over the whole table of distribution layers."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -51,6 +53,14 @@ def test_log_prob_against_scipy(row, seed):
     """Of its own draws, and of those at other parameters, which are further out."""
     t, x = parameters(row), values_of(row, seed=seed)
     np.testing.assert_allclose(row.build()(t).log_prob(x), row.log_prob(t, x), rtol=2e-5)
+
+
+@EVERY
+def test_checked_values_and_a_part_of_the_batch_have_the_same_log_prob(row):
+    t, x = parameters(row), values_of(row)
+    expected = row.build()(t).log_prob(x)
+    np.testing.assert_array_equal(row.build(validate_args=True)(t).log_prob(x), expected)
+    np.testing.assert_allclose(row.build()(t)[1:3].log_prob(x[1:3]), expected[1:3], rtol=1e-5)
 
 
 @EVERY
@@ -154,6 +164,9 @@ def test_the_config_gives_the_layer_again(row):
     layer = row.build(convert_to_tensor_fn="sample", seed=4, name="named")
     again = type(layer).from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
+    taken = inspect.signature(type(layer)).parameters.values()
+    named = {p.name for p in taken if p.kind == p.POSITIONAL_OR_KEYWORD}
+    assert named <= set(layer.get_config())
     t = parameters(row)
     np.testing.assert_array_equal(np.asarray(again(t)), np.asarray(layer(t)))
 

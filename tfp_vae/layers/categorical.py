@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.layers.categories import Categories
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.multivariate import VectorLayer
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
@@ -146,7 +147,7 @@ class Categorical(IndependentLayer):
         """The distribution of a tensor of logits `[..., params_size(event_shape, k)]`."""
         with tf.name_scope(name or cls.__name__):
             params = tf.convert_to_tensor(params)
-            each = tfd.Categorical(
+            each = Categories(
                 to_event_shape(params, event_shape, own=[num_categories]),
                 dtype=params.dtype if dtype is None else tf.as_dtype(dtype),
                 force_probs_to_zero_outside_support=True,

@@ -80,7 +80,12 @@ class NegativeBinomial(IndependentLayer):
             *first, log_mean, total_count = (to_event_shape(part, event_shape) for part in parts)
             total_count = tf.maximum(tf.math.softplus(total_count), min_total_count)
             logits = log_mean - tf.math.log(total_count)
-            counts = GammaPoisson(total_count, logits=logits, validate_args=validate_args)
+            counts = GammaPoisson(
+                total_count,
+                logits=logits,
+                require_integer_total_count=False,
+                validate_args=validate_args,
+            )
             each = cls.each(counts, *first)
             return independent(each, event_shape, validate_args=validate_args)
 

@@ -10,18 +10,10 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
+from tfp_vae.layers.categories import Categories
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
 from tfp_vae.layers.quantized_logistic import QuantizedLogistic
-
-
-class Weights(tfd.Categorical):
-    """Those of a mixture, for tensors of any rank: TensorFlow's softmax takes 5 axes on a CPU."""
-
-    def probs_parameter(self, name: str | None = None) -> tf.Tensor:
-        """The probabilities."""
-        with tf.name_scope(name or "probs_parameter"):
-            return tf.exp(tf.math.log_softmax(self.logits_parameter()))
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -113,7 +105,7 @@ class QuantizedLogisticMixture(IndependentLayer):
                 validate_args=validate_args,
             )
             each = tfd.MixtureSameFamily(
-                Weights(logits=logits), components, validate_args=validate_args
+                Categories(logits=logits), components, validate_args=validate_args
             )
             return independent(each, event_shape, validate_args=validate_args)
 

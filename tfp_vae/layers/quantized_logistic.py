@@ -64,6 +64,10 @@ class QuantizedLogistic(tfd.Distribution):
         outside = (x < self.low) | (x > self.high)
         return tf.where(outside, tf.constant(float("-inf"), self.dtype), value)
 
+    def _sample_control_dependencies(self, x: tf.Tensor) -> list[Any]:
+        integers = "Expected integers: a QuantizedLogistic has no others."
+        return [tf.debugging.assert_equal(x, tf.round(x), integers)] if self.validate_args else []
+
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
         draw = tfd.Logistic(self.loc, self.scale).sample(n, seed=seed)
         return tf.clip_by_value(tf.round(draw), self.low, self.high)

@@ -61,8 +61,8 @@ class RelaxedOneHotCategorical(VectorLayer):
         Monte Carlo.
 
     Raises:
-      InputError: the temperature is not positive or is a trainable variable, or the last axis of
-        the input is not `event_size`.
+      InputError: the temperature is not positive or is another kind of variable, or the last axis
+        of the input is not `event_size`.
 
     Source: Maddison et al., arXiv:1611.00712; Jang et al., arXiv:1611.01144.
 
@@ -84,15 +84,18 @@ class RelaxedOneHotCategorical(VectorLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(event_size, convert_to_tensor_fn, validate_args, seed, **kwargs)
-        if not isinstance(temperature, keras.Variable):
-            temperature = keras.Variable(float(temperature), trainable=False, name="temperature")
-        if temperature.trainable or not float(temperature) > 0:
+        ours = isinstance(temperature, keras.Variable)
+        # A tf.Variable would be read once and then go its own way: Keras does not save it.
+        wrong = temperature.trainable if ours else isinstance(temperature, tf.Variable)
+        if wrong or not float(temperature) > 0:
             raise InputError(
                 "Expected a positive temperature, a number or a keras.Variable that is not "
                 "trainable.",
                 temperature,
             )
-        self.temperature = temperature
+        self.temperature = (
+            temperature if ours else keras.Variable(float(temperature), trainable=False)
+        )
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         return self.new(inputs, self.event_size, self.validate_args, temperature=self.temperature)
