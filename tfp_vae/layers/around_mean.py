@@ -74,10 +74,10 @@ class FisherAroundMean(AroundMean, tfd.VonMisesFisher):
         return -tf.math.log1p(u * tf.math.expm1(-2 * self.concentration)) / self.concentration
 
     def _accepted(self, n: Any, seed: Any) -> tf.Tensor:
-        """By rejection, until all are accepted: Wood, doi:10.1080/03610919408813161.
+        """By rejection, until all are accepted: Wood, Commun. Stat. Simul. Comput. 23 (1994), 157.
 
-        TFP's takes Beta variables, which compile for 12 s under XLA; here a coordinate of a uniform
-        direction is scaled to one.
+        Its Beta variables, which compile for long under XLA, are here (1 + u) / 2, u a coordinate
+        of a uniform direction.
         """
         k = self.concentration
         d1 = tf.cast(tf.shape(self.mean_direction)[-1] - 1, self.dtype)

@@ -107,7 +107,7 @@ class Categorical(IndependentLayer):
     Raises:
       InputError: the last axis of the input is not `params_size(event_shape, num_categories)`.
 
-    Source: van den Oord et al. (PixelRNN), arXiv:1601.06759, section 3.3.
+    Source: van den Oord et al. (PixelRNN), arXiv:1601.06759, section 2.2.
 
     Example:
       >>> p = Categorical((2, 2), 256, "mean")(tf.zeros([1, Categorical.params_size((2, 2), 256)]))

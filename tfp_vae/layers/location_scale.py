@@ -135,8 +135,7 @@ class StudentT(LocationScaleLayer):
     `[..., 3 n]`: locations, scales before their softplus, then `df = 2 + softplus(t[..., 2n:])`,
     the degrees of freedom, which are learned (at least 2.001): above 2 there is a variance,
     `scale^2 df / (df - 2)`. Shapes and arguments: see `LocationScaleLayer`. Takahashi et al.,
-    "Student-t Variational Autoencoder for Robust Density Estimation", IJCAI 2018,
-    doi:10.24963/ijcai.2018/374.
+    "Student-t Variational Autoencoder for Robust Density Estimation", IJCAI 2018.
 
     Example:
       >>> p = StudentT(1)(tf.constant([[0., .5413, .5413]]))  # df 3
