@@ -159,6 +159,29 @@ def test_gradients_go_through_a_draw_where_it_is_reparameterized(row):
         assert row.saturates or (gradient != 0).all()
 
 
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.reparameterized])
+def test_the_mean_gradient_of_draws_is_that_of_the_moments(name):
+    """Of E sum w (z + z^2), w fixed: by draws, and by differences of the closed forms."""
+    row, n, step = ROWS[name], 20_000, 1e-4
+    t = row.calm(parameters(row, 1))
+    w = np.random.default_rng(0).normal(size=row.event_shape)
+    repeated = tf.constant(np.repeat(t, n, axis=0))
+    with tf.GradientTape() as tape:
+        tape.watch(repeated)
+        z = tf.convert_to_tensor(row.build(seed=1)(repeated))
+        value = tf.reduce_sum((z + z**2) * w.astype("float32"))
+    gradients = tape.gradient(value, repeated).numpy().astype("float64")
+
+    def moment(t):
+        mean = row.mean(t)[0]
+        return np.sum(w * (mean + row.stddev(t)[0] ** 2 + mean**2))
+
+    steps = step * np.eye(row.params_size)
+    expected = [(moment(t + s) - moment(t - s)) / (2 * step) for s in steps]
+    allowed = 4.5 * gradients.std(axis=0) / np.sqrt(n) + 1e-3
+    np.testing.assert_array_less(np.abs(gradients.mean(axis=0) - expected), allowed)
+
+
 @EVERY
 def test_the_config_gives_the_layer_again(row):
     layer = row.build(convert_to_tensor_fn="sample", seed=4, name="named")
