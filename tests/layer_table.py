@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import keras
+import layer_references as references
 import numpy as np
 import scipy.special
 import scipy.stats
 import tensorflow_probability as tfp
 
-from tfp_vae import layers
+from tfp_vae import NegativeLogLikelihood, layers
 
 
 class Row(NamedTuple):
@@ -24,6 +26,13 @@ class Row(NamedTuple):
       mean: parameters -> the mean, `[n, *event_shape]`.
       stddev: likewise.
       reparameterized: whether draws carry gradients.
+      gives: those of mean and stddev that the distribution itself gives; none has a closed form
+        where it gives none.
+      loss: what fits it.
+      random: whether the seed decides the draws.
+      saturates: whether draws may come to the end of their range, where they have no slope.
+      calm: parameters -> those nearby at which draws have a fourth moment, so that their standard
+        deviation comes near the distribution's.
     """
 
     build: Callable[..., Any]
@@ -33,6 +42,11 @@ class Row(NamedTuple):
     mean: Callable[[np.ndarray], np.ndarray]
     stddev: Callable[[np.ndarray], np.ndarray]
     reparameterized: bool
+    gives: tuple[str, ...] = ("mean", "stddev")
+    loss: Callable[..., Any] = NegativeLogLikelihood
+    random: bool = True
+    saturates: bool = False
+    calm: Callable[[np.ndarray], np.ndarray] = lambda t: t
 
 
 def _softplus(t):
@@ -85,34 +99,12 @@ def _poisson(event_shape):
     return _per_value(layers.IndependentPoisson, event_shape, parameters, family, False, "logpmf")
 
 
-class _ContinuousBernoulli:
-    """p^x (1 - p)^(1 - x) / its integral over [0, 1], all by quadrature."""
-
-    def __init__(self, logits):
-        self.logits = logits
-        self.nodes, self.weights = np.polynomial.legendre.leggauss(60)
-        self.nodes, self.weights = (self.nodes + 1) / 2, self.weights / 2
-
-    def _integral(self, of):
-        return (of(self.nodes) * np.exp(self.logits[..., None] * self.nodes) * self.weights).sum(-1)
-
-    def logpdf(self, x):
-        return self.logits * x - np.log(self._integral(lambda u: 1.0))
-
-    def mean(self):
-        return self._integral(lambda u: u) / self._integral(lambda u: 1.0)
-
-    def std(self):
-        square = self._integral(lambda u: u**2) / self._integral(lambda u: 1.0)
-        return np.sqrt(square - self.mean() ** 2)
-
-
 def _continuous_bernoulli(event_shape):
     def parameters(t, size):
         return (t.astype("float64"),)
 
     layer = layers.ContinuousBernoulli
-    return _per_value(layer, event_shape, parameters, _ContinuousBernoulli, True)
+    return _per_value(layer, event_shape, parameters, references.ContinuousBernoulli, True)
 
 
 def _tril(d):
@@ -185,6 +177,107 @@ def _mixture(build, k, component):
     return Row(build, component.event_shape, size, log_prob, mean, stddev, False)
 
 
+def _negative_binomial(event_shape, low=1e-4):
+    def parameters(t, size):
+        return np.exp(t[:, :size].astype("float64")), np.maximum(_softplus(t[:, size:]), low)
+
+    family = lambda mean, r: scipy.stats.nbinom(r, r / (r + mean))  # noqa: E731
+    return _per_value(layers.NegativeBinomial, event_shape, parameters, family, False, "logpmf")
+
+
+def _zero_inflated(event_shape):
+    def parameters(t, size):
+        logit, log_mean, r = np.split(t.astype("float64"), 3, axis=-1)
+        return scipy.special.expit(logit), np.exp(log_mean), _softplus(r)
+
+    def family(pi, mean, r):
+        return references.ZeroInflated(pi, scipy.stats.nbinom(r, r / (r + mean)))
+
+    layer = layers.ZeroInflatedNegativeBinomial
+    return _per_value(layer, event_shape, parameters, family, False, "logpmf")
+
+
+def _student_t(event_shape):
+    def parameters(t, size):
+        loc, scale, df = np.split(t.astype("float64"), 3, axis=-1)
+        return loc, _softplus(scale), 2 + _softplus(df)
+
+    family = lambda loc, scale, df: scipy.stats.t(df, loc, scale)  # noqa: E731
+    row = _per_value(layers.StudentT, event_shape, parameters, family, True)
+    df_of_12 = np.repeat(np.array([0, 0, 10], "float32"), row.params_size // 3)
+    return row._replace(calm=lambda t: t + df_of_12)
+
+
+def _deterministic(event_shape):
+    row = _per_value(
+        layers.Deterministic, event_shape, lambda t, size: (t,), references.PointMass, True
+    )
+    return row._replace(loss=keras.losses.MeanSquaredError, random=False)
+
+
+def _together(build, event_shape, own, family):
+    """Independent over `event_shape`, with the `own` parameters of each value side by side."""
+    each = lambda t: family(t.reshape(-1, *event_shape, own))  # noqa: E731
+    axes = tuple(range(1, 1 + len(event_shape)))
+    return Row(
+        build,
+        event_shape,
+        int(np.prod(event_shape)) * own,
+        lambda t, x: each(t).logpdf(x).sum(axis=axes),
+        lambda t: each(t).mean(),
+        lambda t: each(t).std(),
+        False,
+    )
+
+
+def _categorical(event_shape, k):
+    return _together(
+        lambda **kw: layers.Categorical(event_shape, k, **kw),
+        event_shape,
+        k,
+        lambda t: references.Tabulated(_log_softmax(t)),
+    )
+
+
+def _quantized(event_shape, k, low, high):
+    return _together(
+        lambda **kw: layers.QuantizedLogisticMixture(event_shape, k, low, high, **kw),
+        event_shape,
+        3 * k,
+        lambda t: references.quantized_logistic_mixture(t, low, high),
+    )
+
+
+def _vector(build, d, size, family, reparameterized, **fields):
+    """Vectors of size d, by a reference of the parameters."""
+    return Row(
+        build,
+        (d,),
+        size,
+        lambda t, x: family(t).logpdf(x.astype("float64")),
+        lambda t: family(t).mean(),
+        lambda t: family(t).std(),
+        reparameterized,
+        **fields,
+    )
+
+
+def _sphere(layer, d, family, reparameterized=True):
+    return _vector(lambda **kw: layer(d, **kw), d, d + 1, family, reparameterized)
+
+
+def _relaxed(d, temperature, **fields):
+    return _vector(
+        lambda **kw: layers.RelaxedOneHotCategorical(d, temperature, **kw),
+        d,
+        d,
+        lambda t: references.Concrete(t.astype("float64"), temperature),
+        True,
+        gives=(),
+        **fields,
+    )
+
+
 _NORMAL = _location_scale(layers.IndependentNormal, (2,), scipy.stats.norm)
 _LOGISTIC = _location_scale(layers.IndependentLogistic, (2,), scipy.stats.logistic)
 
@@ -208,4 +301,21 @@ ROWS = {
         2,
         _tril(2),
     ),
+    "student-t": _student_t((2, 2)),
+    "deterministic": _deterministic((3,)),
+    "negative-binomial": _negative_binomial((3,)),
+    "zero-inflated": _zero_inflated((2, 2)),
+    "categorical": _categorical((2, 2), 4),
+    "categorical-256": _categorical((2,), 256),
+    "quantized": _quantized((2, 2), 3, 0, 255),
+    "quantized-16": _quantized((3,), 2, -1, 15),
+    "one-hot-mixture": _mixture(
+        lambda **kw: layers.CategoricalMixtureOfOneHotCategorical(4, 3, **kw), 3, _one_hot(4)
+    ),
+    "relaxed": _relaxed(3, 0.5),
+    "relaxed-cold": _relaxed(4, 0.1, saturates=True),
+    "von-mises-fisher": _sphere(layers.VonMisesFisher, 3, references.VonMisesFisher),
+    "von-mises-fisher-5": _sphere(layers.VonMisesFisher, 5, references.VonMisesFisher, False),
+    "power-spherical": _sphere(layers.PowerSpherical, 2, references.PowerSpherical),
+    "power-spherical-5": _sphere(layers.PowerSpherical, 5, references.PowerSpherical),
 }

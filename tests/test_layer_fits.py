@@ -8,8 +8,6 @@ from conftest import python
 from layer_table import ROWS
 from test_layers import EVERY, model_of, parameters, values_of
 
-from tfp_vae import NegativeLogLikelihood
-
 
 @EVERY
 @pytest.mark.parametrize(
@@ -20,7 +18,7 @@ def test_fits_with_a_partial_last_batch(row, mode):
     t = np.repeat(parameters(row, 1), 64, axis=0)
     x = row.build(seed=3)(t).sample().numpy()
     model = model_of(row)
-    model.compile(keras.optimizers.Adam(0.05), loss=NegativeLogLikelihood(), **mode)
+    model.compile(keras.optimizers.Adam(0.05), loss=row.loss(), **mode)
     inputs = np.ones([64, 4], "float32")
     before = model.evaluate(inputs, x, batch_size=24, verbose=0)
     model.fit(inputs, x, batch_size=24, epochs=15, verbose=0)
@@ -60,7 +58,7 @@ for name in {list(ROWS)}:
 @EVERY
 def test_losses_are_means_whatever_the_batch_size(row):
     model, inputs = model_of(row), np.repeat(np.ones([1, 4], "float32"), 50, axis=0)
-    model.compile("adam", loss=NegativeLogLikelihood())
+    model.compile("adam", loss=row.loss())
     x = np.repeat(values_of(row, 1), 50, axis=0)
     losses = [model.evaluate(inputs, x, batch_size=n, verbose=0) for n in (1, 16, 50)]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-5)

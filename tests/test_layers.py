@@ -1,5 +1,7 @@
 """Generic checks over the whole table of distribution layers."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from layer_table import ROWS
 
-from tfp_vae import NegativeLogLikelihood, layers
+from tfp_vae import layers
 from tfp_vae.errors import InputError
 
 tfd = tfp.distributions
@@ -18,9 +20,9 @@ def parameters(row, n=5, seed=1, dtype="float32"):
     return np.random.default_rng(seed).normal(size=(n, row.params_size)).astype(dtype)
 
 
-def values_of(row, n=5):
-    """Values that the row's distribution can take."""
-    return row.build(seed=3)(parameters(row, n)).sample().numpy()
+def values_of(row, n=5, seed=1):
+    """Values that the row's distribution can take: draws, at the parameters of that seed."""
+    return row.build(seed=3)(parameters(row, n, seed)).sample().numpy()
 
 
 def model_of(row, inputs=4, **kwargs):
@@ -46,9 +48,19 @@ def test_params_size_is_an_int(row):
 
 
 @EVERY
-def test_log_prob_against_scipy(row):
-    t, x = parameters(row), values_of(row)
+@pytest.mark.parametrize("seed", [1, 2], ids=["own", "other"])
+def test_log_prob_against_scipy(row, seed):
+    """Of its own draws, and of those at other parameters, which are further out."""
+    t, x = parameters(row), values_of(row, seed=seed)
     np.testing.assert_allclose(row.build()(t).log_prob(x), row.log_prob(t, x), rtol=2e-5)
+
+
+@EVERY
+def test_checked_values_and_a_part_of_the_batch_have_the_same_log_prob(row):
+    t, x = parameters(row), values_of(row)
+    expected = row.build()(t).log_prob(x)
+    np.testing.assert_array_equal(row.build(validate_args=True)(t).log_prob(x), expected)
+    np.testing.assert_allclose(row.build()(t)[1:3].log_prob(x[1:3]), expected[1:3], rtol=1e-5)
 
 
 @EVERY
@@ -56,11 +68,23 @@ def test_log_prob_against_scipy(row):
 def test_moments_in_closed_form_and_of_samples(row, what):
     t = parameters(row)
     d = row.build(seed=5)(t)
-    expected = getattr(row, what)(t)
-    np.testing.assert_allclose(getattr(d, what)(), expected, rtol=1e-5)
-    draws = d.sample(20_000).numpy().astype("float64")
-    of_draws = draws.mean(axis=0) if what == "mean" else draws.std(axis=0)
-    np.testing.assert_allclose(of_draws, expected, atol=0.06)
+    if what in row.gives:
+        np.testing.assert_allclose(getattr(d, what)(), getattr(row, what)(t), rtol=1e-5)
+    else:
+        with pytest.raises(NotImplementedError):
+            getattr(d, what)()
+    t = row.calm(t)
+    draws = row.build(seed=5)(t).sample(50_000).numpy().astype("float64")
+    mean, stddev = draws.mean(axis=0), draws.std(axis=0)
+    expected, of_draws = getattr(row, what)(t), mean if what == "mean" else stddev
+    # 4.5 standard errors of either: 0.06 where the standard deviation is 3.
+    variance, bias = stddev**2, 0.0
+    if what == "stddev":
+        fourth = ((draws - mean) ** 4).mean(axis=0)
+        variance = np.maximum(fourth - stddev**4, 0) / np.maximum(4 * stddev**2, 1e-12)
+        bias = 4.5**2 * stddev / (2 * len(draws))  # from the error of the mean
+    allowed = 4.5 * np.sqrt(variance / len(draws)) + bias + 1e-6
+    np.testing.assert_array_less(np.abs(of_draws - expected), allowed)
 
 
 @EVERY
@@ -78,7 +102,7 @@ def test_stays_in_float32_under_mixed_precision(row, policy):
     model = model_of(row)
     d = model(np.ones([5, 4], "float32"))
     assert d.dtype == tf.float32
-    model.compile("adam", loss=NegativeLogLikelihood())
+    model.compile("adam", loss=row.loss())
     history = model.fit(np.ones([8, 4]), values_of(row, 8), verbose=0).history
     assert np.isfinite(history["loss"]).all()
 
@@ -88,7 +112,12 @@ def test_leading_axes_of_any_number(row):
     t = parameters(row, 12)
     d = row.build()(t.reshape(2, 3, 2, row.params_size))
     assert d.batch_shape == [2, 3, 2]
-    np.testing.assert_allclose(tf.reshape(d.mean(), [12, *row.event_shape]), row.mean(t), rtol=1e-5)
+    x = values_of(row, 12)
+    log_prob = d.log_prob(x.reshape(2, 3, 2, *row.event_shape))
+    np.testing.assert_allclose(tf.reshape(log_prob, [12]), row.log_prob(t, x), rtol=2e-5)
+    if "mean" in row.gives:
+        mean = tf.reshape(d.mean(), [12, *row.event_shape])
+        np.testing.assert_allclose(mean, row.mean(t), rtol=1e-5)
 
 
 @EVERY
@@ -104,10 +133,10 @@ def test_graph_and_xla_and_a_free_batch_give_the_eager_log_prob(row):
 
 @EVERY
 def test_every_parameter_gets_a_finite_gradient(row):
-    t, x = tf.constant(parameters(row)), values_of(row)
+    t, x = tf.constant(parameters(row)), values_of(row, seed=2)
     with tf.GradientTape() as tape:
         tape.watch(t)
-        loss = -tf.reduce_sum(row.build()(t).log_prob(x))
+        loss = row.loss()(x, row.build()(t))
     gradient = tape.gradient(loss, t).numpy()
     assert np.isfinite(gradient).all()
     assert (gradient != 0).any(axis=0).all()
@@ -119,25 +148,55 @@ def test_gradients_go_through_a_draw_where_it_is_reparameterized(row):
     with tf.GradientTape() as tape:
         tape.watch(t)
         d = row.build(seed=1)(t)
-        z = tf.reduce_sum(tf.convert_to_tensor(d))
+        z = tf.convert_to_tensor(d)
+        z = tf.reduce_sum(z * np.random.default_rng(0).normal(size=z.shape).astype("float32"))
     reparameterized = d.reparameterization_type == tfd.FULLY_REPARAMETERIZED
     assert reparameterized == row.reparameterized
     if row.reparameterized:
-        assert (tape.gradient(z, t).numpy() != 0).all()
+        gradient = tape.gradient(z, t).numpy()
+        assert np.isfinite(gradient).all()
+        assert (gradient != 0).any(axis=0).all()
+        assert row.saturates or (gradient != 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.reparameterized])
+def test_the_mean_gradient_of_draws_is_that_of_the_moments(name):
+    """Of E sum w (z + z^2), w fixed: by draws, and by differences of the closed forms."""
+    row, n, step = ROWS[name], 20_000, 1e-4
+    t = row.calm(parameters(row, 1))
+    w = np.random.default_rng(0).normal(size=row.event_shape)
+    repeated = tf.constant(np.repeat(t, n, axis=0))
+    with tf.GradientTape() as tape:
+        tape.watch(repeated)
+        z = tf.convert_to_tensor(row.build(seed=1)(repeated))
+        value = tf.reduce_sum((z + z**2) * w.astype("float32"))
+    gradients = tape.gradient(value, repeated).numpy().astype("float64")
+
+    def moment(t):
+        mean = row.mean(t)[0]
+        return np.sum(w * (mean + row.stddev(t)[0] ** 2 + mean**2))
+
+    steps = step * np.eye(row.params_size)
+    expected = [(moment(t + s) - moment(t - s)) / (2 * step) for s in steps]
+    allowed = 4.5 * gradients.std(axis=0) / np.sqrt(n) + 1e-3
+    np.testing.assert_array_less(np.abs(gradients.mean(axis=0) - expected), allowed)
 
 
 @EVERY
 def test_the_config_gives_the_layer_again(row):
-    layer = row.build(convert_to_tensor_fn="mean", seed=4, name="named")
+    layer = row.build(convert_to_tensor_fn="sample", seed=4, name="named")
     again = type(layer).from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
+    taken = inspect.signature(type(layer)).parameters.values()
+    named = {p.name for p in taken if p.kind == p.POSITIONAL_OR_KEYWORD}
+    assert named <= set(layer.get_config())
     t = parameters(row)
     np.testing.assert_array_equal(np.asarray(again(t)), np.asarray(layer(t)))
 
 
 @EVERY
 def test_a_cloned_model_computes_the_same(row):
-    model = model_of(row, convert_to_tensor_fn="mean")
+    model = model_of(row, seed=4)
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
     inputs = np.ones([3, 4], "float32")
@@ -155,9 +214,9 @@ def test_the_seed_decides_the_draws(row):
     t = parameters(row, 50)
     draws = [np.asarray(row.build(seed=seed)(t)) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(draws[0], draws[1])
-    assert (draws[0] != draws[2]).any()
+    assert (draws[0] != draws[2]).any() == row.random
     layer = row.build(seed=1)
-    assert (np.asarray(layer(t)) != np.asarray(layer(t))).any()
+    assert (np.asarray(layer(t)) != np.asarray(layer(t))).any() == row.random
 
 
 @EVERY

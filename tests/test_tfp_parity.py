@@ -22,6 +22,7 @@ CASES = {
     "poisson": ("IndependentPoisson", ((2, 2),)),
     "tril": ("MultivariateNormalTriL", (3,)),
     "one-hot": ("OneHotCategorical", (4,)),
+    "one-hot-mixture": ("CategoricalMixtureOfOneHotCategorical", (4, 3)),
     "mixture-normal": ("MixtureNormal", (3, (2,))),
     "mixture-logistic": ("MixtureLogistic", (3, (2,))),
 }
@@ -41,6 +42,10 @@ def test_parameters_and_densities_are_those_of_tfp_layers(name, arguments):
     draw = reference.sample(seed=1)
     np.testing.assert_allclose(mine.log_prob(draw), reference.log_prob(draw), rtol=2e-6, atol=1e-6)
     equal(ours.new(t, *arguments).mean(), reference.mean())
+    if hasattr(reference, "log_mean"):
+        equal(mine.log_mean(), reference.log_mean())
+        equal(ours(*arguments, "mean")(t).numpy(), reference.mean())
+        equal(ours(*arguments, lambda d: d.log_mean())(t).numpy(), reference.log_mean())
 
 
 def test_a_mixture_of_any_layer_is_that_of_tfp_layers():

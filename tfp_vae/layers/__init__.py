@@ -20,18 +20,24 @@ from tfp_vae.layers.bayesian_dense import (
     DenseLocalReparameterization,
     DenseReparameterization,
 )
-from tfp_vae.layers.categorical import OneHotCategorical
+from tfp_vae.layers.categorical import Categorical, OneHotCategorical
+from tfp_vae.layers.categorical_mixture import CategoricalMixtureOfOneHotCategorical
+from tfp_vae.layers.counts import NegativeBinomial, ZeroInflatedNegativeBinomial
 from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.dense_variational import DenseVariational
+from tfp_vae.layers.deterministic import Deterministic
 from tfp_vae.layers.discrete import ContinuousBernoulli, IndependentBernoulli, IndependentPoisson
 from tfp_vae.layers.distribution_lambda import DistributionLambda
 from tfp_vae.layers.gaussian_process import VariationalGaussianProcess
 from tfp_vae.layers.initializers import BlockwiseInitializer
 from tfp_vae.layers.kl import KLDivergenceAddLoss, KLDivergenceRegularizer
-from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, Laplace
+from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, Laplace, StudentT
 from tfp_vae.layers.made import AutoregressiveNetwork
 from tfp_vae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFamily
 from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNormalTriL
+from tfp_vae.layers.quantized import QuantizedLogisticMixture
+from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
+from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
 from tfp_vae.layers.variable import VariableLayer
 from tfp_vae.layers.weight_distributions import (
     default_loc_scale_fn,
@@ -44,6 +50,8 @@ __all__ = [
     "AutoregressiveNetwork",
     "AutoregressiveTransform",
     "BlockwiseInitializer",
+    "Categorical",
+    "CategoricalMixtureOfOneHotCategorical",
     "ContinuousBernoulli",
     "Conv1DFlipout",
     "Conv1DReparameterization",
@@ -62,6 +70,7 @@ __all__ = [
     "DenseLocalReparameterization",
     "DenseReparameterization",
     "DenseVariational",
+    "Deterministic",
     "DistributionLambda",
     "IndependentBernoulli",
     "IndependentLogistic",
@@ -75,10 +84,17 @@ __all__ = [
     "MixtureSameFamily",
     "MultivariateNormalDiag",
     "MultivariateNormalTriL",
+    "NegativeBinomial",
     "OneHotCategorical",
+    "PowerSpherical",
+    "QuantizedLogisticMixture",
+    "RelaxedOneHotCategorical",
+    "StudentT",
     "VariableLayer",
     "VariationalGaussianProcess",
+    "VonMisesFisher",
     "WeightNorm",
+    "ZeroInflatedNegativeBinomial",
     "default_loc_scale_fn",
     "default_mean_field_normal_fn",
     "default_multivariate_normal_fn",

@@ -82,9 +82,13 @@ def as_shape(event_shape: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in array)
 
 
-def to_event_shape(parameter: tf.Tensor, event_shape: Any) -> tf.Tensor:
-    """`[..., size]` to `[...] + event_shape`, whatever of it is known only when it runs."""
-    shape = tf.concat([tf.shape(parameter)[:-1], _vector(event_shape)], axis=0)
+def to_event_shape(parameter: tf.Tensor, event_shape: Any, own: Sequence[int] = ()) -> tf.Tensor:
+    """`[..., size]` to `[...] + event_shape + own`, whatever of it is known only when it runs.
+
+    `own`: the axes of the parameters of one value, where it has several that stand together.
+    """
+    parts = [tf.shape(parameter)[:-1], _vector(event_shape), _vector(own)]
+    shape = tf.concat(parts, axis=0)
     return tf.reshape(parameter, shape)
 
 

@@ -1,0 +1,171 @@
+"""What layers ought to be, in float64, where scipy has no such distribution."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.special
+import scipy.stats
+
+
+class ContinuousBernoulli:
+    """p^x (1 - p)^(1 - x) / its integral over [0, 1], all by quadrature."""
+
+    def __init__(self, logits):
+        self.logits = logits
+        self.nodes, self.weights = np.polynomial.legendre.leggauss(60)
+        self.nodes, self.weights = (self.nodes + 1) / 2, self.weights / 2
+
+    def _integral(self, of):
+        return (of(self.nodes) * np.exp(self.logits[..., None] * self.nodes) * self.weights).sum(-1)
+
+    def logpdf(self, x):
+        return self.logits * x - np.log(self._integral(lambda u: 1.0))
+
+    def mean(self):
+        return self._integral(lambda u: u) / self._integral(lambda u: 1.0)
+
+    def std(self):
+        square = self._integral(lambda u: u**2) / self._integral(lambda u: 1.0)
+        return np.sqrt(square - self.mean() ** 2)
+
+
+class Tabulated:
+    """Integers from `low` on, by the table of their log-probabilities on the last axis."""
+
+    def __init__(self, log_p, low=0):
+        self.log_p, self.low = log_p, low
+        self.values = low + np.arange(log_p.shape[-1])
+
+    def logpdf(self, x):
+        index = (x - self.low).astype(int)[..., None]
+        return np.take_along_axis(self.log_p, index, axis=-1)[..., 0]
+
+    def mean(self):
+        return (np.exp(self.log_p) * self.values).sum(axis=-1)
+
+    def std(self):
+        distance = self.values - self.mean()[..., None]
+        return np.sqrt((np.exp(self.log_p) * distance**2).sum(axis=-1))
+
+
+def quantized_logistic_mixture(t, low, high, min_scale=1e-3):
+    """The table of a mixture of logistics rounded to integers; t: `[..., 3 k]`."""
+    logits, loc, scale = np.split(t.astype("float64")[..., None], 3, axis=-2)
+    half = (high - low) / 2
+    logistic = scipy.stats.logistic(
+        (low + high) / 2 + half * loc, half * np.maximum(np.logaddexp(0, scale), min_scale)
+    )
+    values = np.arange(low, high + 1)
+    below, above = np.r_[-np.inf, values[1:] - 0.5], np.r_[values[:-1] + 0.5, np.inf]
+    # Each interval from the side whose tail is the smaller, where the difference keeps its digits.
+    right = logistic.sf(below) - logistic.sf(above)
+    left = logistic.cdf(above) - logistic.cdf(below)
+    p = np.where(values > logistic.mean(), right, left)
+    return Tabulated(np.log((scipy.special.softmax(logits, axis=-2) * p).sum(axis=-2)), low)
+
+
+class ZeroInflated:
+    """0 with probability pi, else a draw of `counts`."""
+
+    def __init__(self, pi, counts):
+        self.pi, self.counts = pi, counts
+
+    def logpmf(self, x):
+        return np.log(self.pi * (x == 0) + (1 - self.pi) * self.counts.pmf(x))
+
+    def mean(self):
+        return (1 - self.pi) * self.counts.mean()
+
+    def std(self):
+        square = (1 - self.pi) * (self.counts.var() + self.counts.mean() ** 2)
+        return np.sqrt(square - self.mean() ** 2)
+
+
+class PointMass:
+    """All probability at one point."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def logpdf(self, x):
+        return np.where(x == self.at, 0.0, -np.inf)
+
+    def mean(self):
+        return self.at
+
+    def std(self):
+        return np.zeros_like(self.at)
+
+
+class Concrete:
+    """softmax((logits + Gumbel noise) / temperature); its moments by many draws of numpy's."""
+
+    def __init__(self, logits, temperature):
+        self.logits, self.temperature = logits, temperature
+
+    def logpdf(self, x):
+        d, t = x.shape[-1], self.temperature
+        log_p, log_x = scipy.special.log_softmax(self.logits, axis=-1), np.log(x)
+        each = (log_p - (t + 1) * log_x).sum(axis=-1)
+        total = scipy.special.logsumexp(log_p - t * log_x, axis=-1)
+        return scipy.special.gammaln(d) + (d - 1) * np.log(t) + each - d * total
+
+    def _draws(self):
+        noise = np.random.default_rng(9).gumbel(size=(400_000, *self.logits.shape))
+        return scipy.special.softmax((self.logits + noise) / self.temperature, axis=-1)
+
+    def mean(self):
+        return self._draws().mean(axis=0)
+
+    def std(self):
+        return self._draws().std(axis=0)
+
+
+class AroundDirection:
+    """On the sphere around a direction: moments from those of the cosine to it."""
+
+    def __init__(self, t):
+        t = t.astype("float64")
+        self.mu = t[:, :-1] / np.linalg.norm(t[:, :-1], axis=-1, keepdims=True)
+        self.kappa = np.logaddexp(0, t[:, -1]) + 1
+        self.d = self.mu.shape[-1]
+
+    def mean(self):
+        return self.cosine()[0][:, None] * self.mu
+
+    def std(self):
+        first, second = (moment[:, None] for moment in self.cosine())
+        sideways = (1 - second) / (self.d - 1)
+        return np.sqrt((second - first**2) * self.mu**2 + sideways * (1 - self.mu**2))
+
+
+class VonMisesFisher(AroundDirection):
+    """C exp(kappa mu'x)."""
+
+    def logpdf(self, x):
+        each = zip(x.astype("float64"), self.mu, self.kappa, strict=True)
+        return np.array([scipy.stats.vonmises_fisher(mu, k).logpdf(v) for v, mu, k in each])
+
+    def cosine(self):
+        bessel = scipy.special.ive
+        ratio = bessel(self.d / 2, self.kappa) / bessel(self.d / 2 - 1, self.kappa)
+        return ratio, 1 - (self.d - 1) * ratio / self.kappa
+
+
+class PowerSpherical(AroundDirection):
+    """C (1 + mu'x)^kappa: (1 + cosine) / 2 is Beta distributed."""
+
+    def _beta(self):
+        return scipy.stats.beta((self.d - 1) / 2 + self.kappa, (self.d - 1) / 2)
+
+    def logpdf(self, x):
+        # The density of the cosine, over the area of the sphere of d - 1 dimensions at its height.
+        cosine = (x * self.mu).sum(axis=-1)
+        circle = np.log(2) + (self.d - 1) / 2 * np.log(np.pi)
+        circle -= scipy.special.gammaln((self.d - 1) / 2)
+        sine = (self.d - 3) / 2 * np.log1p(-(cosine**2))
+        return self._beta().logpdf((1 + cosine) / 2) - np.log(2) - circle - sine
+
+    def cosine(self):
+        mean = 2 * self._beta().mean() - 1
+        return mean, 4 * self._beta().var() + mean**2

@@ -1,0 +1,97 @@
+"""TFP's distributions on the sphere, with a variance, and draws with a finite gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import random as tfp_random
+
+
+class AroundMean:
+    """What TFP's two distributions around a mean direction lack.
+
+    A variance, and draws whose gradient stays finite: TFP takes `sqrt(1 - w^2)` of the cosine w to
+    the mean direction, which has no gradient where w rounds to 1.
+    """
+
+    dtype: Any
+    mean_direction: Any
+    concentration: Any
+
+    def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of the angle to the mean direction, n draws; the sine above 0."""
+        raise NotImplementedError
+
+    def _variance(self) -> tf.Tensor:
+        return tf.maximum(tf.linalg.diag_part(self._covariance()), 0)  # type: ignore[attr-defined]
+
+    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
+        angle_seed, tangent_seed = tfp_random.split_seed(seed, salt="AroundMean")
+        cosine, sine = self._cosine_and_sine(n, angle_seed)
+        mean = self.mean_direction
+        noise = self._noise(n, tangent_seed)
+        noise -= mean * tf.reduce_sum(mean * noise, axis=-1, keepdims=True)
+        tangent = tf.math.l2_normalize(noise, axis=-1)
+        draw = cosine[..., tf.newaxis] * mean + sine[..., tf.newaxis] * tangent
+        return tf.math.l2_normalize(draw, axis=-1)
+
+    def _noise(self, n: Any, seed: Any) -> tf.Tensor:
+        """n times a unit normal for each entry of the mean direction."""
+        return tfd.Normal(tf.zeros_like(self.mean_direction), 1).sample(n, seed=seed)
+
+
+class PowerAroundMean(AroundMean, tfd.PowerSpherical):
+    """`tfd.PowerSpherical`, with what `AroundMean` adds."""
+
+    def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        # (1 + cosine) / 2 is Beta distributed, a / (a + b) of two Gammas: from their logarithms it
+        # and its complement both keep their digits. b is half a sum of d - 1 squared Normals.
+        a_seed, b_seed = tfp_random.split_seed(seed)
+        squares = tf.square(self._noise(n, b_seed)[..., 1:])
+        log_b = tf.math.log(tf.maximum(tf.reduce_sum(squares, axis=-1) / 2, 1e-30))
+        half = (tf.cast(tf.shape(self.mean_direction)[-1], self.dtype) - 1) / 2
+        rate = tf.ones_like(self.concentration)
+        w = tfd.ExpGamma(half + self.concentration, rate).sample(n, seed=a_seed) - log_b
+        log_sine = (tf.math.log_sigmoid(w) + tf.math.log_sigmoid(-w)) / 2
+        return tf.tanh(w / 2), 2 * tf.exp(log_sine)
+
+
+class FisherAroundMean(AroundMean, tfd.VonMisesFisher):
+    """`tfd.VonMisesFisher`, with what `AroundMean` adds."""
+
+    def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        three = self.mean_direction.shape[-1] == 3
+        # 1 - cosine, which keeps its digits.
+        v = self._inverted(n, seed) if three else tf.stop_gradient(self._accepted(n, seed))
+        return 1 - v, tf.sqrt(tf.maximum(v * (2 - v), 1e-12))
+
+    def _inverted(self, n: Any, seed: Any) -> tf.Tensor:
+        """By the inverse of the cdf, which 3 dimensions have in closed form."""
+        low = tf.fill(tf.shape(self.concentration), tf.constant(1e-8, self.dtype))
+        u = tfd.Uniform(low, 1).sample(n, seed=seed)
+        return -tf.math.log1p(u * tf.math.expm1(-2 * self.concentration)) / self.concentration
+
+    def _accepted(self, n: Any, seed: Any) -> tf.Tensor:
+        """By rejection, until all are accepted: Wood, Commun. Stat. Simul. Comput. 23 (1994), 157.
+
+        Its Beta variables, which compile for long under XLA, are here (1 + u) / 2, u a coordinate
+        of a uniform direction.
+        """
+        k = self.concentration
+        d1 = tf.cast(tf.shape(self.mean_direction)[-1] - 1, self.dtype)
+        b = d1 / (2 * k + tf.sqrt(4 * tf.square(k) + tf.square(d1)))
+        v0 = 2 * b / (1 + b)
+
+        def propose(v: tf.Tensor, open_: tf.Tensor, seed: Any) -> tuple[Any, Any, Any]:
+            noise_seed, accept_seed, seed = tf.unstack(tfp_random.split_seed(seed, n=3))
+            u = tf.math.l2_normalize(self._noise(n, noise_seed), axis=-1)[..., 0]
+            new = 2 * b * (1 + u) / (1 - u + b * (1 + u))
+            excess = k * (v0 - new) + d1 * tf.math.log((v0 + (1 - v0) * new) / (v0 * (2 - v0)))
+            uniform = tfd.Uniform(tf.zeros_like(k), 1).sample(n, seed=accept_seed)
+            return tf.where(open_, new, v), open_ & (excess < tf.math.log1p(-uniform)), seed
+
+        start = tf.zeros_like(self._noise(n, seed)[..., 0])
+        state = (start, tf.ones_like(start, tf.bool), tf.stack(seed))
+        return tf.while_loop(lambda v, open_, seed: tf.reduce_any(open_), propose, state)[0]

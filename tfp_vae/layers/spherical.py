@@ -1,0 +1,106 @@
+"""Directions: distributions on the unit sphere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.errors import InputError
+from tfp_vae.layers.around_mean import FisherAroundMean, PowerAroundMean
+from tfp_vae.layers.multivariate import VectorLayer
+
+
+class SphericalLayer(VectorLayer):
+    """A distribution on the unit sphere of d dimensions around a mean direction.
+
+    `mu = t[..., :d] / |t[..., :d]|`, the first axis where that is 0; the concentration is
+    `kappa = softplus(t[..., d]) + 1`, away from the uniform distribution, as in the sources. Input
+    `[..., d + 1]`, batch `[...]`, event `[d]`; as a tensor a draw, a vector of norm 1, unless
+    `convert_to_tensor_fn` says otherwise. As a posterior its prior is `tfd.SphericalUniform(d)`,
+    for which TFP has the KL in closed form.
+
+    Args:
+      event_size: d, at least 2.
+      convert_to_tensor_fn: see `DistributionLambda`.
+      validate_args: TFP checks values at run time (slow).
+      seed: see `DistributionLambda`.
+      **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`.
+
+    Raises:
+      InputError: event_size is below 2, or the last axis of the input is not
+        `params_size(event_size)`.
+    """
+
+    support = (-1.0, 1.0)
+    family: ClassVar[Callable[..., tfd.Distribution]]
+
+    def __init__(self, event_size: int, *args: Any, **kwargs: Any) -> None:
+        if event_size < 2:
+            raise InputError("Expected an event_size of at least 2: a sphere.", event_size)
+        super().__init__(event_size, *args, **kwargs)
+
+    @classmethod
+    def new(
+        cls,
+        params: Any,
+        event_size: int,
+        validate_args: bool = False,
+        name: str | None = None,
+    ) -> tfd.Distribution:
+        """The distribution of a parameter tensor `[..., params_size(event_size)]`."""
+        with tf.name_scope(name or cls.__name__):
+            params = tf.convert_to_tensor(params)
+            mean = _direction(params[..., :event_size])
+            concentration = tf.math.softplus(params[..., event_size]) + 1
+            return cls.family(mean, concentration, validate_args=validate_args)
+
+    @staticmethod
+    def params_size(event_size: int, name: str | None = None) -> int:
+        """A direction and a concentration."""
+        del name
+        return int(event_size) + 1
+
+
+def _direction(t: tf.Tensor) -> tf.Tensor:
+    square = tf.reduce_sum(tf.square(t), axis=-1, keepdims=True)
+    first_axis = tf.one_hot(0, t.shape[-1], dtype=t.dtype)
+    safe = tf.where(square > t.dtype.as_numpy_dtype(1e-30), t, first_axis)
+    return safe / tf.norm(safe, axis=-1, keepdims=True)
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class VonMisesFisher(SphericalLayer):
+    """`C_d(kappa) exp(kappa mu' x)` with |x| = 1: a Normal's counterpart on the sphere.
+
+    `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are reparameterized only in 3
+    dimensions: elsewhere the concentration gets no right gradient through them, and
+    `PowerSpherical` is the posterior to take. Parameters, shapes and arguments: see
+    `SphericalLayer`. Davidson et al., arXiv:1804.00891.
+
+    Example:
+      >>> q = VonMisesFisher(3)(tf.constant([[0., 0., 5., 10.]]))
+      >>> round(float(q.mean()[0, 2]), 3), round(float(tf.norm(q)), 3)
+      (0.909, 1.0)
+    """
+
+    family = FisherAroundMean
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class PowerSpherical(SphericalLayer):
+    """`(1 + mu' x)^kappa / N_d(kappa)` with |x| = 1: reparameterized in any dimension.
+
+    `N_d(k) = 2^(a + b) pi^b Gamma(a) / Gamma(a + b)`, `a = (d - 1) / 2 + k`, `b = (d - 1) / 2`.
+    Parameters, shapes and arguments: see `SphericalLayer`. De Cao and Aziz, arXiv:2006.04437.
+
+    Example:
+      >>> q = PowerSpherical(3)(tf.constant([[0., 0., 5., 10.]]))
+      >>> round(float(q.mean()[0, 2]), 3), round(float(tf.norm(q)), 3)
+      (0.846, 1.0)
+    """
+
+    family = PowerAroundMean
