@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import tensorflow as tf
@@ -9,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 
 
-class AroundMean:
+class AroundMean(abc.ABC):
     """What TFP's two distributions around a mean direction lack.
 
     A variance, and draws whose gradient stays finite: TFP takes `sqrt(1 - w^2)` of the cosine w to
@@ -20,9 +21,9 @@ class AroundMean:
     mean_direction: Any
     concentration: Any
 
+    @abc.abstractmethod
     def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Of the angle to the mean direction, n draws; the sine above 0."""
-        raise NotImplementedError
 
     def _variance(self) -> tf.Tensor:
         return tf.maximum(tf.linalg.diag_part(self._covariance()), 0)  # type: ignore[attr-defined]
