@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import keras
@@ -60,3 +61,13 @@ def command(arguments: list, timeout: float = 300, **environment: str):
         cwd=environment.pop("cwd", ROOT),
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
     )
+
+
+def counted(images, labels=None) -> Counter:
+    """Images, with their labels if any, whatever their order."""
+    labels = [None] * len(images) if labels is None else labels.tolist()
+    return Counter((image.tobytes(), label) for image, label in zip(images, labels, strict=True))
+
+
+def random_bytes(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)

@@ -1,15 +1,12 @@
+"""The command: what it leaves, what it says, and what it refuses."""
+
 from __future__ import annotations
 
-import contextlib
-import csv
 import importlib.metadata
 import inspect
-import json
 import math
 import re
 import shlex
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,36 +16,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
+from commands import SMALL, STEPS, TFP_VAE, history, main, results, state
 from conftest import command
 
 import tfp_vae_cli
-from tfp_vae import VAE, cli, data, evaluate, runs, training
-
-TFP_VAE = [sys.executable, "-m", "tfp_vae_cli"]
-SMALL = ["--widths", "[16]", "--latent_size", "2"]
-STEPS = 11  # of 128 digits in an epoch
-
-
-def main(arguments) -> int:
-    """The exit code of the command in this process, which has TensorFlow loaded already."""
-    try:
-        return tfp_vae_cli.main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        return stop.code
-
-
-def history(run: runs.Run) -> list[dict[str, float]]:
-    with run.history.open() as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def results(run: runs.Run) -> dict[str, float]:
-    return json.loads(run.results.read_text())
-
-
-def state(vae: VAE) -> list[np.ndarray]:
-    variables = [*vae.variables, *vae.optimizer.variables]
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+from tfp_vae import cli, data, evaluate, runs
 
 
 @pytest.fixture(autouse=True)
@@ -230,208 +202,6 @@ def test_export_writes_what_tensorflow_alone_serves(run, here, digits):
     np.testing.assert_allclose(served.serve(x), vae.reconstruct(x), atol=1e-6)
     np.testing.assert_allclose(served.encode(x)["mean"], vae.encode(x).mean(), atol=1e-6)
     assert served.sample(4).shape == (4, 8, 8, 1)
-
-
-# -- going on ----------------------------------------------------------------------------------
-
-
-CYCLES = ["ELBO", "--objective.beta", "tfp_vae.schedules.Cyclical", "--objective.beta.period", 20]
-
-
-@pytest.mark.parametrize(
-    ("objective", "check"),
-    [
-        (["IWAE", "--objective.num_samples", 3], lambda objective: objective.num_samples == 3),
-        (CYCLES, lambda objective: objective.beta.period == 20),
-    ],
-    ids=["IWAE", "ELBO with a schedule"],
-)
-def test_resume_goes_on_to_more_epochs_with_the_objective_of_the_run(here, objective, check):
-    assert main(["train", "--epochs", 2, *SMALL, "--objective", *objective, "--out", "run"]) == 0
-    run = runs.Run.open("run")
-    before = run.history.read_text()
-    assert check(run.load_model().objective)
-    assert main(["train", "--resume", "run", "--epochs", 4]) == 0
-    assert run.history.read_text().startswith(before)
-    assert [row["epoch"] for row in history(run)] == [0, 1, 2, 3]
-    assert results(run)["steps"] == 4 * STEPS
-    assert run.read_config()["epochs"] == 4
-    assert check(run.load_model().objective)
-
-
-TRAINING, VALIDATION = "on_train_batch_end", "on_test_batch_end"
-
-# 45 images for training one by one: an epoch of 45 steps is three executions of 15.
-EPOCH, EXECUTION = 45, 15
-
-
-@pytest.fixture(scope="module")
-def options(tmp_path_factory, digits):
-    path = tmp_path_factory.mktemp("data") / "fifty.npy"
-    np.save(path, digits.train[:50])
-    return {
-        "data": str(path),
-        "binarize": "dynamic",
-        "latent_size": 2,
-        "body": "mlp",
-        "widths": [16],
-        "activation": "silu",
-        "epochs": 4,
-        "batch_size": 1,
-        "learning_rate": 2e-2,
-        "seed": 3,
-    }
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, options):
-    return fit(tmp_path_factory.mktemp("whole"), options)
-
-
-def fit(path, options):
-    run = runs.Run(path)
-    run.write_config(options)
-    session = training.Training(run, options, None)
-    assert session.fit().failed_at is None
-    return session
-
-
-def fit_until(path, options, step, stop, monkeypatch, hook=TRAINING):
-    """As `fit`, but `stop` is raised after a step, by one of the hooks of a callback."""
-
-    def stop_at_step(self, batch, logs=None):
-        if int(self.model.optimizer.iterations) == step:
-            raise stop
-
-    run = runs.Run(path)
-    run.write_config(options)
-    session = training.Training(run, options, None)
-    with monkeypatch.context() as patch:
-        patch.setattr(training.ProgressBar, hook, stop_at_step)
-        with pytest.raises(stop):
-            session.fit()
-    assert session.step == step
-    return session
-
-
-def assert_same_end(resumed, uninterrupted):
-    assert resumed.step == uninterrupted.step == 4 * EPOCH
-    for a, b in zip(state(resumed.vae), state(uninterrupted.vae), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
-
-
-def test_an_epoch_is_executed_in_equal_parts(uninterrupted):
-    assert uninterrupted.steps == EPOCH
-    assert uninterrupted.vae.steps_per_execution == EXECUTION
-
-
-@pytest.mark.parametrize(
-    ("step", "hook"),
-    [
-        (EXECUTION, TRAINING),
-        (EPOCH + 2 * EXECUTION, TRAINING),
-        (2 * EPOCH, TRAINING),
-        (2 * EPOCH, VALIDATION),
-    ],
-)
-def test_a_run_interrupted_saved_and_resumed_ends_as_one_that_was_not(
-    tmp_path, options, uninterrupted, step, hook, monkeypatch
-):
-    interrupted = fit_until(tmp_path, options, step, KeyboardInterrupt, monkeypatch, hook)
-    interrupted.run.save_model(interrupted.vae)
-    resumed = fit(tmp_path, options)
-    assert_same_end(resumed, uninterrupted)
-    ours, theirs = history(resumed.run), history(uninterrupted.run)
-    assert [row["epoch"] for row in theirs] == [0, 1, 2, 3]
-    # The interrupted epoch has the means of its rest, or if there was none, no row.
-    complete = [row for row in theirs if row["epoch"] != (step - 1) // EPOCH]
-    by_epoch = {row["epoch"]: row for row in ours}
-    assert len(ours) == len(by_epoch) == (4 if step % EPOCH else 3)
-    for row in complete:
-        assert by_epoch[row["epoch"]] == pytest.approx(row, rel=1e-5)
-
-
-def test_a_run_interrupted_twice_ends_as_one_that_was_not(
-    tmp_path, options, uninterrupted, monkeypatch
-):
-    for step in (EXECUTION, 2 * EXECUTION):
-        interrupted = fit_until(tmp_path, options, step, KeyboardInterrupt, monkeypatch)
-        interrupted.run.save_model(interrupted.vae)
-    assert_same_end(fit(tmp_path, options), uninterrupted)
-
-
-def test_a_run_that_was_killed_goes_on_from_its_last_saved_epoch(
-    tmp_path, options, uninterrupted, monkeypatch
-):
-    class Killed(BaseException):
-        pass
-
-    fit_until(tmp_path, options, 2 * EPOCH + EXECUTION, Killed, monkeypatch)
-    assert int(runs.Run(tmp_path).load_model().optimizer.iterations) == EPOCH
-    assert_same_end(fit(tmp_path, options), uninterrupted)
-
-
-@contextlib.contextmanager
-def started(arguments, cwd):
-    # A child ignores SIGINT if this process does, as one that a shell runs in the background.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [*TFP_VAE, *map(str, arguments)],
-            cwd=cwd,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_ctrl_c_leaves_a_model_that_resume_goes_on_with(here, capsys):
-    arguments = ["train", "--epochs", 500, *SMALL, "--out", "run"]
-    with started(arguments, here) as process:
-        for line in process.stdout:
-            if line.startswith("epoch "):
-                break
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr[-3000:]
-    assert "Traceback" not in stderr
-    (step,) = re.findall(r"Interrupted at step (\d+)", stderr)
-    assert "run/model.keras" in stderr
-    assert "tfp-vae train --resume run" in stderr
-    run = runs.Run.open("run")
-    step = int(step)
-    assert int(run.load_model().optimizer.iterations) == step
-    assert 50 * STEPS <= step < 500 * STEPS
-    epochs = step // STEPS + 2
-    assert main(["train", "--resume", "run", "--epochs", epochs]) == 0
-    assert results(run)["steps"] == epochs * STEPS
-    assert history(run)[-1]["epoch"] == epochs - 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "epoch"),
-    [
-        (["--epochs", 2], 1),
-        (["--epochs", 4, "--batch_size", 1500], "[23]"),
-    ],
-    ids=["in the first epoch", "later"],
-)
-def test_a_loss_that_is_not_finite_ends_the_run_with_a_finite_model(here, capsys, arguments, epoch):
-    wild = ["--learning_rate", "1e20"]
-    assert main(["train", *arguments, *wild, *SMALL, "--out", "run"]) == 1
-    stderr = capsys.readouterr().err.strip()
-    assert len(stderr.splitlines()) == 1
-    assert re.search(f"the loss was no longer finite in epoch {epoch}\\.", stderr)
-    assert "run/model.keras" in stderr
-    assert "--learning_rate" in stderr
-    assert all(np.isfinite(value).all() for value in state(runs.Run.open("run").load_model()))
 
 
 # -- what a person can mend --------------------------------------------------------------------
