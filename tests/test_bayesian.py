@@ -115,6 +115,10 @@ def test_examples_of_a_batch_share_noise_or_do_not(row):
         correlation = (a * b).mean(axis=0) / (a.std(axis=0) * b.std(axis=0))
         assert np.abs(correlation).max() < 6 / np.sqrt(DRAWS)
         assert np.corrcoef(np.ravel(a**2), np.ravel(b**2))[0, 1] < 0.9  # nor up to its sign
+        a, b = (
+            part.take(0, layer.channel_axis) * part.take(1, layer.channel_axis) for part in (a, b)
+        )
+        assert abs(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]) < 0.15  # nor of two outputs
 
 
 @pytest.mark.parametrize(
@@ -591,6 +595,34 @@ def test_variational_layers_made_by_the_functions_are_trained_and_saved(tmp_path
     for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert again.layers[0].kl_weight == 0.1
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def hypernetwork(kernel_size, bias_size, dtype):
+    """A posterior with a layer that has no weights before it is built."""
+    n = kernel_size + bias_size
+    return keras.Sequential(
+        [
+            layers.VariableLayer([1, 4], dtype=dtype, initializer="ones"),
+            keras.layers.Dense(2 * n),
+            keras.layers.Flatten(),
+            layers.DistributionLambda(
+                lambda t: tfd.Independent(tfd.Normal(t[0, :n], tf.math.softplus(t[0, n:])), 1)
+            ),
+        ]
+    )
+
+
+def test_variational_builds_what_the_functions_make(tmp_path):
+    layer = layers.DenseVariational(3, hypernetwork, prior_trainable, kl_use_exact=True)
+    model = keras.Sequential([keras.Input((4,)), layer])
+    assert len(layer.trainable_weights) == 4
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    x = inputs(ROWS["dense"])
+    np.testing.assert_array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
 
 
 def test_variational_under_mixed_precision():
