@@ -15,6 +15,7 @@ import tensorflow_probability as tfp
 from tfp_vae import layers
 
 tfd = tfp.distributions
+DRAWS = 2000
 
 
 class Row(NamedTuple):
@@ -154,3 +155,15 @@ def built(row, n=4, **kwargs):
 
 def model_of(row, **kwargs):
     return keras.Sequential([keras.Input(row.input_shape), row.build(**kwargs)])
+
+
+def draws_of(layer, x, n=DRAWS):
+    """n outputs for the same x, `[n, *output]`."""
+    draw = tf.function(lambda x: tf.map_fn(lambda _: layer(x), tf.range(n), tf.float32))
+    return draw(x).numpy().astype("float64")
+
+
+def normal_kl(q):
+    """KL of a factorized Normal from a unit Normal, by the formula."""
+    m, s = (np.asarray(part, "float64") for part in (q.mean(), q.stddev()))
+    return (0.5 * (s**2 + m**2 - 1) - np.log(s)).sum()

@@ -29,28 +29,6 @@ POINT = default_mean_field_normal_fn(is_singular=True)
 UNIT_NORMAL = default_multivariate_normal_fn
 
 
-@keras.saving.register_keras_serializable(package="tfp_vae")
-def exact_kl(q: tfd.Distribution, p: tfd.Distribution, sample: Any) -> tf.Tensor:
-    """KL[q || p] in nats, in closed form; the draw is not looked at.
-
-    Raises:
-      InputError: TFP has no closed form for the pair.
-
-    Example:
-      >>> float(exact_kl(tfd.Normal(1., 1.), tfd.Normal(0., 1.), None))
-      0.5
-    """
-    del sample
-    try:
-        return tfd.kl_divergence(q, p)
-    except NotImplementedError as error:
-        raise InputError(
-            "TFP has no closed form of KL[q || p] for this posterior and prior. Give a divergence "
-            "function of your own, such as lambda q, p, w: q.log_prob(w) - p.log_prob(w).",
-            f"q = {q}, p = {p}",
-        ) from error
-
-
 class BayesianLayer(Seeded, keras.layers.Layer, abc.ABC):
     """`activation(W x + b)` with W and b drawn from `q(W)` and `q(b)` at each call.
 

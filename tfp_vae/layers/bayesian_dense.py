@@ -16,10 +16,10 @@ from tfp_vae.layers.bayesian import (
     BayesianLayer,
     Divergence,
     MakeDistribution,
-    exact_kl,
 )
 from tfp_vae.layers.conversion import ConvertToTensor
 from tfp_vae.layers.estimators import Flipout, LocalReparameterization, Reparameterization
+from tfp_vae.layers.exact_kl import exact_kl
 
 
 class BayesianDense(BayesianLayer, abc.ABC):
@@ -121,6 +121,7 @@ class DenseLocalReparameterization(LocalReparameterization, BayesianDense):
 class DenseFlipout(Flipout, BayesianDense):
     """`activation(x loc + s_out * ((s_in * x) D) + b)`: `D ~ N(0, scale^2)`, signs by example.
 
+    Each vector of a sequence is an example of its own, as in `tfp.layers`.
     Twice the work of `DenseReparameterization`, and gradients of lower variance. Arguments: see
     `BayesianDense` and `BayesianLayer`. Input `[..., in]`, output `[..., units]`. Wen et al.,
     arXiv:1803.04386.
