@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from matplotlib.figure import Figure
 
 from tfp_vae.coercible import TensorCoercible
 
@@ -63,6 +64,13 @@ def test_is_a_distribution_with_shapes_and_a_text():
     assert d.batch_shape == [2]
     assert d.event_shape == [2]
     assert str(d) == str(plain())
+
+
+def test_is_plotted_as_the_tensor_that_it_is():
+    d = coercible()
+    first, second = Figure().add_subplot().plot(d)
+    np.testing.assert_array_equal(first.get_ydata(), d.numpy()[:, 0])
+    np.testing.assert_array_equal(second.get_ydata(), d.numpy()[:, 1])
 
 
 def test_is_a_tensor_that_is_drawn_once():

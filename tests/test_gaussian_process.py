@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 from conftest import python
 
 from tfp_vae import layers
+from tfp_vae.errors import InputError
 
 psd = tfp.math.psd_kernels
 NOISE = 0.3**2
@@ -142,6 +143,12 @@ def test_options(data):
     several = layer_of(x, event_shape=3, convert_to_tensor_fn="mean")
     assert several(x).event_shape == [12, 3]
     assert several(x).shape == (12, 3)
+
+
+@pytest.mark.parametrize("provider", [keras.layers.Layer(), psd.Linear()])
+def test_a_provider_without_a_kernel_is_refused_in_words(provider):
+    with pytest.raises(InputError, match=r"property `kernel`.*Received"):
+        layers.VariationalGaussianProcess(3, provider)
 
 
 def test_it_reloads_and_serves_in_a_fresh_process(data, tmp_path):

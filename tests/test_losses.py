@@ -104,6 +104,16 @@ def test_a_function_as_the_loss_works_too():
     np.testing.assert_allclose(m.evaluate(X, y, verbose=0), exact(m, y).mean(), rtol=1e-5)
 
 
+def test_one_distribution_for_all_examples():
+    """As a VariableLayer and a distribution layer make one."""
+    normal = tfd.Independent(tfd.Normal([0.0, 1.0, 2.0], 1.0), 1)
+    each = NegativeLogLikelihood(reduction=None)(X, normal)
+    exact = -scipy.stats.norm([0.0, 1.0, 2.0]).logpdf(X).sum(axis=1)
+    np.testing.assert_allclose(each, exact, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"of the distribution's shape.*Received"):
+        NegativeLogLikelihood()(X[:, :2], normal)
+
+
 def test_several_outputs_each_with_its_loss():
     inputs = keras.Input((3,))
     a = layers.IndependentNormal(2, name="a")(keras.layers.Dense(4)(inputs))

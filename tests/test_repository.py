@@ -16,6 +16,7 @@ import tensorflow_probability as tfp
 from conftest import ROOT, python
 
 import tfp_vae
+from tfp_vae.layers.distribution_lambda import DistributionLayer
 
 PACKAGE = ROOT / "tfp_vae"
 
@@ -104,6 +105,30 @@ def test_public_layers_and_objectives_show_an_example():
                 assert ">>>" in value.__doc__, name
 
 
+DISTRIBUTION_LAYERS = {
+    name: layer
+    for name, layer in vars(tfp_vae.layers).items()
+    if isinstance(layer, type) and issubclass(layer, DistributionLayer)
+}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTION_LAYERS)
+def test_the_docstring_of_a_distribution_layer_says_all_of_it(name):
+    doc = DISTRIBUTION_LAYERS[name].__doc__
+    says = {
+        "a formula or what it makes": r"\A[^\n]*`[^`]+`|\AMakes",
+        "its input": r"[Ii]nput|inputs",
+        "its batch": r"[Bb]atch|shapes are yours",
+        "its event": r"[Ee]vent|shapes are yours",
+        "the tensor that it is": r"[Aa]s a\s+tensor|takes as the\s+tensor",
+        "its arguments": r"\n    Args:\n",
+        "its errors": r"\n    Raises:\n",
+        "a source": r"arXiv:\d{4}\.\d{4,5}|doi:|\((19|20)\d\d\)|Source: |IJCAI 2018",
+        "an example": r"\n      >>> ",
+    }
+    assert [what for what, pattern in says.items() if not re.search(pattern, doc)] == []
+
+
 def test_every_public_name_is_there():
     for namespace in (tfp_vae, tfp_vae.layers):
         assert all(hasattr(namespace, name) for name in namespace.__all__)
@@ -118,6 +143,7 @@ modules = set(sys.modules)
 before = (dict(os.environ), list(logging.getLogger().handlers), list(sys.path),
           keras.config.floatx(), random.getstate(), numpy.random.get_state()[1].tolist())
 import tfp_vae
+from tfp_vae.layers.distribution_lambda import DistributionLayer
 after = (dict(os.environ), list(logging.getLogger().handlers), list(sys.path),
          keras.config.floatx(), random.getstate(), numpy.random.get_state()[1].tolist())
 assert before == after

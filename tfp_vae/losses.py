@@ -16,6 +16,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
     `loss=lambda y, rv: -rv.log_prob(y)` says the same, but Keras hands a loss a bare tensor where
     the distribution is not float32 and while it builds a model symbolically. This loss does not let
     it. A y whose rank differs by one trailing axis of size 1 is reshaped to the distribution's.
+    Where the distribution has no batch (one for all examples), y has a batch axis in front.
 
     Args:
       reduction: as for any Keras loss. The default is the mean over the distribution's batch shape.
@@ -68,6 +69,9 @@ class _Reduction(keras.losses.Loss):
 def _match(y: Any, p: tfd.Distribution) -> tf.Tensor:
     y = tf.cast(y, p.dtype)
     expected = p.batch_shape + p.event_shape
+    if p.batch_shape.rank == 0 and y.shape.rank is not None and y.shape.rank > expected.rank:
+        # One distribution for all examples, as of a VariableLayer: y has the batch.
+        expected = y.shape[: y.shape.rank - p.event_shape.rank] + p.event_shape
     if y.shape.rank is None or expected.rank is None:
         return y
     if y.shape.rank == expected.rank + 1 and y.shape[-1] == 1:

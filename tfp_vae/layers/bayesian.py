@@ -14,6 +14,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.errors import InputError
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
+from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.tracked_distribution import TrackedDistribution
 from tfp_vae.layers.weight_distributions import (
     default_mean_field_normal_fn,
@@ -29,7 +30,7 @@ POINT = default_mean_field_normal_fn(is_singular=True)
 UNIT_NORMAL = default_multivariate_normal_fn
 
 
-class BayesianLayer(Seeded, keras.layers.Layer, abc.ABC):
+class BayesianLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC):
     """`activation(W x + b)` with W and b drawn from `q(W)` and `q(b)` at each call.
 
     Adds `KL[q(W) || p(W)]` and, where there is a prior of it, `KL[q(b) || p(b)]` to the losses: one

@@ -12,7 +12,7 @@ from tfp_vae.layers.estimators import Flipout, Reparameterization
 class Convolution1DReparameterization(Reparameterization, BayesianConvolution):
     """A convolution over sequences whose W and b are drawn once for the whole batch.
 
-    Arguments: see `BayesianConvolution` and `BayesianLayer`. Input `[batch, steps, in]`.
+    Input `[batch, steps, in]`.
     Also named `Conv1DReparameterization`. Kingma and Welling, arXiv:1312.6114.
 
     Example:
@@ -28,7 +28,7 @@ class Convolution1DReparameterization(Reparameterization, BayesianConvolution):
 class Convolution2DReparameterization(Reparameterization, BayesianConvolution):
     """A convolution over images whose W and b are drawn once for the whole batch.
 
-    Arguments: see `BayesianConvolution` and `BayesianLayer`. Input `[batch, height, width, in]`.
+    Input `[batch, height, width, in]`.
     Also named `Conv2DReparameterization`. Kingma and Welling, arXiv:1312.6114.
 
     Example:
@@ -44,7 +44,7 @@ class Convolution2DReparameterization(Reparameterization, BayesianConvolution):
 class Convolution3DReparameterization(Reparameterization, BayesianConvolution):
     """A convolution over volumes whose W and b are drawn once for the whole batch.
 
-    Arguments: see `BayesianConvolution` and `BayesianLayer`. Input `[batch, *three axes, in]`.
+    Input `[batch, *three axes, in]`.
     Also named `Conv3DReparameterization`. Kingma and Welling, arXiv:1312.6114.
 
     Example:
@@ -60,9 +60,8 @@ class Convolution3DReparameterization(Reparameterization, BayesianConvolution):
 class Convolution1DFlipout(Flipout, BayesianConvolution):
     """A convolution over sequences with Flipout's signs for each example and channel.
 
-    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Arguments: see
-    `BayesianConvolution` and `BayesianLayer`. Input `[batch, steps, in]`. Also named
-    `Conv1DFlipout`. Wen et al., arXiv:1803.04386.
+    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input `[batch, steps,
+    in]`. Also named `Conv1DFlipout`. Wen et al., arXiv:1803.04386.
 
     Raises:
       TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
@@ -80,9 +79,8 @@ class Convolution1DFlipout(Flipout, BayesianConvolution):
 class Convolution2DFlipout(Flipout, BayesianConvolution):
     """A convolution over images with Flipout's signs for each example and channel.
 
-    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Arguments: see
-    `BayesianConvolution` and `BayesianLayer`. Input `[batch, height, width, in]`. Also named
-    `Conv2DFlipout`. Wen et al., arXiv:1803.04386.
+    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input `[batch, height,
+    width, in]`. Also named `Conv2DFlipout`. Wen et al., arXiv:1803.04386.
 
     Raises:
       TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
@@ -100,9 +98,8 @@ class Convolution2DFlipout(Flipout, BayesianConvolution):
 class Convolution3DFlipout(Flipout, BayesianConvolution):
     """A convolution over volumes with Flipout's signs for each example and channel.
 
-    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Arguments: see
-    `BayesianConvolution` and `BayesianLayer`. Input `[batch, *three axes, in]`. Also named
-    `Conv3DFlipout`. Wen et al., arXiv:1803.04386.
+    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input `[batch, *three
+    axes, in]`. Also named `Conv3DFlipout`. Wen et al., arXiv:1803.04386.
 
     Raises:
       TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.

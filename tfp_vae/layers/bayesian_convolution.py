@@ -35,8 +35,8 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
       padding: "valid" or "same".
       data_format: "channels_last" or "channels_first".
       dilation_rate: as `strides`; one of the two must be 1.
-      activation: and all other arguments: see `BayesianLayer`; their order is that of `tfp.layers`.
       activity_regularizer: as for any Keras layer.
+      (all others: see `BayesianLayer`)
 
     Raises:
       InputError: the number of input channels is unknown, or an argument cannot be used.

@@ -27,9 +27,9 @@ class BayesianDense(BayesianLayer, abc.ABC):
 
     Args:
       units: the size of the output's last axis.
-      activation: and all other arguments: see `BayesianLayer`; their order is that of `tfp.layers`.
       activity_regularizer: as for any Keras layer.
       trainable: False freezes the weights.
+      (all others: see `BayesianLayer`)
 
     Raises:
       InputError: the size of the input's last axis is unknown, or an argument cannot be used.
@@ -84,7 +84,7 @@ class BayesianDense(BayesianLayer, abc.ABC):
 class DenseReparameterization(Reparameterization, BayesianDense):
     """`activation(x W + b)`, W ~ q(W), b ~ q(b): one draw for the whole batch.
 
-    Arguments: see `BayesianDense` and `BayesianLayer`. Input `[..., in]`, output `[..., units]`.
+    Input `[..., in]`, output `[..., units]`.
     Kingma and Welling, arXiv:1312.6114; Blundell et al., arXiv:1505.05424.
 
     Example:
@@ -103,7 +103,7 @@ class DenseLocalReparameterization(LocalReparameterization, BayesianDense):
     """`activation(x W + b)`, each output drawn: `N(x loc, x^2 scale^2)`, for q(W) a Normal.
 
     The variance of its gradients falls with the batch size, because examples share no noise.
-    Arguments: see `BayesianDense` and `BayesianLayer`. Input `[..., in]`, output `[..., units]`.
+    Input `[..., in]`, output `[..., units]`.
     Kingma, Salimans and Welling, arXiv:1506.02557.
 
     Raises:
@@ -122,9 +122,8 @@ class DenseFlipout(Flipout, BayesianDense):
     """`activation(x loc + s_out * ((s_in * x) D) + b)`: `D ~ N(0, scale^2)`, signs by example.
 
     Each vector of a sequence is an example of its own, as in `tfp.layers`.
-    Twice the work of `DenseReparameterization`, and gradients of lower variance. Arguments: see
-    `BayesianDense` and `BayesianLayer`. Input `[..., in]`, output `[..., units]`. Wen et al.,
-    arXiv:1803.04386.
+    Twice the work of `DenseReparameterization`, and gradients of lower variance. Input
+    `[..., in]`, output `[..., units]`. Wen et al., arXiv:1803.04386.
 
     Raises:
       TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.

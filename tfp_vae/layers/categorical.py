@@ -33,6 +33,8 @@ class OneHotCategorical(VectorLayer):
     Raises:
       InputError: the last axis of the input is not `event_size`.
 
+    Source: `tfp.layers.OneHotCategorical`.
+
     Example:
       >>> p = OneHotCategorical(4, "mean")(tf.zeros([1, 4]))
       >>> p.numpy().tolist()

@@ -16,7 +16,7 @@ class Deterministic(OneParameterLayer):
     For an encoder or a decoder without noise. It is fitted by a distance, such as `loss="mse"`, to
     the tensor that it stands for; its log_prob has no gradient, so it is no likelihood for
     `tfp_vae.VAE`. Shapes: input `[..., n]`, n = prod(event_shape); batch `[...]`, event
-    `event_shape`; as a tensor t itself, with its gradient. Arguments: see `IndependentLayer`.
+    `event_shape`; as a tensor t itself, with its gradient.
     Source: `tfd.Deterministic`.
 
     Example:

@@ -113,7 +113,7 @@ class IndependentPoisson(OneParameterLayer):
 
     Shapes: input `[..., n]`, n = prod(event_shape), the logarithms of the rates; batch `[...]`,
     event `event_shape`; as a tensor a draw (which has no gradient), unless `convert_to_tensor_fn`
-    says otherwise. Arguments: see `IndependentLayer`.
+    says otherwise. Source: `tfp.layers.IndependentPoisson`.
 
     Example:
       >>> p = IndependentPoisson(2, "mean")(tf.constant([[0., 1.0986]]))
@@ -136,8 +136,7 @@ class ContinuousBernoulli(OneParameterLayer):
     Ganem and Cunningham, arXiv:1907.06845.
 
     Shapes: input `[..., n]`, n = prod(event_shape), the logits; batch `[...]`, event `event_shape`;
-    as a tensor a draw, unless `convert_to_tensor_fn` says otherwise. Arguments: see
-    `IndependentLayer`.
+    as a tensor a draw, unless `convert_to_tensor_fn` says otherwise.
 
     Example:
       >>> p = ContinuousBernoulli(1)(tf.constant([[0.]]))  # uniform

@@ -12,13 +12,14 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
+from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.precision import full_precision
 from tfp_vae.seeded import Seeded
 from tfp_vae.tracking import Held
 
 
-class DistributionLayer(Seeded, keras.layers.Layer, abc.ABC):
+class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC):
     """What all distribution layers share; a subclass says how in `make_distribution`.
 
     Attributes:

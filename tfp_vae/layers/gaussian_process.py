@@ -8,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor, DistributionLayer
 from tfp_vae.layers.parametric import as_shape
 
@@ -89,6 +91,9 @@ class VariationalGaussianProcess(DistributionLayer):
       seed: see `DistributionLambda`.
       **kwargs: as for any Keras layer.
 
+    Raises:
+      InputError: `kernel_provider` has no such kernel.
+
     Source: Titsias (2009), "Variational learning of inducing variables in sparse Gaussian
     processes"; Hensman et al., arXiv:1309.6835.
 
@@ -121,8 +126,15 @@ class VariationalGaussianProcess(DistributionLayer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("dtype", kernel_provider.variable_dtype)
+        kwargs.setdefault("dtype", getattr(kernel_provider, "variable_dtype", None))
         super().__init__(convert_to_tensor_fn, seed, name=name, **kwargs)
+        kernel = getattr(kernel_provider, "kernel", None)
+        if not isinstance(kernel, tfp.math.psd_kernels.PositiveSemidefiniteKernel):
+            raise InputError(
+                f"{self.name}: expected kernel_provider to be a Keras layer with a property "
+                "`kernel`, a tfp.math.psd_kernels.PositiveSemidefiniteKernel.",
+                f"{kernel_provider} with kernel {kernel}",
+            )
         self.num_inducing_points = int(num_inducing_points)
         self.kernel_provider = kernel_provider
         self.event_shape = as_shape(event_shape)

@@ -75,8 +75,9 @@ class LocationScaleLayer(IndependentLayer):
 class IndependentNormal(LocationScaleLayer):
     """`prod_i N(x_i; loc_i, scale_i^2)`: the posterior of most VAEs, and real-valued data.
 
-    Parameters, shapes and arguments: see `LocationScaleLayer`: locations, then scales before their
-    softplus. Kingma and Welling, arXiv:1312.6114.
+    Input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus; batch
+    `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
+    Kingma and Welling, arXiv:1312.6114.
 
     Example:
       >>> q = IndependentNormal(2)(tf.constant([[1., -1., .5413, .5413]]))
@@ -91,8 +92,9 @@ class IndependentNormal(LocationScaleLayer):
 class IndependentLogistic(LocationScaleLayer):
     """`prod_i sech^2((x_i - loc_i) / (2 scale_i)) / (4 scale_i)`: heavier tails than a Normal's.
 
-    Parameters, shapes and arguments: see `LocationScaleLayer`: locations, then scales before their
-    softplus. As a likelihood: Kingma et al., arXiv:1606.04934.
+    Input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus; batch
+    `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
+    As a likelihood: Kingma et al., arXiv:1606.04934.
 
     Example:
       >>> p = IndependentLogistic(1)(tf.constant([[0., .5413]]))
@@ -107,8 +109,9 @@ class IndependentLogistic(LocationScaleLayer):
 class Laplace(LocationScaleLayer):
     """`prod_i exp(-|x_i - loc_i| / scale_i) / (2 scale_i)`: an absolute instead of a squared error.
 
-    Parameters, shapes and arguments: see `LocationScaleLayer`: locations, then scales before their
-    softplus.
+    Input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus; batch
+    `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
+    Source: `tfd.Laplace`.
 
     Example:
       >>> p = Laplace(1)(tf.constant([[0., .5413]]))
@@ -132,10 +135,10 @@ class StudentT(LocationScaleLayer):
     """`prod_i t(x_i; df_i, loc_i, scale_i)`: a Normal with heavy tails, for data with outliers.
 
     The density is proportional to `(1 + ((x - loc) / scale)^2 / df)^(-(df + 1) / 2)`. Input
-    `[..., 3 n]`: locations, scales before their softplus, then `df = 2 + softplus(t[..., 2n:])`,
-    the degrees of freedom, which are learned (at least 2.001): above 2 there is a variance,
-    `scale^2 df / (df - 2)`. Shapes and arguments: see `LocationScaleLayer`. Takahashi et al.,
-    "Student-t Variational Autoencoder for Robust Density Estimation", IJCAI 2018.
+    `[..., 3 n]`, n = prod(event_shape): locations, scales before their softplus, then the degrees
+    of freedom, which are learned, `df = 2 + softplus(t[..., 2n:])` (at least 2.001): above 2 there
+    is a variance, `scale^2 df / (df - 2)`. Batch `[...]`, event `event_shape`; as a tensor a draw.
+    Takahashi et al., "Student-t Variational Autoencoder for Robust Density Estimation", IJCAI 2018.
 
     Example:
       >>> p = StudentT(1)(tf.constant([[0., .5413, .5413]]))  # df 3

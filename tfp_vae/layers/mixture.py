@@ -200,8 +200,10 @@ class MixtureOfIndependent(ParametricLayer):
 class MixtureNormal(MixtureOfIndependent):
     """`sum_k w_k prod_i N(x_i; loc_ki, scale_ki^2)`: a mixture density network's last layer.
 
-    Parameters, shapes and arguments: see `MixtureOfIndependent`. Bishop, "Mixture Density Networks"
-    (1994).
+    Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
+    component its n locations and n scales before their softplus; batch `[...]`, event
+    `event_shape`; as a tensor a draw, which has no gradient.
+    Bishop, "Mixture Density Networks" (1994).
 
     Example:
       >>> p = MixtureNormal(5, 2)(tf.zeros([1, MixtureNormal.params_size(5, 2)]))
@@ -216,7 +218,10 @@ class MixtureNormal(MixtureOfIndependent):
 class MixtureLogistic(MixtureOfIndependent):
     """`sum_k w_k prod_i Logistic(x_i; loc_ki, scale_ki)`: a mixture with heavier tails.
 
-    Parameters, shapes and arguments: see `MixtureOfIndependent`. Salimans et al., arXiv:1701.05517.
+    Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
+    component its n locations and n scales before their softplus; batch `[...]`, event
+    `event_shape`; as a tensor a draw, which has no gradient.
+    Salimans et al., arXiv:1701.05517.
 
     Example:
       >>> p = MixtureLogistic(5, 2)(tf.zeros([1, MixtureLogistic.params_size(5, 2)]))

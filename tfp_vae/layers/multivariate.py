@@ -74,8 +74,9 @@ class MultivariateNormalTriL(VectorLayer):
 
     The entries fill L as `tfp.math.fill_triangular` does; its diagonal is `softplus(.) + 1e-5`.
     Shapes: input `[..., d + d (d + 1) / 2]`, batch `[...]`, event `[d]`; as a tensor a draw
-    `loc + L eps`, unless `convert_to_tensor_fn` says otherwise. Arguments: see `VectorLayer`.
-    It trains under XLA with any batch (`tfp.layers`' does not).
+    `loc + L eps`, unless `convert_to_tensor_fn` says otherwise.
+    It trains under XLA with any batch (`tfp.layers`' does not). As a posterior: Kingma and Welling,
+    arXiv:1906.02691, section 2.5.1.
 
     Example:
       >>> q = MultivariateNormalTriL(2)(tf.zeros([1, MultivariateNormalTriL.params_size(2)]))
@@ -114,7 +115,7 @@ class MultivariateNormalDiag(VectorLayer):
     The density of `IndependentNormal`, as a `tfd.MultivariateNormalDiag`: TFP has its KL against
     the other multivariate Normals. Shapes: input `[..., 2 d]`, batch `[...]`, event `[d]`; as a
     tensor a draw, unless `convert_to_tensor_fn` says otherwise. Scales are at least 1e-6.
-    Arguments: see `VectorLayer`.
+    Source: `tfd.MultivariateNormalDiag`.
 
     Example:
       >>> q = MultivariateNormalDiag(2)(tf.constant([[1., -1., .5413, .5413]]))

@@ -43,6 +43,9 @@ class IndependentLayer(ParametricLayer):
       validate_args: TFP checks values at run time (slow).
       seed: see `DistributionLambda`.
       **kwargs: as for any Keras layer.
+
+    Raises:
+      InputError: the last axis of the input is not `params_size(event_shape)`.
     """
 
     parameters_per_value: ClassVar[int] = 1

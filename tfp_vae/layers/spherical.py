@@ -78,8 +78,12 @@ class VonMisesFisher(SphericalLayer):
 
     `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are reparameterized only in 3
     dimensions: elsewhere the concentration gets no right gradient through them, and
-    `PowerSpherical` is the posterior to take. Parameters, shapes and arguments: see
-    `SphericalLayer`. Davidson et al., arXiv:1804.00891.
+    `PowerSpherical` is the posterior to take.
+
+    Input `[..., d + 1]`: a vector whose direction is mu (the first axis where it is 0), then
+    `kappa = softplus(t[..., d]) + 1`; batch `[...]`, event `[d]`; as a tensor a draw, of norm 1.
+    Its prior as a posterior: `tfd.SphericalUniform(d)`, with the KL in closed form.
+    Davidson et al., arXiv:1804.00891.
 
     Example:
       >>> q = VonMisesFisher(3)(tf.constant([[0., 0., 5., 10.]]))
@@ -95,7 +99,11 @@ class PowerSpherical(SphericalLayer):
     """`(1 + mu' x)^kappa / N_d(kappa)` with |x| = 1: reparameterized in any dimension.
 
     `N_d(k) = 2^(a + b) pi^b Gamma(a) / Gamma(a + b)`, `a = (d - 1) / 2 + k`, `b = (d - 1) / 2`.
-    Parameters, shapes and arguments: see `SphericalLayer`. De Cao and Aziz, arXiv:2006.04437.
+
+    Input `[..., d + 1]`: a vector whose direction is mu (the first axis where it is 0), then
+    `kappa = softplus(t[..., d]) + 1`; batch `[...]`, event `[d]`; as a tensor a draw, of norm 1.
+    Its prior as a posterior: `tfd.SphericalUniform(d)`, with the KL in closed form.
+    De Cao and Aziz, arXiv:2006.04437.
 
     Example:
       >>> q = PowerSpherical(3)(tf.constant([[0., 0., 5., 10.]]))
