@@ -59,7 +59,7 @@ class OneHotCategorical(VectorLayer):
         return self.new(inputs, self.event_size, self.sample_dtype, self.validate_args)
 
     @classmethod
-    def new(  # type: ignore[override]  # tfp.layers has dtype before validate_args
+    def new(  # tfp.layers has dtype before validate_args
         cls,
         params: Any,
         event_size: int,

@@ -76,7 +76,7 @@ class CategoricalMixtureOfOneHotCategorical(VectorLayer):
         return self.new(inputs, *own)
 
     @classmethod
-    def new(  # type: ignore[override]  # as tfp.layers has it
+    def new(  # as tfp.layers has it
         cls,
         params: Any,
         event_size: int,

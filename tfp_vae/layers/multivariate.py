@@ -40,20 +40,6 @@ class VectorLayer(ParametricLayer):
         self.event_size = int(event_size)
         self.validate_args = validate_args
 
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, self.event_size, self.validate_args)
-
-    @classmethod
-    @abc.abstractmethod
-    def new(
-        cls,
-        params: Any,
-        event_size: int,
-        validate_args: bool = False,
-        name: str | None = None,
-    ) -> tfd.Distribution:
-        """The distribution of a parameter tensor `[..., params_size(event_size)]`."""
-
     @staticmethod
     @abc.abstractmethod
     def params_size(event_size: int, name: str | None = None) -> int:
@@ -68,8 +54,33 @@ class VectorLayer(ParametricLayer):
         return {**super().get_config(), **own}
 
 
+class RealVectorLayer(VectorLayer):
+    """A distribution over vectors of real numbers; a subclass says which in `of`."""
+
+    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
+        return self.new(inputs, self.event_size, self.validate_args)
+
+    @classmethod
+    def new(
+        cls,
+        params: Any,
+        event_size: int,
+        validate_args: bool = False,
+        name: str | None = None,
+        **options: Any,
+    ) -> tfd.Distribution:
+        """The distribution of a parameter tensor `[..., params_size(event_size)]`."""
+        with tf.name_scope(name or cls.__name__):
+            return cls.of(tf.convert_to_tensor(params), event_size, validate_args, **options)
+
+    @classmethod
+    @abc.abstractmethod
+    def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
+        """What `new` makes of a tensor."""
+
+
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class MultivariateNormalTriL(VectorLayer):
+class MultivariateNormalTriL(RealVectorLayer):
     """`N(x; loc, L L')` with any covariance: d locations, then the d (d + 1) / 2 entries of L.
 
     The entries fill L as `tfp.math.fill_triangular` does; its diagonal is `softplus(.) + 1e-5`.
@@ -85,22 +96,13 @@ class MultivariateNormalTriL(VectorLayer):
     """
 
     @classmethod
-    def new(
-        cls,
-        params: Any,
-        event_size: int,
-        validate_args: bool = False,
-        name: str | None = None,
-    ) -> tfd.MultivariateNormalTriL:
-        with tf.name_scope(name or cls.__name__):
-            params = tf.convert_to_tensor(params)
-            # TFP's FillScaleTriL has no gradient under XLA where the batch is dynamic.
-            lower = tfm.fill_triangular(params[..., event_size:])
-            eye = tf.eye(event_size, dtype=params.dtype)
-            scale = lower * (1 - eye) + eye * (tf.math.softplus(lower) + 1e-5)
-            return tfd.MultivariateNormalTriL(
-                params[..., :event_size], scale, validate_args=validate_args
-            )
+    def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
+        # TFP's FillScaleTriL has no gradient under XLA where the batch is dynamic.
+        lower = tfm.fill_triangular(params[..., event_size:])
+        eye = tf.eye(event_size, dtype=params.dtype)
+        scale = lower * (1 - eye) + eye * (tf.math.softplus(lower) + 1e-5)
+        loc = params[..., :event_size]
+        return tfd.MultivariateNormalTriL(loc, scale, validate_args=validate_args)
 
     @staticmethod
     def params_size(event_size: int, name: str | None = None) -> int:
@@ -109,7 +111,7 @@ class MultivariateNormalTriL(VectorLayer):
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class MultivariateNormalDiag(VectorLayer):
+class MultivariateNormalDiag(RealVectorLayer):
     """`N(x; loc, diag(scale)^2)`: d locations, then d scales before their softplus.
 
     The density of `IndependentNormal`, as a `tfd.MultivariateNormalDiag`: TFP has its KL against
@@ -124,19 +126,10 @@ class MultivariateNormalDiag(VectorLayer):
     """
 
     @classmethod
-    def new(
-        cls,
-        params: Any,
-        event_size: int,
-        validate_args: bool = False,
-        name: str | None = None,
-    ) -> tfd.MultivariateNormalDiag:
-        with tf.name_scope(name or cls.__name__):
-            params = tf.convert_to_tensor(params)
-            scale = tf.maximum(tf.math.softplus(params[..., event_size:]), 1e-6)
-            return tfd.MultivariateNormalDiag(
-                params[..., :event_size], scale, validate_args=validate_args
-            )
+    def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
+        scale = tf.maximum(tf.math.softplus(params[..., event_size:]), 1e-6)
+        loc = params[..., :event_size]
+        return tfd.MultivariateNormalDiag(loc, scale, validate_args=validate_args)
 
     @staticmethod
     def params_size(event_size: int, name: str | None = None) -> int:

@@ -13,7 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.multivariate import VectorLayer
+from tfp_vae.layers.multivariate import RealVectorLayer
 
 
 def _log_floor(dtype: Any) -> float:
@@ -36,7 +36,7 @@ class _FlooredExp(tfb.Exp):
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class RelaxedOneHotCategorical(VectorLayer):
+class RelaxedOneHotCategorical(RealVectorLayer):
     """`softmax((t + Gumbel noise) / temperature)`: a one-hot vector as the temperature goes to 0.
 
     With `p = softmax(t)`, d categories and temperature T the density on the simplex is
@@ -101,21 +101,13 @@ class RelaxedOneHotCategorical(VectorLayer):
         return self.new(inputs, self.event_size, self.validate_args, temperature=self.temperature)
 
     @classmethod
-    def new(
-        cls,
-        params: Any,
-        event_size: int,
-        validate_args: bool = False,
-        name: str | None = None,
-        temperature: Any = 0.5,
-    ) -> tfd.TransformedDistribution:
-        """The distribution of a tensor of logits `[..., event_size]`."""
+    def of(
+        cls, params: tf.Tensor, event_size: int, validate_args: bool, temperature: Any = 0.5
+    ) -> tfd.Distribution:
         del event_size
-        with tf.name_scope(name or cls.__name__):
-            params = tf.convert_to_tensor(params)
-            temperature = tf.cast(tf.convert_to_tensor(temperature), params.dtype)
-            logs = _FlooredLogits(temperature, params, validate_args=validate_args)
-            return tfd.TransformedDistribution(logs, _FlooredExp(), validate_args=validate_args)
+        temperature = tf.cast(tf.convert_to_tensor(temperature), params.dtype)
+        logs = _FlooredLogits(temperature, params, validate_args=validate_args)
+        return tfd.TransformedDistribution(logs, _FlooredExp(), validate_args=validate_args)
 
     @staticmethod
     def params_size(event_size: int, name: str | None = None) -> int:

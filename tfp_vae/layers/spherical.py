@@ -11,10 +11,10 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
 from tfp_vae.layers.around_mean import FisherAroundMean, PowerAroundMean
-from tfp_vae.layers.multivariate import VectorLayer
+from tfp_vae.layers.multivariate import RealVectorLayer
 
 
-class SphericalLayer(VectorLayer):
+class SphericalLayer(RealVectorLayer):
     """A distribution on the unit sphere of d dimensions around a mean direction.
 
     `mu = t[..., :d] / |t[..., :d]|`, the first axis where that is 0; the concentration is
@@ -44,19 +44,10 @@ class SphericalLayer(VectorLayer):
         super().__init__(event_size, *args, **kwargs)
 
     @classmethod
-    def new(
-        cls,
-        params: Any,
-        event_size: int,
-        validate_args: bool = False,
-        name: str | None = None,
-    ) -> tfd.Distribution:
-        """The distribution of a parameter tensor `[..., params_size(event_size)]`."""
-        with tf.name_scope(name or cls.__name__):
-            params = tf.convert_to_tensor(params)
-            mean = _direction(params[..., :event_size])
-            concentration = tf.math.softplus(params[..., event_size]) + 1
-            return cls.family(mean, concentration, validate_args=validate_args)
+    def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
+        mean = _direction(params[..., :event_size])
+        concentration = tf.math.softplus(params[..., event_size]) + 1
+        return cls.family(mean, concentration, validate_args=validate_args)
 
     @staticmethod
     def params_size(event_size: int, name: str | None = None) -> int:
