@@ -60,9 +60,9 @@ for axis, (name, stack) in zip(axes, models.items(), strict=True):
     model = keras.Sequential([keras.Input((1,)), *stack])
     loss: object = NegativeLogLikelihood()
     if name == "functions":
-        loss = lambda y, f: f.variational_loss(y, kl_weight=50 / 300) / 50  # noqa: E731
-    model.compile(keras.optimizers.Adam(0.02), loss)
-    losses = model.fit(x, y, batch_size=50, epochs=200, verbose=0).history["loss"]
+        loss = lambda y, f: f.variational_loss(y, kl_weight=100 / 300) / 100  # noqa: E731
+    model.compile(keras.optimizers.Adam(0.03), loss)
+    losses = model.fit(x, y, batch_size=100, epochs=200, verbose=0).history["loss"]
     print(f"{name}: {np.mean(losses[-10:]):.3f} nats for each example, with the KL")
     for _ in range(8 if name == "noise and weights" else 1):
         p = model(x_new)  # with other weights each time
