@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -167,3 +168,36 @@ def normal_kl(q):
     """KL of a factorized Normal from a unit Normal, by the formula."""
     m, s = (np.asarray(part, "float64") for part in (q.mean(), q.stddev()))
     return (0.5 * (s**2 + m**2 - 1) - np.log(s)).sum()
+
+
+EVERY = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+ALL = pytest.mark.parametrize("row", WITH_VARIATIONAL.values(), ids=WITH_VARIATIONAL.keys())
+UNDER_XLA = ["dense-local", "conv1d-flipout", "conv2d-first", "dense-variational"]  # it is slow
+
+
+def moments(row, layer, x):
+    """The exact mean and variance of each output, in float64."""
+    q, bias = layer.kernel_posterior, layer.bias_posterior
+    shape = [1] * (len(x.shape))
+    shape[layer.channel_axis] = -1
+    mean = row.affine(x, q.mean().numpy()) + bias.mean().numpy().reshape(shape)
+    variance = row.affine(x.astype("float64") ** 2, q.stddev().numpy().astype("float64") ** 2)
+    return mean, variance + bias.stddev().numpy().reshape(shape).astype("float64") ** 2
+
+
+def laplace(dtype, shape, name, trainable, add_variable_fn):
+    loc = add_variable_fn(
+        name=name + "_loc",
+        shape=shape,
+        initializer=keras.initializers.RandomNormal(),
+        regularizer=keras.regularizers.L2(0.5),
+        constraint=None,
+        dtype=dtype,
+        trainable=trainable,
+    )
+    scale = add_variable_fn(
+        name=name + "_scale", shape=shape, initializer="zeros", dtype=dtype, trainable=False
+    )
+    return tfd.Independent(
+        tfd.Laplace(loc, tfp.util.DeferredTensor(scale, tf.math.softplus)), len(shape)
+    )

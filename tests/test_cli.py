@@ -366,15 +366,6 @@ def test_print_config_is_yaml_of_the_defaults(here, capsys):
     assert not list(here.iterdir())
 
 
-def test_epochs_done_again_are_not_in_the_metrics_twice(tmp_path):
-    run = runs.Run(tmp_path)
-    run.history.write_text("epoch,loss\n0,3.0\n1,2.0\n2,1.0\n")
-    run.forget_from(1)
-    assert run.history.read_text() == "epoch,loss\n0,3.0\n"
-    run.forget_from(5)
-    assert run.history.read_text() == "epoch,loss\n0,3.0\n"
-
-
 def test_a_person_sees_one_line_and_nothing_of_what_tensorflow_says(tmp_path):
     for arguments, environment in (
         (["evaluate", "nowhere"], {}),

@@ -224,3 +224,12 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_finite_model(here, capsys
     assert "run/model.keras" in stderr
     assert "--learning_rate" in stderr
     assert all(np.isfinite(value).all() for value in state(runs.Run.open("run").load_model()))
+
+
+def test_epochs_done_again_are_not_in_the_metrics_twice(tmp_path):
+    run = runs.Run(tmp_path)
+    run.history.write_text("epoch,loss\n0,3.0\n1,2.0\n2,1.0\n")
+    run.forget_from(1)
+    assert run.history.read_text() == "epoch,loss\n0,3.0\n"
+    run.forget_from(5)
+    assert run.history.read_text() == "epoch,loss\n0,3.0\n"
