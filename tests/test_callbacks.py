@@ -32,7 +32,7 @@ def trained(x, epochs, *extra, rate=1e-3, bad_from=None, bad=np.nan, per_executi
     """A VAE after `epochs`, whose data, order and draws depend on nothing else."""
     keras.utils.set_random_seed(1)
     vae = VAE(*small_networks())
-    vae.compile(keras.optimizers.Adam(rate), steps_per_execution=per_execution)
+    vae.compile(keras.optimizers.Adam(rate), steps_per_execution=per_execution, jit_compile=False)
 
     def batch(step):
         first = 8 * (step % 8)
@@ -129,7 +129,7 @@ def test_saving_is_throttled_but_for_the_first_epoch_and_the_end(
     saved = []
     keep = KeepGood(lambda model: saved.append(int(model.optimizer.iterations)), every_seconds)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", jit_compile=False)
     ones = np.ones((STEPS, 1))
     model.fit(ones, ones, batch_size=1, epochs=7, callbacks=[TenSeconds(), keep], verbose=0)
     assert saved == [STEPS * epoch for epoch in saved_after]

@@ -28,7 +28,7 @@ def exported(tmp_path_factory, x):
         "conv": build(body="conv"),
         "iwae": build(IWAE(5)),
     }.items():
-        model.compile("adam")
+        model.compile("adam", jit_compile=False)
         model.fit(x, verbose=0)
         model.export(folder / name)
         log_likelihood = model.log_likelihood(x, 200, batch_size=64)  # the first draws, as below
@@ -94,7 +94,7 @@ def test_draws_go_on_from_call_to_call(exported):
 def test_a_plain_functional_model_exports_as_keras_does_it(tmp_path, x):
     encoder, decoder = small_networks()
     model = keras.Model(encoder.inputs[0], decoder(encoder.outputs[0]))
-    model.compile("adam", loss=NegativeLogLikelihood())
+    model.compile("adam", loss=NegativeLogLikelihood(), jit_compile=False)
     model.export(tmp_path / "model", verbose=False)
     served = tf.saved_model.load(tmp_path / "model")
     assert set(np.unique(served.serve(tf.constant(x)))) <= {0.0, 1.0}

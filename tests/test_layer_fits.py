@@ -27,11 +27,9 @@ def test_fits_in_every_mode(row, mode, batch_size):
     inputs = np.ones([64, 4], "float32")
     batches = tf.data.Dataset.from_tensor_slices((inputs, x))
     batches = batches.batch(batch_size, drop_remainder=batch_size == 16)
-    before = model.evaluate(batches, verbose=0)
-    model.fit(batches, epochs=6, verbose=0)
-    after = model.evaluate(batches, verbose=0)
-    assert np.isfinite(after)
-    assert after < before
+    losses = model.fit(batches, epochs=8, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +63,7 @@ for name in {list(ROWS)}:
 @EVERY
 def test_losses_are_means_whatever_the_batch_size(row):
     model, inputs = model_of(row), np.repeat(np.ones([1, 4], "float32"), 50, axis=0)
-    model.compile("adam", loss=row.loss())
+    model.compile("adam", loss=row.loss(), jit_compile=False)
     x = np.repeat(values_of(row, 1), 50, axis=0)
     losses = [model.evaluate(inputs, x, batch_size=n, verbose=0) for n in (1, 16, 50)]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-5)

@@ -52,7 +52,7 @@ def test_equals_scipy_in_every_dtype_and_rank(event_shape, y_shape, kwargs, eage
 def test_sample_weights_weigh_each_example():
     y, w = np.ones([10, 2], "float32"), np.arange(10.0)
     m = model()
-    m.compile("adam", loss=NegativeLogLikelihood())
+    m.compile("adam", loss=NegativeLogLikelihood(), jit_compile=False)
     expected = (exact(m, y) * w).sum() / 10
     np.testing.assert_allclose(m.evaluate(X, y, sample_weight=w, verbose=0), expected, rtol=1e-5)
 
@@ -68,7 +68,7 @@ def test_reductions_are_those_of_keras(reduction, reduce):
 def test_keeps_the_distribution_under_every_policy(policy):
     keras.config.set_dtype_policy(policy)
     m = model()
-    m.compile("adam", loss=NegativeLogLikelihood())
+    m.compile("adam", loss=NegativeLogLikelihood(), jit_compile=False)
     assert np.isfinite(m.fit(X, np.ones([10, 2]), verbose=0).history["loss"]).all()
 
 
@@ -80,7 +80,7 @@ def test_integer_samples():
             layers.IndependentBernoulli(2, sample_dtype="int32"),
         ]
     )
-    m.compile("adam", loss=NegativeLogLikelihood())
+    m.compile("adam", loss=NegativeLogLikelihood(), jit_compile=False)
     y = np.ones([10, 2], "int64")
     logits = np.asarray(m(X).distribution.logits, "float64")
     assert m.evaluate(X, y, verbose=0) == pytest.approx(
@@ -91,7 +91,7 @@ def test_integer_samples():
 def test_builds_symbolically_under_a_distribution_strategy():
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         m = model()
-        m.compile("adam", loss=NegativeLogLikelihood(), metrics=["mse"])
+        m.compile("adam", loss=NegativeLogLikelihood(), metrics=["mse"], jit_compile=False)
     y = np.ones([10, 2], "float32")
     history = m.fit(X, y, verbose=0, epochs=2).history
     assert history["loss"][1] < history["loss"][0]
@@ -100,7 +100,7 @@ def test_builds_symbolically_under_a_distribution_strategy():
 
 def test_a_function_as_the_loss_works_too():
     y, m = np.ones([10, 2], "float32"), model()
-    m.compile("adam", loss=lambda y, rv: -rv.log_prob(y))
+    m.compile("adam", loss=lambda y, rv: -rv.log_prob(y), jit_compile=False)
     np.testing.assert_allclose(m.evaluate(X, y, verbose=0), exact(m, y).mean(), rtol=1e-5)
 
 
@@ -119,7 +119,9 @@ def test_several_outputs_each_with_its_loss():
     a = layers.IndependentNormal(2, name="a")(keras.layers.Dense(4)(inputs))
     b = layers.IndependentBernoulli(1, name="b")(keras.layers.Dense(1)(inputs))
     m = keras.Model(inputs, {"a": a, "b": b})
-    m.compile("adam", loss={"a": NegativeLogLikelihood(), "b": NegativeLogLikelihood()})
+    m.compile(
+        "adam", loss={"a": NegativeLogLikelihood(), "b": NegativeLogLikelihood()}, jit_compile=False
+    )
     y = {"a": np.ones([10, 2], "float32"), "b": np.ones([10, 1], "float32")}
     logs = m.evaluate(X, y, verbose=0, return_dict=True)
     assert logs["loss"] == pytest.approx(logs["a_loss"] + logs["b_loss"], 1e-5)
@@ -127,14 +129,14 @@ def test_several_outputs_each_with_its_loss():
 
 def test_a_model_without_a_distribution_is_refused_in_words():
     m = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    m.compile("adam", loss=NegativeLogLikelihood())
+    m.compile("adam", loss=NegativeLogLikelihood(), jit_compile=False)
     with pytest.raises(TypeError, match="distribution layer"):
         m.fit(X, np.ones([10, 2]), verbose=0)
 
 
 def test_targets_of_the_wrong_shape_are_refused_in_words():
     m = model()
-    m.compile("adam", loss=NegativeLogLikelihood())
+    m.compile("adam", loss=NegativeLogLikelihood(), jit_compile=False)
     with pytest.raises(ValueError, match=r"expected y .*\(None, 2\).*Received: \(None, 3\)"):
         m.fit(X, np.ones([10, 3]), verbose=0)
 

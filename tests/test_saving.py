@@ -20,7 +20,7 @@ tfd, tfb = tfp.distributions, tfp.bijectors
 def plain():
     encoder, decoder = small_networks()
     model = keras.Model(encoder.inputs[0], decoder(encoder.outputs[0]))
-    model.compile("adam", loss=NegativeLogLikelihood())
+    model.compile("adam", loss=NegativeLogLikelihood(), jit_compile=False)
     return model
 
 
@@ -28,14 +28,14 @@ def with_add_loss():
     encoder, decoder = small_networks(regularized=False)
     kl = layers.KLDivergenceAddLoss(priors.unit_normal(2), weight=schedules.Cyclical(10))
     model = keras.Model(encoder.inputs[0], decoder(kl(encoder.outputs[0])))
-    model.compile("adam", loss=NegativeLogLikelihood())
+    model.compile("adam", loss=NegativeLogLikelihood(), jit_compile=False)
     return model
 
 
 def vae(regularized=True, **kwargs):
     def build():
         model = VAE(*small_networks(regularized=regularized), **kwargs)
-        model.compile("adam")
+        model.compile("adam", jit_compile=False)
         return model
 
     return build

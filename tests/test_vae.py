@@ -13,7 +13,7 @@ tfd = tfp.distributions
 
 def compiled(*args, **kwargs):
     vae = VAE(*args, **kwargs)
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     return vae
 
 
