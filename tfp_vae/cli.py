@@ -13,7 +13,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from tfp_vae import plots
+from tfp_vae import objectives, plots
 from tfp_vae.data import Binarize, binarized, load
 from tfp_vae.errors import InputError
 from tfp_vae.networks import Body
@@ -47,8 +47,8 @@ def train(
         body: a multilayer perceptron or a convolutional network.
         widths: units of the encoder's hidden layers, or channels; the decoder has them reversed.
         activation: the name of a Keras activation.
-        objective: ELBO (the default) or IWAE, with its arguments: --objective IWAE
-            --objective.num_samples 5.
+        objective: ELBO (the default), or another of tfp_vae.objectives, with its arguments:
+            --objective IWAE --objective.num_samples 5.
         epochs: default: 30, or as many as make 3,000 steps.
         batch_size: images in a step.
         learning_rate: Adam's, after a warm-up and before a cosine decay to 0.
@@ -216,7 +216,8 @@ class _Parser(ArgumentParser):
 
 
 def _objectives() -> list[type[Objective]]:
-    return Objective.__subclasses__()
+    known = [getattr(objectives, name) for name in objectives.__all__]
+    return [k for k in known if issubclass(k, Objective) and k is not Objective]
 
 
 def _parser(command: str) -> ArgumentParser:

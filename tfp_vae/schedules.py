@@ -68,6 +68,37 @@ class Cyclical(LearningRateSchedule):
         return {"period": self.period, "rise": self.rise, "end": self.end}
 
 
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class Sigmoid(LearningRateSchedule):
+    """`end / (1 + exp(-(step - middle) / width))`: slow at first, fast around `middle`.
+
+    The KL annealing of Bowman et al., arXiv:1511.06349.
+
+    Args:
+      middle: the step at which half of `end` is reached.
+      width: steps over which it grows by a factor of e at first.
+      end: what it comes to.
+
+    Example:
+      >>> [round(float(Sigmoid(100, 10)(step)), 2) for step in (0, 100, 200)]
+      [0.0, 0.5, 1.0]
+    """
+
+    def __init__(self, middle: int, width: float, end: float = 1.0) -> None:
+        super().__init__()
+        if not width > 0:
+            raise ValueError(f"Expected width > 0. Received: {width}")
+        self.middle = middle
+        self.width = width
+        self.end = end
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        return self.end * tf.sigmoid((tf.cast(step, tf.float32) - self.middle) / self.width)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"middle": self.middle, "width": self.width, "end": self.end}
+
+
 def to_config(value: Any) -> Any:
     """`value` for a config: a number itself, a variable by its value, a schedule by its config."""
     if value is None or isinstance(value, (int, float)):

@@ -1,0 +1,314 @@
+"""Objectives by their formulas: in closed form, by another route, or by what is known of them."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+import tensorflow_probability as tfp
+from commands import SMALL, main
+from conftest import small_networks
+
+from tfp_vae import VAE, objectives, schedules
+from tfp_vae.errors import InputError
+
+tfd = tfp.distributions
+D, B = 3, 5
+UNIT = tfd.Independent(tfd.Normal(tf.zeros(D), 1.0), 1)
+OBJECTIVES = {
+    "elbo": lambda: objectives.ELBO(),
+    "beta": lambda: objectives.ELBO(beta=schedules.Sigmoid(10, 2.0, 4.0)),
+    "free-bits": lambda: objectives.ELBO(free_bits=0.3),
+    "capacity": lambda: objectives.ELBO(beta=10.0, capacity=schedules.warm_up(20, 5.0)),
+    "iwae": lambda: objectives.IWAE(3),
+    "miwae": lambda: objectives.MIWAE(2, 3),
+    "ciwae": lambda: objectives.CIWAE(3, beta=0.3),
+    "beta-tc": lambda: objectives.BetaTC(1500),
+    "beta-tc-weighted": lambda: objectives.BetaTC(1500, beta=2.0, sampling="weighted"),
+    "dip-1": lambda: objectives.DIP(kind=1),
+    "dip-2": lambda: objectives.DIP(weight=schedules.Cyclical(10)),
+    "wae": lambda: objectives.MMD(),
+    "info-vae": lambda: objectives.MMD(kernel="rbf", beta=0.5),
+    "sliced": lambda: objectives.SlicedWasserstein(num_projections=10),
+}
+EVERY = pytest.mark.parametrize("make", OBJECTIVES.values(), ids=OBJECTIVES.keys())
+
+
+def normals(seed=0, batch=B, spread=1.0):
+    rng = np.random.default_rng(seed)
+    loc = spread * rng.normal(size=[batch, D]).astype("float32")
+    scale = rng.uniform(0.3, 1.5, [batch, D]).astype("float32")
+    return loc, scale
+
+
+def posterior(loc, scale):
+    return tfd.Independent(tfd.Normal(loc, scale), 1)
+
+
+def pass_of(objective, loc, scale, seed=1):
+    """The terms of some forward pass, and its log-weights."""
+    q = posterior(loc, scale)
+    z = q.sample(objective.num_samples, seed=(seed, 0))
+    log_likelihood = tf.random.stateless_normal(z.shape[:2], [seed, 1]) - 4.0
+    terms = objective(q, UNIT, z, log_likelihood, step=7)
+    return terms, (log_likelihood + UNIT.log_prob(z) - q.log_prob(z)).numpy()
+
+
+def kl_of(loc, scale):
+    return (scale**2 + loc**2 - 1) / 2 - np.log(scale)
+
+
+# -- the ELBO and its variants -------------------------------------------------------------------
+
+
+def test_free_bits_count_no_dimension_below_its_share():
+    loc, scale = normals()
+    each = kl_of(loc, scale).mean(axis=0)
+    free = float(np.sort(each)[1])  # one dimension is below, one at it, one above
+    terms, _ = pass_of(objectives.ELBO(beta=2.0, free_bits=free), loc, scale)
+    expected = terms.nll + 2.0 * np.maximum(each, free).sum()
+    np.testing.assert_allclose(terms.loss, expected, rtol=1e-5)
+    np.testing.assert_allclose(terms.kl, kl_of(loc, scale).sum(axis=1), rtol=1e-5)
+
+
+def test_a_dimension_below_its_free_bits_has_no_gradient_from_the_kl():
+    loc = tf.Variable([[0.1, 2.0, 0.1]])
+    with tf.GradientTape() as tape:
+        q = posterior(loc, tf.ones([1, 3]))
+        loss = objectives.ELBO(free_bits=0.5)(q, UNIT, loc[None], tf.zeros([1, 1]), 0).loss
+    np.testing.assert_allclose(tape.gradient(loss, loc), [[0.0, 2.0, 0.0]])
+
+
+def test_capacity_is_a_distance():
+    loc, scale = normals()
+    kl = kl_of(loc, scale).sum(axis=1)
+    terms, _ = pass_of(objectives.ELBO(beta=3.0, capacity=2.0), loc, scale)
+    np.testing.assert_allclose(terms.loss - terms.nll, 3.0 * np.abs(kl - 2.0), rtol=1e-4)
+
+
+def test_schedules_are_read_at_the_step():
+    loc, scale = normals()
+    now = objectives.ELBO(beta=float(schedules.Sigmoid(10, 2.0)(7)))
+    later = objectives.ELBO(beta=schedules.Sigmoid(10, 2.0))
+    np.testing.assert_allclose(*(pass_of(o, loc, scale)[0].loss for o in (now, later)))
+    assert float(schedules.Sigmoid(10, 2.0, 3.0)(10)) == pytest.approx(1.5)
+
+
+# -- importance weights --------------------------------------------------------------------------
+
+
+def test_miwae_averages_outside_the_logarithm_and_iwae_inside():
+    terms, log_w = pass_of(objectives.MIWAE(2, 3), *normals())
+    each = scipy.special.logsumexp(log_w.reshape(2, 3, B), axis=1) - np.log(3)
+    np.testing.assert_allclose(terms.loss, -each.mean(axis=0), rtol=1e-5)
+    terms, log_w = pass_of(objectives.IWAE(6), *normals())
+    inside = scipy.special.logsumexp(log_w, axis=0) - np.log(6)
+    np.testing.assert_allclose(terms.loss, -inside, rtol=1e-5)
+
+
+def test_the_bounds_meet_at_their_ends():
+    loc, scale = normals()
+    loss = {name: pass_of(o, loc, scale)[0].loss.numpy() for name, o in {
+        "iwae": objectives.IWAE(6), "one bound": objectives.MIWAE(1, 6),
+        "none of the elbo": objectives.CIWAE(6, 0.0), "half": objectives.CIWAE(6, 0.5),
+        "elbo": objectives.CIWAE(6, 1.0), "six bounds of one": objectives.MIWAE(6, 1),
+    }.items()}  # fmt: skip
+    np.testing.assert_allclose(loss["one bound"], loss["iwae"], rtol=1e-5)
+    np.testing.assert_allclose(loss["none of the elbo"], loss["iwae"], rtol=1e-5)
+    np.testing.assert_allclose(loss["six bounds of one"], loss["elbo"], rtol=1e-5)
+    np.testing.assert_allclose(loss["half"], (loss["iwae"] + loss["elbo"]) / 2, rtol=1e-5)
+    assert (loss["iwae"] < loss["elbo"]).all()
+
+
+# -- the total correlation -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampling", ["stratified", "weighted"])
+def test_the_three_parts_add_up_to_the_kl(sampling):
+    loc, scale = normals()
+    q, z = posterior(loc, scale), posterior(loc, scale).sample(2, seed=(0, 0))
+    parts = objectives.BetaTC(100, sampling=sampling).parts(q, UNIT, z)
+    kl = tf.reduce_mean(q.log_prob(z) - UNIT.log_prob(z), axis=0)
+    np.testing.assert_allclose(sum(parts), kl, rtol=1e-4, atol=1e-5)
+    neutral = objectives.BetaTC(100, 1.0, 1.0, 1.0, sampling)(q, UNIT, z, tf.zeros([2, B]), 0)
+    np.testing.assert_allclose(neutral.loss, kl, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sampling", ["stratified", "weighted"])
+def test_the_parts_are_those_of_the_weights(sampling):
+    """The weights by loops, as the paper's appendix C.2 has them; B is the batch, n the data."""
+    loc, scale = normals()
+    n, m = 100, B - 1
+    w = np.full([B, B], 1 / (n * B) if sampling == "weighted" else 1 / m)
+    if sampling == "stratified":
+        for i in range(B):
+            w[i, i], w[i, (i + 1) % B] = 1 / n, (n - m) / (n * m)
+    z = posterior(loc, scale).sample(1, seed=(0, 0)).numpy()
+    each = scipy.stats.norm(loc, scale).logpdf(z[0][:, None])  # [z of i, x of j, dimension]
+    log_q_z = scipy.special.logsumexp(each.sum(axis=-1), b=w, axis=1)
+    log_prod = scipy.special.logsumexp(each, b=w[..., None], axis=1).sum(axis=-1)
+    own = each.sum(axis=-1)[np.arange(B), np.arange(B)]
+    prior = scipy.stats.norm.logpdf(z[0]).sum(axis=-1)
+    exact = (own - log_q_z, log_q_z - log_prod, log_prod - prior)
+    parts = objectives.BetaTC(n, sampling=sampling).parts(posterior(loc, scale), UNIT, z)
+    for found, expected in zip(parts, exact, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_stratified_weights_estimate_the_aggregated_posterior_without_bias():
+    """q(z_0) of 5 examples, z_0 from example 0, averaged over all batches of 3 with it in front."""
+    loc, scale = normals()
+    z = loc[0] + 0.3
+    density = np.exp(scipy.stats.norm(loc, scale).logpdf(z).sum(axis=-1))
+    found = []
+    for others in itertools.permutations(range(1, B), 2):
+        weights = np.exp(objectives.BetaTC(B)._log_weights(tf.constant(3)).numpy()[0])
+        np.testing.assert_allclose(weights.sum(), 1.0, rtol=1e-6)
+        found.append(weights @ density[[0, *others]])
+    np.testing.assert_allclose(np.mean(found), density.mean(), rtol=1e-5)
+
+
+# -- penalties -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_the_covariance_of_dip_is_over_the_batch(kind):
+    loc, scale = normals(batch=50)
+    c = np.cov(loc.T, bias=True) + (kind == 2) * np.diag((scale**2).mean(axis=0))
+    expected = (c**2).sum() - (np.diag(c) ** 2).sum() + 10.0 * ((np.diag(c) - 1) ** 2).sum()
+    objective = objectives.DIP(weight=2.0, diagonal=10.0, kind=kind)
+    penalty = objective.penalty(posterior(loc, scale), UNIT, None, 0)
+    np.testing.assert_allclose(penalty, expected, rtol=1e-4)
+    terms, _ = pass_of(objective, loc, scale)
+    added = terms.loss - terms.nll - terms.kl
+    np.testing.assert_allclose(added, np.full(50, 2.0 * expected), rtol=1e-3)
+
+
+def test_mmd_of_two_normals_is_the_closed_form():
+    """k is a Normal's density up to its norm, so E k is known where z - z' is Normal."""
+    shift, d = np.full(D, 0.8, "float32"), D
+    within = (1 + 2 / d) ** (-d / 2)
+    exact = 2 * within * (1 - np.exp(-(shift**2).sum() / (2 * (d + 2))))
+    objective, found = objectives.MMD(kernel="rbf"), {0.0: [], 1.0: []}
+    for step in range(40):
+        z = tf.random.stateless_normal([1, 200, D], [step, 5])
+        for much, values in found.items():
+            values.append(float(objective.penalty(None, UNIT, z + much * shift, step)))
+    for much, values in found.items():
+        error = np.std(values) / np.sqrt(len(values))
+        assert np.mean(values) == pytest.approx(much * exact, abs=4 * error)
+        assert error < 0.005
+    assert min(found[0.0]) < 0  # without bias
+
+
+def test_mmd_of_few_points_by_loops():
+    z, step = tf.random.stateless_normal([1, 4, D], [3, 3]), 9
+    p = UNIT.sample([1, 4], seed=tf.constant([step, 0])).numpy()[0]
+
+    def k(a, b):
+        square = ((a - b) ** 2).sum()
+        return sum(2 * D * s / (2 * D * s + square) for s in (0.1, 0.2, 0.5, 1, 2, 5, 10))
+
+    pairs = [(i, j) for i in range(4) for j in range(4)]
+    rows = z.numpy()[0]
+    apart = [np.mean([k(a[i], a[j]) for i, j in pairs if i != j]) for a in (rows, p)]
+    between = np.mean([k(rows[i], p[j]) for i, j in pairs])
+    found = objectives.MMD().penalty(None, UNIT, z, step)
+    np.testing.assert_allclose(found, sum(apart) - 2 * between, rtol=1e-4, atol=1e-5)
+
+
+def test_the_sliced_distance_of_a_shift_is_its_mean_square():
+    shift = np.array([2.0, 0.0, 1.0], "float32")
+    z = tf.random.stateless_normal([1, 4000, D], [0, 5]) + shift
+    found = objectives.SlicedWasserstein(num_projections=2000).penalty(None, UNIT, z, 0)
+    np.testing.assert_allclose(found, (shift**2).sum() / D, rtol=0.1)
+
+
+# -- all of them ---------------------------------------------------------------------------------
+
+
+@EVERY
+def test_the_config_gives_the_objective_again(make):
+    objective = make()
+    config = keras.saving.serialize_keras_object(objective)
+    again = keras.saving.deserialize_keras_object(config)
+    assert keras.saving.serialize_keras_object(again) == config
+    terms = [pass_of(o, *normals())[0].loss for o in (objective, again)]
+    np.testing.assert_array_equal(*terms)
+
+
+@EVERY
+def test_gradients_are_finite_and_xla_computes_the_same(make):
+    objective = make()
+
+    def gradients(loc, scale):
+        with tf.GradientTape() as tape:
+            tape.watch([loc, scale])
+            loss = _loss(objective, loc, scale)
+        return [loss, *tape.gradient(loss, [loc, scale])]
+
+    arguments = [tf.constant(value) for value in normals()]
+    eager = gradients(*arguments)
+    assert all(np.isfinite(value).all() for value in eager)
+    assert all((np.asarray(value) != 0).any() for value in eager)
+    compiled = tf.function(gradients, jit_compile=True)(*arguments)
+    assert all(np.isfinite(value).all() for value in compiled)
+    if not isinstance(objective, (objectives.MMD, objectives.SlicedWasserstein)):
+        for mine, known in zip(compiled, eager, strict=True):  # the others draw other numbers
+            np.testing.assert_allclose(mine, known, rtol=2e-3, atol=2e-4)
+
+
+def _loss(objective, loc, scale):
+    eps = np.random.default_rng(2).normal(size=[objective.num_samples, B, D]).astype("float32")
+    z = loc + scale * eps
+    log_likelihood = -tf.reduce_sum(tf.square(z - 1.0), axis=-1)
+    terms = objective(posterior(loc, scale), UNIT, z, log_likelihood, step=3)
+    return tf.reduce_mean(terms.loss)
+
+
+@EVERY
+def test_a_vae_learns_digits_and_reloads(make, x, tmp_path):
+    vae = VAE(*small_networks(regularized=False), objective=make())
+    vae.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    history = vae.fit(x, batch_size=24, epochs=8, verbose=0).history
+    assert history["nll"][-1] < history["nll"][0]
+    vae.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
+    evaluated = [v.evaluate(x, verbose=0) for v in (vae, again)]
+    np.testing.assert_array_equal(*evaluated)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: objectives.ELBO(free_bits=1.0, capacity=1.0), "not both"),
+        (lambda: objectives.MIWAE(0, 2), "num_bounds >= 1"),
+        (lambda: objectives.CIWAE(0), "num_samples >= 1"),
+        (lambda: objectives.BetaTC(1), "num_examples"),
+        (lambda: objectives.BetaTC(9, sampling="both"), "stratified"),
+        (lambda: objectives.DIP(kind=3), "1 or 2"),
+        (lambda: objectives.MMD(kernel="linear"), "imq"),
+        (lambda: objectives.SlicedWasserstein(num_projections=0), "num_projections"),
+    ],
+)
+def test_impossible_objectives_are_refused_in_words(make, message):
+    with pytest.raises(InputError, match=rf"{message}.*Received"):
+        make()
+
+
+@pytest.mark.parametrize("make", [lambda: objectives.ELBO(free_bits=1.0),
+                                  lambda: objectives.BetaTC(9)])  # fmt: skip
+def test_dependent_dimensions_are_refused_in_words(make):
+    q = tfd.MultivariateNormalTriL(tf.zeros([2, D]), tf.eye(D))
+    with pytest.raises(InputError, match=r"independent.*Received"):
+        make()(q, UNIT, tf.zeros([1, 2, D]), tf.zeros([1, 2]), 0)
+
+
+def test_the_command_takes_any_of_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    objective = ["--objective", "BetaTC", "--objective.num_examples", "1500"]
+    assert main(["train", "--epochs", 1, *SMALL, *objective, "--out", "run"]) == 0
+    assert "BetaTC" in (tmp_path / "run" / "config.yaml").read_text()

@@ -1,0 +1,226 @@
+"""The ELBO with a term that looks at all posteriors of a batch together."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae import schedules
+from tfp_vae.errors import InputError
+from tfp_vae.objectives.base import Objective, Terms, nll_and_kl
+from tfp_vae.schedules import Scheduled
+
+
+class Penalized(Objective):
+    """`-E_q[log p(x|z)] + beta KL + weight * penalty`; a subclass says which in `penalty`.
+
+    Attributes:
+      beta: the weight of the KL: a number, a variable or a schedule over training steps.
+      weight: of the penalty, likewise.
+    """
+
+    def __init__(self, beta: Scheduled, weight: Scheduled) -> None:
+        self.beta = beta
+        self.weight = weight
+
+    def __call__(
+        self,
+        posterior: tfd.Distribution,
+        prior: tfd.Distribution,
+        z: tf.Tensor,
+        log_likelihood: tf.Tensor,
+        step: Any,
+    ) -> Terms:
+        nll, kl = nll_and_kl(posterior, prior, z, log_likelihood)
+        beta = tf.cast(schedules.value_at(self.beta, step), kl.dtype)
+        weight = tf.cast(schedules.value_at(self.weight, step), kl.dtype)
+        penalty = self.penalty(posterior, prior, z, step)
+        return Terms(nll + beta * kl + weight * penalty, nll, kl)
+
+    @abc.abstractmethod
+    def penalty(
+        self, posterior: tfd.Distribution, prior: tfd.Distribution, z: tf.Tensor, step: Any
+    ) -> tf.Tensor:
+        """A scalar for the batch."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {key: schedules.to_config(getattr(self, key)) for key in ("beta", "weight")}
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class DIP(Penalized):
+    """The ELBO `+ weight (sum_{i != j} C_ij^2 + diagonal sum_i (C_ii - 1)^2)`, C a covariance.
+
+    Over the batch: of the posterior means (kind 1), or of z, which is that plus the mean of the
+    posterior covariances (kind 2): uncorrelated latent dimensions of variance 1. Kumar et al.,
+    arXiv:1711.00848.
+
+    Args:
+      weight: of the off-diagonal part: a number, a variable or a schedule.
+      diagonal: of the diagonal part, relative to `weight`.
+      kind: 1 or 2.
+      beta: the weight of the KL.
+
+    Raises:
+      InputError: `kind` is neither.
+
+    Example:
+      >>> q = tfd.Independent(tfd.Normal(tf.constant([[1., 1.], [-1., -1.]]), 1.), 1)
+      >>> float(DIP(weight=1., kind=1).penalty(q, None, None, 0))  # correlated: 1 + 1
+      2.0
+    """
+
+    def __init__(
+        self,
+        weight: Scheduled = 10.0,
+        diagonal: float = 10.0,
+        kind: int = 2,
+        beta: Scheduled = 1.0,
+    ) -> None:
+        super().__init__(beta, weight)
+        if kind not in (1, 2):
+            raise InputError("Expected kind to be 1 or 2.", kind)
+        self.diagonal = diagonal
+        self.kind = kind
+
+    def penalty(
+        self, posterior: tfd.Distribution, prior: tfd.Distribution, z: tf.Tensor, step: Any
+    ) -> tf.Tensor:
+        mean = posterior.mean()
+        centered = mean - tf.reduce_mean(mean, axis=0)
+        count = tf.cast(tf.shape(mean)[0], mean.dtype)
+        covariance = tf.matmul(centered, centered, transpose_a=True) / count
+        if self.kind == 2:
+            covariance += tf.reduce_mean(_covariance(posterior), axis=0)
+        diagonal = tf.linalg.diag_part(covariance)
+        off = tf.reduce_sum(tf.square(covariance)) - tf.reduce_sum(tf.square(diagonal))
+        return off + self.diagonal * tf.reduce_sum(tf.math.squared_difference(diagonal, 1))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "diagonal": self.diagonal, "kind": self.kind}
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class MMD(Penalized):
+    """The ELBO `+ weight MMD^2` of the batch's z and draws from the prior.
+
+    `MMD^2 = E k(z, z') - 2 E k(z, p) + E k(p, p')`, estimated without bias: 0 on average where the
+    two agree, and then also below it. The kernel "rbf" is `exp(-|a - b|^2 / (2 d))`, "imq"
+    `sum_s c_s / (c_s + |a - b|^2)` with `c_s = 2 d s`, s from 0.1 to 10, d the latent size. With
+    beta = 0 the Wasserstein autoencoder, Tolstikhin et al., arXiv:1711.01558; with another beta
+    InfoVAE, Zhao et al., arXiv:1706.02262.
+
+    Args:
+      weight: of MMD^2: a number, a variable or a schedule.
+      kernel: "rbf" or "imq".
+      beta: the weight of the KL.
+
+    Raises:
+      InputError: the kernel is another word.
+
+    Example:
+      >>> z = tf.random.stateless_normal([1, 500, 2], [0, 1])
+      >>> prior = tfd.MultivariateNormalDiag(tf.zeros(2))
+      >>> far, near = MMD().penalty(None, prior, z + 3., 0), MMD().penalty(None, prior, z, 0)
+      >>> float(far) > 0.5, abs(float(near)) < 0.02
+      (True, True)
+    """
+
+    def __init__(
+        self, weight: Scheduled = 100.0, kernel: str = "imq", beta: Scheduled = 0.0
+    ) -> None:
+        super().__init__(beta, weight)
+        if kernel not in ("rbf", "imq"):
+            raise InputError("Expected kernel to be 'rbf' or 'imq'.", kernel)
+        self.kernel = kernel
+
+    def penalty(
+        self, posterior: tfd.Distribution, prior: tfd.Distribution, z: tf.Tensor, step: Any
+    ) -> tf.Tensor:
+        z, p = _flat(z), _flat(_from_prior(prior, z, step))
+        cross = tf.reduce_mean(self._k(z, p))
+        return self._within(z) + self._within(p) - 2 * cross
+
+    def _within(self, a: tf.Tensor) -> tf.Tensor:
+        """The mean of k over pairs of two different rows."""
+        k, n = self._k(a, a), tf.cast(tf.shape(a)[0], a.dtype)
+        return (tf.reduce_sum(k) - tf.linalg.trace(k)) / (n * tf.maximum(n - 1, 1))
+
+    def _k(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        square = tf.reduce_sum(tf.math.squared_difference(a[:, tf.newaxis], b), axis=-1)
+        d = tf.cast(tf.shape(a)[-1], a.dtype)
+        if self.kernel == "rbf":
+            return tf.exp(-square / (2 * d))
+        scales = [2 * d * s for s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)]
+        return tf.add_n([c / (c + square) for c in scales])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "kernel": self.kernel}
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class SlicedWasserstein(Penalized):
+    """The ELBO `+ weight SW^2` of the batch's z and draws from the prior.
+
+    `SW^2` is the squared Wasserstein distance in one dimension, of sorted projections, averaged
+    over random directions. Kolouri et al., arXiv:1804.01947.
+
+    Args:
+      weight: of SW^2: a number, a variable or a schedule.
+      num_projections: how many directions.
+      beta: the weight of the KL.
+
+    Example:
+      >>> z = tf.random.stateless_normal([1, 500, 1], [0, 1])
+      >>> prior = tfd.MultivariateNormalDiag(tf.zeros(1))
+      >>> abs(float(SlicedWasserstein().penalty(None, prior, z + 3., 0)) - 9.) < 0.5
+      True
+    """
+
+    def __init__(
+        self, weight: Scheduled = 10.0, num_projections: int = 50, beta: Scheduled = 0.0
+    ) -> None:
+        super().__init__(beta, weight)
+        if num_projections < 1:
+            raise InputError("Expected num_projections >= 1.", num_projections)
+        self.num_projections = int(num_projections)
+
+    def penalty(
+        self, posterior: tfd.Distribution, prior: tfd.Distribution, z: tf.Tensor, step: Any
+    ) -> tf.Tensor:
+        p, z = _flat(_from_prior(prior, z, step)), _flat(z)
+        shape = [tf.shape(z)[-1], self.num_projections]
+        normal = tf.random.stateless_normal(shape, _seed(step, 1), dtype=z.dtype)
+        directions = tf.math.l2_normalize(normal, axis=0)
+        one, other = (tf.sort(tf.matmul(rows, directions), axis=0) for rows in (z, p))
+        return tf.reduce_mean(tf.math.squared_difference(one, other))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_projections": self.num_projections}
+
+
+def _covariance(distribution: tfd.Distribution) -> tf.Tensor:
+    """`[batch, d, d]`; TFP has none for an Independent."""
+    inner = getattr(distribution, "tensor_distribution", distribution)
+    if isinstance(inner, tfd.Independent):
+        return tf.linalg.diag(inner.variance())
+    return inner.covariance()
+
+
+def _seed(step: Any, number: int) -> tf.Tensor:
+    """Other draws at each step, the same ones when a run is repeated or resumed."""
+    return tf.stack([tf.cast(step, tf.int32), number])
+
+
+def _from_prior(prior: tfd.Distribution, z: tf.Tensor, step: Any) -> tf.Tensor:
+    return prior.sample(tf.shape(z)[:2], seed=_seed(step, 0))
+
+
+def _flat(z: tf.Tensor) -> tf.Tensor:
+    """`[samples, batch, ...]` as rows."""
+    size = z.shape[2:].num_elements()
+    return tf.reshape(z, [-1, size])
