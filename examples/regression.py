@@ -68,7 +68,8 @@ for axis, (name, stack) in zip(axes, models.items(), strict=True):
         p = model(x_new)  # with other weights each time
         mean, spread = p.mean().numpy()[:, 0], 2 * p.stddev().numpy()[:, 0]
         axis.plot(x_new, mean, "C1", lw=1)
-        axis.fill_between(x_new[:, 0], mean - spread, mean + spread, color="C1", alpha=0.15)
+        shade = 0.15 if name != "noise and weights" else 0.04
+        axis.fill_between(x_new[:, 0], mean - spread, mean + spread, color="C1", alpha=shade)
     axis.plot(x, y, "C0.", ms=3)
     axis.set(title=name, xlabel="x", ylim=(-4, 4))
 axes[0].set_ylabel("y")

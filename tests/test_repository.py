@@ -48,7 +48,7 @@ ORDER = [
     "training",
     "cli",
 ]
-PACKAGES = ["layers", "objectives"]  # whose modules import each other
+PACKAGES = ["layers", "objectives", "priors"]  # whose modules import each other
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(tfp_vae.__path__, prefix="tfp_vae.")
 )

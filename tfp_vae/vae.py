@@ -82,6 +82,7 @@ class VAE(Seeded, keras.Model):
         self.encoder = encoder
         self.decoder = decoder
         self.prior = _one_prior(prior, regularizers, decoder.input_shape[1:])
+        self.prior.bind(encoder)
         self.objective = _one_objective(objective, regularizers)
         self.nll_metric = keras.metrics.Mean("nll")
         self.kl_metric = keras.metrics.Mean("kl")

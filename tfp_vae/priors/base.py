@@ -1,4 +1,4 @@
-"""Priors p(z): what the posterior is held against, and what new z are drawn from."""
+"""What a prior is: a layer that gives a distribution."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ class Prior(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def distribution(self) -> tfd.Distribution:
         """p(z), built from the current values of the variables."""
+
+    def bind(self, encoder: keras.Model) -> None:
+        """Tells the prior of the encoder of the `VAE` that it belongs to, before training."""
+        del encoder
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -1,0 +1,99 @@
+"""The prior that is a mixture of the encoder's own posteriors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.errors import InputError
+from tfp_vae.priors.base import Prior
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class VampPrior(Prior):
+    """`p(z) = 1/K sum_k q(z|u_k)`: the encoder's posteriors at K trained pseudo-inputs u_k.
+
+    q is the encoder of the `VAE` that the prior is given to, not a copy of it. There is no closed
+    form of the KL: it is estimated at the decoder's z. Each training step takes the K pseudo-inputs
+    through the encoder too. Tomczak and Welling, arXiv:1705.07120.
+
+    Args:
+      pseudo_inputs: K; or their first values, `[K, *x_shape]`, such as K training examples.
+      bounds: (low, high), where pseudo-inputs are kept, such as the range of pixels; None: none.
+      **kwargs: as for any Keras layer.
+
+    Raises:
+      InputError: there is not at least one pseudo-input, they are not of the encoder's input shape,
+        or the prior is used without a `VAE`.
+
+    Example:
+      >>> from tfp_vae import VAE, data, layers, networks
+      >>> digits = data.load("digits")
+      >>> vae = VAE(networks.encoder((8, 8, 1), layers.IndependentNormal(2)),
+      ...           networks.decoder(2, layers.IndependentBernoulli((8, 8, 1))),
+      ...           prior=VampPrior(data.binarized(digits.train[:20])))
+      >>> vae.sample(3).shape.as_list(), len(vae.prior.trainable_weights)
+      ([3, 8, 8, 1], 1)
+    """
+
+    def __init__(
+        self,
+        pseudo_inputs: Any = 100,
+        bounds: tuple[float, float] | None = (0.0, 1.0),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        array = np.asarray(pseudo_inputs)
+        self._start = array if array.ndim else None
+        self.count = len(array) if array.ndim else int(array)
+        if self.count < 1:
+            raise InputError("Expected at least one pseudo-input.", pseudo_inputs)
+        self.bounds = None if bounds is None else (float(bounds[0]), float(bounds[1]))
+        self.pseudo_inputs: keras.Variable | None = None
+
+    def bind(self, encoder: keras.Model) -> None:
+        shape = (self.count, *encoder.input_shape[1:])
+        if self._start is not None and self._start.shape != shape:
+            raise InputError(
+                f"Expected pseudo-inputs of the encoder's input shape, {shape}.", self._start.shape
+            )
+        low, high = self.bounds or (-1.0, 1.0)
+        start = keras.initializers.RandomUniform(low, high)
+        if self.pseudo_inputs is None:
+            self.pseudo_inputs = self.add_weight(
+                name="pseudo_inputs",
+                shape=shape,
+                initializer=start if self._start is None else lambda *_, **__: self._start,
+            )
+        # Its weights are the VAE's, tracked and saved as such.
+        self._bound = _Untracked(encoder)
+
+    def distribution(self) -> tfd.MixtureSameFamily:
+        if self.pseudo_inputs is None:
+            raise InputError(
+                "A VampPrior is a mixture of an encoder's posteriors: expected VAE(encoder, "
+                "decoder, prior=VampPrior(...)).",
+                "a VampPrior without a VAE",
+            )
+        u = tf.convert_to_tensor(self.pseudo_inputs)
+        if self.bounds is not None:
+            u = tf.clip_by_value(u, *self.bounds)
+        posteriors = self._bound.encoder(u)
+        return tfd.MixtureSameFamily(
+            tfd.Categorical(logits=tf.zeros([self.count])),
+            getattr(posteriors, "tensor_distribution", posteriors),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "pseudo_inputs": self.count, "bounds": self.bounds}
+
+
+class _Untracked:
+    """Holds the encoder where Keras does not look for layers."""
+
+    def __init__(self, encoder: keras.Model) -> None:
+        self.encoder = encoder
