@@ -245,7 +245,7 @@ def inputs(here, run):
         ("train --learning_rate 0", "learning_rate"),
         ("train --learning_rate nan", "learning_rate"),
         ("train --seed -1", "seed"),
-        ("train --objective Foo", "Known objectives: ELBO, IWAE"),
+        ("train --objective Foo", "Known objectives: CIWAE, DIP, ELBO, IWAE"),
         ("train --objective ELBO --objective.beta x", "beta"),
         ("train --activation foo", "name of a Keras activation. Received: foo"),
         ("train --binarize often", "'dynamic', 'fixed', 'none'"),
