@@ -17,7 +17,7 @@ from tfp_vae.layers.kl import KLDivergenceAddLoss
 
 
 def final_operation(network: keras.Model, role: str) -> Any:
-    """The layer whose output a functional or Sequential network puts out.
+    """The layer that makes what a functional or Sequential network puts out.
 
     Raises:
       InputError: the network has not been given its input, or ends in a layer of Keras' own, which
@@ -32,6 +32,8 @@ def final_operation(network: keras.Model, role: str) -> Any:
     operation = network.outputs[0]._keras_history.operation
     if getattr(operation, "outputs", None) and isinstance(operation, keras.Model):
         return final_operation(operation, role)
+    while isinstance(operation, KLDivergenceAddLoss):  # puts out the distribution that it is given
+        operation = operation.input._keras_history.operation
     if type(operation).__module__.startswith("keras."):
         raise InputError(
             f"The {role} is expected to end in a distribution layer, such as tfp_vae.layers."

@@ -10,7 +10,7 @@ import keras
 
 from tfp_vae import layers
 from tfp_vae.layers.parametric import IndependentLayer
-from tfp_vae.priors import unit_normal
+from tfp_vae.prior import unit_normal
 
 Body = Literal["mlp", "conv"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from tfp_vae.coercible import TensorCoercible
 from tfp_vae.errors import InputError
 from tfp_vae.export import export_endpoints
 from tfp_vae.objectives import ELBO, Objective
-from tfp_vae.priors import Prior, as_prior, unit_normal
+from tfp_vae.prior import Prior, as_prior, unit_normal
 from tfp_vae.seeded import Seeded
 
 
@@ -81,7 +82,7 @@ class VAE(Seeded, keras.Model):
         regularizers = [regularizer for _, regularizer in checks.kl_regularizers(encoder)]
         self.encoder = encoder
         self.decoder = decoder
-        self.prior = _one_prior(prior, regularizers, decoder.input_shape[1:])
+        self.prior = _one_prior(prior, regularizers, self._default_prior)
         self.prior.bind(encoder)
         self.objective = _one_objective(objective, regularizers)
         self.nll_metric = keras.metrics.Mean("nll")
@@ -207,7 +208,7 @@ class VAE(Seeded, keras.Model):
 
     def reconstruct(self, x: Any) -> tf.Tensor:
         """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call."""
-        return self.decode(self.encode(x).mean()).mean()
+        return self.decode(self._representative(self.encode(x))).mean()
 
     def sample(self, num_samples: int, mean: bool = True, seed: int | None = None) -> tf.Tensor:
         """New x: z drawn from the prior, then the mean of p(x|z), or with `mean=False` a draw.
@@ -235,6 +236,14 @@ class VAE(Seeded, keras.Model):
         """
         self._checks.batch(x)
         return importance.estimate(self.log_likelihood_batch, x, num_samples, batch_size)
+
+    def _representative(self, posterior: tfd.Distribution) -> tf.Tensor:
+        choose = getattr(self._posterior_layer, "representative", tfd.Distribution.mean)
+        return choose(posterior)
+
+    def _default_prior(self) -> Any:
+        make = getattr(self._posterior_layer, "default_prior", unit_normal)
+        return make(self.decoder.input_shape[1:])
 
     # -- saving --------------------------------------------------------------------------------
 
@@ -264,10 +273,10 @@ class VAE(Seeded, keras.Model):
         return cls(**config)
 
 
-def _one_prior(given: Any, regularizers: list[Any], latent_shape: Any) -> Prior:
+def _one_prior(given: Any, regularizers: list[Any], default: Callable[[], Any]) -> Prior:
     """The prior, from the one place that names it."""
     if given is None:
-        return regularizers[0].prior if regularizers else as_prior(unit_normal(latent_shape))
+        return regularizers[0].prior if regularizers else as_prior(default())
     for regularizer in regularizers:
         if given is not regularizer.distribution_b and given is not regularizer.prior:
             raise InputError(

@@ -25,6 +25,8 @@ class Deterministic(OneParameterLayer):
       ([[1.0, 2.0]], [0.0])
     """
 
+    has_density = False
+
     @staticmethod
     def each(parameter: tf.Tensor, validate_args: bool) -> tfd.Distribution:
         return tfd.Deterministic(parameter, validate_args=validate_args)

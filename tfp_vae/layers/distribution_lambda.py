@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.coercible import TensorCoercible
@@ -15,6 +16,7 @@ from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.precision import full_precision
+from tfp_vae.prior import unit_normal
 from tfp_vae.seeded import Seeded
 from tfp_vae.tracking import Held
 
@@ -24,10 +26,12 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
 
     Attributes:
       support: (low, high), where values outside have probability 0; None where any number will do.
+      has_density: False where `log_prob` is none to be summed in nats (a point mass among reals).
       kl_regularizer: the `KLDivergenceRegularizer` given as `activity_regularizer`, or None.
     """
 
     support: tuple[float, float] | None = None
+    has_density: bool = True
     tells_training = False  # whether `make_distribution` is told if the model trains
 
     def __init__(
@@ -53,6 +57,14 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
     @abc.abstractmethod
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         """The distribution for `inputs`."""
+
+    def default_prior(self, event_shape: Sequence[int]) -> Any:
+        """What a `VAE` with this posterior and no prior given takes: a prior over its support."""
+        return unit_normal(event_shape)
+
+    def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
+        """The one value that stands for the distribution where no draw is wanted: its mean."""
+        return distribution.mean()
 
     def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         if self.tells_training:

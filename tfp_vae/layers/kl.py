@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
 from tfp_vae.divergence import kl_divergence
-from tfp_vae.priors import Prior, as_prior
+from tfp_vae.prior import Prior, as_prior
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

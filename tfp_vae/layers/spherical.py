@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -42,6 +42,12 @@ class SphericalLayer(RealVectorLayer):
         if event_size < 2:
             raise InputError("Expected an event_size of at least 2: a sphere.", event_size)
         super().__init__(event_size, *args, **kwargs)
+
+    def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
+        return tfd.SphericalUniform(event_shape[-1])
+
+    def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
+        return tf.math.l2_normalize(distribution.mean(), axis=-1)  # a direction, as z is
 
     @classmethod
     def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:

@@ -1,6 +1,6 @@
 """Priors p(z): what the posterior is held against, and what new z are drawn from."""
 
-from tfp_vae.priors.base import (
+from tfp_vae.prior import (
     DeferredPrior,
     DistributionPrior,
     LayerPrior,

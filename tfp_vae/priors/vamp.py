@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
-from tfp_vae.priors.base import Prior
+from tfp_vae.prior import Prior
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
