@@ -26,6 +26,9 @@ OBJECTIVES = {
     "iwae": lambda: objectives.IWAE(3),
     "miwae": lambda: objectives.MIWAE(2, 3),
     "ciwae": lambda: objectives.CIWAE(3, beta=0.3),
+    "piwae": lambda: objectives.PIWAE(2, 3),
+    "stl": lambda: objectives.MIWAE(3, 1, estimator="stl"),
+    "dreg": lambda: objectives.IWAE(3, estimator="dreg"),
     "beta-tc": lambda: objectives.BetaTC(1500),
     "beta-tc-weighted": lambda: objectives.BetaTC(1500, beta=2.0, sampling="weighted"),
     "dip-1": lambda: objectives.DIP(kind=1),
@@ -48,12 +51,19 @@ def posterior(loc, scale):
     return tfd.Independent(tfd.Normal(loc, scale), 1)
 
 
+def forward(q, z, log_likelihood=None, step=0):
+    """A forward pass under a unit normal, with a log-likelihood of 0 where it does not matter."""
+    if log_likelihood is None:
+        log_likelihood = tf.zeros(tf.shape(z)[:2])
+    return objectives.ForwardPass(q, UNIT, z, log_likelihood, step)
+
+
 def pass_of(objective, loc, scale, seed=1):
     """The terms of some forward pass, and its log-weights."""
     q = posterior(loc, scale)
     z = q.sample(objective.num_samples, seed=(seed, 0))
     log_likelihood = tf.random.stateless_normal(z.shape[:2], [seed, 1]) - 4.0
-    terms = objective(q, UNIT, z, log_likelihood, step=7)
+    terms = objective(forward(q, z, log_likelihood, step=7))
     return terms, (log_likelihood + UNIT.log_prob(z) - q.log_prob(z)).numpy()
 
 
@@ -78,7 +88,7 @@ def test_a_dimension_below_its_free_bits_has_no_gradient_from_the_kl():
     loc = tf.Variable([[0.1, 2.0, 0.1]])
     with tf.GradientTape() as tape:
         q = posterior(loc, tf.ones([1, 3]))
-        loss = objectives.ELBO(free_bits=0.5)(q, UNIT, loc[None], tf.zeros([1, 1]), 0).loss
+        loss = objectives.ELBO(free_bits=0.5)(forward(q, loc[None])).loss
     np.testing.assert_allclose(tape.gradient(loss, loc), [[0.0, 2.0, 0.0]])
 
 
@@ -130,10 +140,10 @@ def test_the_bounds_meet_at_their_ends():
 def test_the_three_parts_add_up_to_the_kl(sampling):
     loc, scale = normals()
     q, z = posterior(loc, scale), posterior(loc, scale).sample(2, seed=(0, 0))
-    parts = objectives.BetaTC(100, sampling=sampling).parts(q, UNIT, z)
+    parts = objectives.BetaTC(100, sampling=sampling).parts(forward(q, z))
     kl = tf.reduce_mean(q.log_prob(z) - UNIT.log_prob(z), axis=0)
     np.testing.assert_allclose(sum(parts), kl, rtol=1e-4, atol=1e-5)
-    neutral = objectives.BetaTC(100, 1.0, 1.0, 1.0, sampling)(q, UNIT, z, tf.zeros([2, B]), 0)
+    neutral = objectives.BetaTC(100, 1.0, 1.0, 1.0, sampling)(forward(q, z))
     np.testing.assert_allclose(neutral.loss, kl, rtol=1e-4, atol=1e-5)
 
 
@@ -153,7 +163,7 @@ def test_the_parts_are_those_of_the_weights(sampling):
     own = each.sum(axis=-1)[np.arange(B), np.arange(B)]
     prior = scipy.stats.norm.logpdf(z[0]).sum(axis=-1)
     exact = (own - log_q_z, log_q_z - log_prod, log_prod - prior)
-    parts = objectives.BetaTC(n, sampling=sampling).parts(posterior(loc, scale), UNIT, z)
+    parts = objectives.BetaTC(n, sampling=sampling).parts(forward(posterior(loc, scale), z))
     for found, expected in zip(parts, exact, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -180,7 +190,7 @@ def test_the_covariance_of_dip_is_over_the_batch(kind):
     c = np.cov(loc.T, bias=True) + (kind == 2) * np.diag((scale**2).mean(axis=0))
     expected = (c**2).sum() - (np.diag(c) ** 2).sum() + 10.0 * ((np.diag(c) - 1) ** 2).sum()
     objective = objectives.DIP(weight=2.0, diagonal=10.0, kind=kind)
-    penalty = objective.penalty(posterior(loc, scale), UNIT, None, 0)
+    penalty = objective.penalty(forward(posterior(loc, scale), loc[None]))
     np.testing.assert_allclose(penalty, expected, rtol=1e-4)
     terms, _ = pass_of(objective, loc, scale)
     added = terms.loss - terms.nll - terms.kl
@@ -196,7 +206,7 @@ def test_mmd_of_two_normals_is_the_closed_form():
     for step in range(40):
         z = tf.random.stateless_normal([1, 200, D], [step, 5])
         for much, values in found.items():
-            values.append(float(objective.penalty(None, UNIT, z + much * shift, step)))
+            values.append(float(objective.penalty(forward(None, z + much * shift, step=step))))
     for much, values in found.items():
         error = np.std(values) / np.sqrt(len(values))
         assert np.mean(values) == pytest.approx(much * exact, abs=4 * error)
@@ -216,14 +226,14 @@ def test_mmd_of_few_points_by_loops():
     rows = z.numpy()[0]
     apart = [np.mean([k(a[i], a[j]) for i, j in pairs if i != j]) for a in (rows, p)]
     between = np.mean([k(rows[i], p[j]) for i, j in pairs])
-    found = objectives.MMD().penalty(None, UNIT, z, step)
+    found = objectives.MMD().penalty(forward(None, z, step=step))
     np.testing.assert_allclose(found, sum(apart) - 2 * between, rtol=1e-4, atol=1e-5)
 
 
 def test_the_sliced_distance_of_a_shift_is_its_mean_square():
     shift = np.array([2.0, 0.0, 1.0], "float32")
     z = tf.random.stateless_normal([1, 4000, D], [0, 5]) + shift
-    found = objectives.SlicedWasserstein(num_projections=2000).penalty(None, UNIT, z, 0)
+    found = objectives.SlicedWasserstein(num_projections=2000).penalty(forward(None, z))
     np.testing.assert_allclose(found, (shift**2).sum() / D, rtol=0.1)
 
 
@@ -265,7 +275,7 @@ def _loss(objective, loc, scale):
     eps = np.random.default_rng(2).normal(size=[objective.num_samples, B, D]).astype("float32")
     z = loc + scale * eps
     log_likelihood = -tf.reduce_sum(tf.square(z - 1.0), axis=-1)
-    terms = objective(posterior(loc, scale), UNIT, z, log_likelihood, step=3)
+    terms = objective(forward(posterior(loc, scale), z, log_likelihood, step=3))
     return tf.reduce_mean(terms.loss)
 
 
@@ -304,7 +314,7 @@ def test_impossible_objectives_are_refused_in_words(make, message):
 def test_dependent_dimensions_are_refused_in_words(make):
     q = tfd.MultivariateNormalTriL(tf.zeros([2, D]), tf.eye(D))
     with pytest.raises(InputError, match=r"independent.*Received"):
-        make()(q, UNIT, tf.zeros([1, 2, D]), tf.zeros([1, 2]), 0)
+        make()(forward(q, tf.zeros([1, 2, D])))
 
 
 def test_the_command_takes_any_of_them(tmp_path, monkeypatch):

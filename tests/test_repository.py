@@ -25,6 +25,7 @@ ORDER = [
     "_backend",
     "errors",
     "precision",
+    "wiring",
     "seeded",
     "schedules",
     "coercible",

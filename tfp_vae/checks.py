@@ -14,6 +14,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import DistributionLayer
 from tfp_vae.layers.kl import KLDivergenceAddLoss
+from tfp_vae.wiring import Wiring, outline
 
 
 def final_operation(network: keras.Model, role: str) -> Any:
@@ -54,9 +55,9 @@ def kl_regularizers(network: keras.Model) -> list[tuple[keras.layers.Layer, Any]
     return found
 
 
-def latent_sizes_match(encoder: keras.Model, decoder: keras.Model) -> None:
+def latent_sizes_match(encoder: keras.Model, wiring: Wiring) -> None:
     """Raises `InputError` unless the decoder takes what the encoder puts out."""
-    out, into = encoder.output_shape[1:], decoder.input_shape[1:]
+    out, into = encoder.output_shape[1:], wiring.decoder.main.shape[1:]
     if any(a is not None and b is not None and a != b for a, b in zip(out, into, strict=False)) or (
         len(out) != len(into)
     ):
@@ -85,12 +86,12 @@ class DataChecks:
     """What a model expects of its data, and the checks that these are it.
 
     Attributes:
-      input_shape: of one x.
+      wiring: what the networks take.
       target_shape: of one thing that the likelihood is over.
       support: (low, high) of the likelihood, or None where any number will do.
     """
 
-    input_shape: tuple[int | None, ...]
+    wiring: Wiring
     target_shape: tuple[int | None, ...]
     support: tuple[float, float] | None
 
@@ -105,19 +106,24 @@ class DataChecks:
         Raises:
           InputError: see `batch`.
         """
-        first, x = _first_batch(x)
-        if first is None:
+        inputs, target, x = _first_batch(x)
+        if inputs is None:
             raise InputError(f"Expected at least one example in {what}.", "none")
-        inputs, target, _ = keras.utils.unpack_x_y_sample_weight(first)
         target = y if target is None else target
         self.batch(inputs, what)
         if target is not None:
             _check(target, self.target_shape, self.support, f"the targets of {what}")
         return x
 
-    def batch(self, x: Any, what: str = "x") -> None:
-        """Raises `InputError` unless x is a batch of at least one x that the model can take."""
-        _check(x, self.input_shape, self.support, what)
+    def batch(self, data: Any, what: str = "x") -> None:
+        """Raises `InputError` unless these are a batch of at least one x, with its conditions."""
+        x, conditions = self.wiring.split(data)
+        _check(x, tuple(self.wiring.encoder.main.shape[1:]), self.support, what)
+        for name, tensor in self.wiring.conditions.items():
+            _check(conditions[name], tuple(tensor.shape[1:]), None, f"{name} of {what}")
+            counts = {np.shape(x)[0], np.shape(conditions[name])[0]} - {None}
+            if len(counts) > 1:
+                raise InputError(f"Expected as many rows of {name} as of x.", outline(data))
 
 
 def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> None:
@@ -149,16 +155,19 @@ def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> No
         )
 
 
-def _first_batch(x: Any) -> tuple[Any, Any]:
-    """The first batch of what `fit` takes, and the same with nothing lost."""
+def _first_batch(x: Any) -> tuple[Any, Any, Any]:
+    """Inputs and targets of the first batch of what `fit` takes, and the same with nothing lost."""
     if isinstance(x, tf.data.Dataset):
-        return next(iter(x.take(1)), None), x
-    if isinstance(x, keras.utils.PyDataset):
-        return (x[0] if len(x) else None), x
-    if isinstance(x, Iterator):
+        batch = next(iter(x.take(1)), None)
+    elif isinstance(x, keras.utils.PyDataset):
+        batch = x[0] if len(x) else None
+    elif isinstance(x, Iterator):
         batch = next(x, None)
-        return batch, _again(batch, x)
-    return x, x
+        x = _again(batch, x)
+    else:
+        return x, None, x
+    inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    return inputs, target, x
 
 
 def _again(first: Any, rest: Iterator) -> Iterator:

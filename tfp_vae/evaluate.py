@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tfp_vae import importance
-from tfp_vae.objectives import ELBO
+from tfp_vae.objectives import ELBO, ForwardPass
 from tfp_vae.vae import VAE
+from tfp_vae.wiring import rows
 
 
 def evaluate(
@@ -43,10 +45,11 @@ def evaluate(
       ['kl', 'log_likelihood', 'log_likelihood_error', 'negative_elbo', 'nll']
     """
     terms = tf.function(lambda batch: _terms(vae, batch), autograph=False)
-    starts = range(0, len(x), batch_size)
-    parts = [terms(tf.convert_to_tensor(x[i : i + batch_size])) for i in starts]
+    count = len(vae.wiring.split(x)[0])
+    batches = [rows(x, i, batch_size) for i in range(0, count, batch_size)]
+    parts = [terms(keras.tree.map_structure(tf.convert_to_tensor, batch)) for batch in batches]
     nll, kl = (float(np.mean(np.concatenate(values))) for values in zip(*parts, strict=True))
-    values = vae.log_likelihood(x[:examples], num_samples, batch_size).numpy()
+    values = vae.log_likelihood(rows(x, 0, examples), num_samples, batch_size).numpy()
     return {
         "negative_elbo": nll + kl,
         "nll": nll,
@@ -85,10 +88,16 @@ def table(results: dict[str, float], baseline: float | None = None) -> str:
     return "\n".join(["on the test set, in nats (less is better)", *lines])
 
 
-def _terms(vae: VAE, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    posterior = vae.encode(x)
+def _terms(vae: VAE, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    x, conditions = vae.wiring.split(data)
+    posterior = vae.encode(data)
     z = tf.convert_to_tensor(posterior)
-    log_likelihood = importance.log_likelihood(vae.decode(z), x, 1)
-    prior = vae.prior.distribution()
-    terms = ELBO()(posterior, prior, z[tf.newaxis], log_likelihood, step=0)
+    forward = ForwardPass(
+        posterior=posterior,
+        prior=vae.prior.distribution(),
+        z=z[tf.newaxis],
+        log_likelihood=importance.log_likelihood(vae.decode(z, conditions), x, 1),
+        log_posterior=lambda: posterior.log_prob(z)[tf.newaxis],
+    )
+    terms = ELBO()(forward)
     return terms.nll, terms.kl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -12,40 +13,62 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     """Writes a SavedModel with named endpoints; the batch size is free.
 
     - `serve(x)`: the reconstruction, `E[x|z]` at `z = E[z|x]`.
-    - `encode(x)`: a dict with `mean` and `stddev` of q(z|x).
+    - `encode(x)`: a dict with `mean` and `stddev` of q(z|x), and `z`, the value that stands for it;
+      without the former where q has none in closed form.
     - `decode(z)`: the mean of p(x|z).
     - `sample(num_samples)`: means of p(x|z) at z drawn from the prior; num_samples an int32 scalar.
-    - `log_likelihood(x, num_samples)`: importance-weighted log p(x) in nats for each example.
+    - `log_likelihood(x, num_samples)`: importance-weighted log p(x) in nats for each example; not
+      of a model without a density.
 
-    A process loads it with `tf.saved_model.load(path)` and needs neither this package nor TFP.
+    A conditional model's endpoints take the conditions after x or z; `sample` takes them instead of
+    the number, and gives one x for each row. A process loads it with `tf.saved_model.load(path)`
+    and needs neither this package nor TFP.
 
     Args:
       vae: the model.
       filepath: the folder to write.
       verbose: Keras prints the endpoints.
     """
-    x = _spec(vae.encoder, "x")
-    z = _spec(vae.decoder, "z")
+    wiring = vae.wiring
+    x = _spec(wiring.encoder.main, "x")
+    z = _spec(wiring.decoder.main, "z")
     count = tf.TensorSpec([], tf.int32, name="num_samples")
+    both = [_spec(tensor, name) for name, tensor in wiring.conditions.items()]
+    names = wiring.given_names
+    own = [_spec(wiring.conditions[name], name) for name in names]
 
-    def encode(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        posterior = vae.encode(x)
-        return {"mean": posterior.mean(), "stddev": posterior.stddev()}
+    def data(x: tf.Tensor, given: Any) -> Any:
+        return [x, *given] if given else x
+
+    def encode(x: tf.Tensor, *given: tf.Tensor) -> dict[str, tf.Tensor]:
+        posterior = vae.encode(data(x, given))
+        moments = {"z": vae.representative(posterior)}
+        for name in ("mean", "stddev"):
+            with contextlib.suppress(NotImplementedError):  # no closed form
+                moments[name] = getattr(posterior, name)()
+        return moments
+
+    def sample(*given: tf.Tensor) -> tf.Tensor:
+        if not names:
+            return vae.sample(*given)
+        return vae.sample(tf.shape(given[0])[0], conditions=list(given))
 
     archive = keras.export.ExportArchive()
     archive.track(vae)
-    archive.add_endpoint("serve", lambda x: vae.reconstruct(x), [x])
-    archive.add_endpoint("encode", encode, [x])
-    archive.add_endpoint("decode", lambda z: vae.decode(z).mean(), [z])
-    archive.add_endpoint("sample", lambda num_samples: vae.sample(num_samples), [count])
-    archive.add_endpoint(
-        "log_likelihood",
-        lambda x, num_samples: vae.log_likelihood_batch(x, num_samples),
-        [x, count],
-    )
+    archive.add_endpoint("serve", lambda x, *given: vae.reconstruct(data(x, given)), [x, *both])
+    archive.add_endpoint("encode", encode, [x, *both])
+    archive.add_endpoint("decode", lambda z, *given: vae.decode(z, list(given)).mean(), [z, *own])
+    archive.add_endpoint("sample", sample, own or [count])
+    if vae.has_density:
+        archive.add_endpoint(
+            "log_likelihood",
+            lambda x, *rest: vae.log_likelihood_batch(
+                (x, dict(zip(wiring.conditions, rest[:-1], strict=True))), rest[-1]
+            ),
+            [x, *both, count],
+        )
     archive.write_out(str(filepath), verbose=verbose)
 
 
-def _spec(network: keras.Model, name: str) -> tf.TensorSpec:
-    tensor = network.inputs[0]
+def _spec(tensor: keras.KerasTensor, name: str) -> tf.TensorSpec:
     return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
+from tfp_vae.wiring import rows, tile
 
 # Rows that go through the decoder at once: large enough for efficient matrix products, small enough
 # that memory stays bounded whatever the number of samples.
@@ -22,8 +23,7 @@ def log_likelihood(likelihood: tfd.Distribution, x: Any, num_samples: int | tf.T
     """
     x = tf.cast(x, likelihood.dtype)
     if not (isinstance(num_samples, int) and num_samples == 1):
-        ones = tf.ones([tf.rank(x) - 1], tf.int32)
-        x = tf.tile(x, tf.concat([[num_samples], ones], axis=0))
+        x = tile(x, num_samples)
     values = likelihood.log_prob(x)
     if values.shape.rank != 1:
         raise InputError(
@@ -34,24 +34,30 @@ def log_likelihood(likelihood: tfd.Distribution, x: Any, num_samples: int | tf.T
     return tf.reshape(values, [num_samples, -1])
 
 
-def log_weights(vae: Any, x: tf.Tensor, posterior: tfd.Distribution, num_samples: Any) -> tf.Tensor:
+def log_weights(
+    vae: Any, x: tf.Tensor, conditions: Any, posterior: tfd.Distribution, num_samples: Any
+) -> tf.Tensor:
     """`log p(x|z_k) + log p(z_k) - log q(z_k|x)`, `[num_samples, n]`, z_k drawn from q."""
     z = posterior.sample(num_samples)
     flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
     flat.set_shape([None, *z.shape[2:]])
-    log_p_x = log_likelihood(vae.decode(flat), x, num_samples)
+    tiled = {name: tile(tf.convert_to_tensor(c), num_samples) for name, c in conditions.items()}
+    log_p_x = log_likelihood(vae.decode(flat, tiled), x, num_samples)
     return log_p_x + vae.prior.distribution().log_prob(z) - posterior.log_prob(z)
 
 
-def estimate_batch(vae: Any, x: tf.Tensor, num_samples: tf.Tensor) -> tf.Tensor:
+def estimate_batch(
+    vae: Any, data: tuple[tf.Tensor, dict[str, Any]], num_samples: tf.Tensor
+) -> tf.Tensor:
     """`log 1/K sum_k w_k` for one batch, the samples taken in chunks and summed as they come."""
-    posterior = vae.encode(x)
+    x, conditions = data
+    posterior = vae.encode(x if not conditions else {"x": x, **conditions})
     count = tf.shape(x)[0]
     chunk = tf.clip_by_value(_ROWS // tf.maximum(count, 1), 1, num_samples)
 
     def step(done: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         size = tf.minimum(chunk, num_samples - done)
-        weights = log_weights(vae, x, posterior, size)
+        weights = log_weights(vae, x, conditions, posterior, size)
         return done + size, _log_add_exp(total, tf.reduce_logsumexp(weights, axis=0))
 
     start = tf.fill([count], tf.constant(-float("inf"), posterior.dtype))
@@ -64,16 +70,18 @@ def estimate_batch(vae: Any, x: tf.Tensor, num_samples: tf.Tensor) -> tf.Tensor:
     return total - tf.math.log(tf.cast(num_samples, total.dtype))
 
 
-def estimate(run_batch: Any, x: Any, num_samples: int, batch_size: int) -> tf.Tensor:
-    """`run_batch(x, num_samples)` over the batches of x, joined."""
+def estimate(
+    run_batch: Any, data: tuple[Any, dict[str, Any]], num_samples: int, batch_size: int
+) -> tf.Tensor:
+    """`run_batch((x, conditions), num_samples)` over the batches of the data, joined."""
     if num_samples < 1 or batch_size < 1:
         raise InputError(
             "Expected num_samples >= 1 and batch_size >= 1.",
             f"num_samples={num_samples}, batch_size={batch_size}",
         )
     samples = tf.constant(num_samples, tf.int32)
-    starts = range(0, len(x), batch_size)
-    return tf.concat([run_batch(x[i : i + batch_size], samples) for i in starts], axis=0)
+    batches = [rows(data, i, batch_size) for i in range(0, len(data[0]), batch_size)]
+    return tf.concat([run_batch(batch, samples) for batch in batches], axis=0)
 
 
 def _log_add_exp(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

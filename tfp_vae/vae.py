@@ -16,17 +16,26 @@ from tfp_vae import checks, importance, schedules
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.errors import InputError
 from tfp_vae.export import export_endpoints
-from tfp_vae.objectives import ELBO, Objective
+from tfp_vae.objectives import ELBO, ForwardPass, Objective
+from tfp_vae.objectives.forward import Gate
 from tfp_vae.prior import Prior, as_prior, unit_normal
 from tfp_vae.seeded import Seeded
+from tfp_vae.wiring import Wiring, outline
 
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """What a forward pass drew: the posterior q(z|x), and z of shape `[samples, batch, ...]`."""
+    """What a forward pass drew: the posterior q(z|x), and z of shape `[samples, batch, ...]`.
+
+    Beside them what it was drawn with: `log_posterior()`, log q(z|x) at z, which flows know without
+    an inverse; the gate that z went through, if any; and the conditions of the decoder.
+    """
 
     posterior: tfd.Distribution
     z: tf.Tensor
+    log_posterior: Callable[[], tf.Tensor]
+    gate: Gate | None
+    conditions: dict[str, Any]
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -47,9 +56,14 @@ class VAE(Seeded, keras.Model):
       objective: None: `ELBO()`, with the weight of the encoder's `KLDivergenceRegularizer` if it
         has one. The KL is counted once, by the objective.
 
+    Either network may have further inputs, such as labels: the model is then conditioned on them.
+    Those of the same name are the same; x is the encoder's input of that name, else its first, and
+    z the decoder's likewise. All that takes x takes `[x, condition, ...]` or a dict by name.
+
     Raises:
-      InputError: a network does not end in a distribution layer, the latent sizes differ, or prior
-        or weight are given both here and in the encoder, and differ.
+      InputError: a network does not end in a distribution layer, the latent sizes differ, prior or
+        weight are given both here and in the encoder, and differ, or the objective needs a density
+        that the posterior does not have.
 
     Example:
       >>> from tfp_vae import layers
@@ -74,10 +88,12 @@ class VAE(Seeded, keras.Model):
         super().__init__(**kwargs)
         self._posterior_layer = checks.final_operation(encoder, "encoder")
         likelihood = checks.final_operation(decoder, "decoder")
-        checks.latent_sizes_match(encoder, decoder)
+        self.wiring = Wiring(encoder, decoder)
+        checks.latent_sizes_match(encoder, self.wiring)
         self._checks = checks.DataChecks(
-            encoder.input_shape[1:], decoder.output_shape[1:], getattr(likelihood, "support", None)
+            self.wiring, decoder.output_shape[1:], getattr(likelihood, "support", None)
         )
+        self.has_density: bool = getattr(self._posterior_layer, "has_density", True)
         self._kl_layers = [layer for layer, _ in checks.kl_regularizers(encoder)]
         regularizers = [regularizer for _, regularizer in checks.kl_regularizers(encoder)]
         self.encoder = encoder
@@ -85,8 +101,15 @@ class VAE(Seeded, keras.Model):
         self.prior = _one_prior(prior, regularizers, self._default_prior)
         self.prior.bind(encoder)
         self.objective = _one_objective(objective, regularizers)
+        if self.objective.needs_density and not self.has_density:
+            raise InputError(
+                f"{type(self.objective).__name__} needs log q(z|x), which a point mass has not: "
+                "expected a posterior with a density, or an objective without, such as "
+                "objectives.RegularizedAE, or objectives.MMD at beta=0.",
+                f"an encoder that ends in {type(self._posterior_layer).__name__}",
+            )
         self.nll_metric = keras.metrics.Mean("nll")
-        self.kl_metric = keras.metrics.Mean("kl")
+        self.kl_metric = keras.metrics.Mean("kl") if self.has_density else None
         self.seed_generator = keras.random.SeedGenerator()
         self.log_likelihood_batch = tf.function(
             functools.partial(importance.estimate_batch, self), autograph=False
@@ -101,19 +124,27 @@ class VAE(Seeded, keras.Model):
         `fit` and `evaluate`, which give `training`, get the objective's number of samples, the
         sample axis folded into the batch, samples first; called by hand there is one z an example.
         """
-        posterior = self._distribution(self.encoder(inputs, training=training), "encoder")
-        if training:
+        x, conditions = self.wiring.split(inputs)
+        encoded = self.encoder(self.wiring.encoded(x, conditions), training=training)
+        posterior = self._distribution(encoded, "encoder")
+        if training and self.objective.needs_gradient:
             checks.gradients_go_through(posterior, self._posterior_layer)
         samples = 1 if training is None else self.objective.num_samples
-        z = (
-            tf.convert_to_tensor(posterior)[tf.newaxis]
-            if samples == 1
-            else posterior.sample(samples)
-        )
+        drawn = tf.convert_to_tensor(posterior) if samples == 1 else posterior.sample(samples)
+        gate = Gate() if training and self.objective.weighs_gradients else None
+        z = drawn[tf.newaxis] if samples == 1 else drawn
+        z = z if gate is None else gate(z)
+
+        def log_posterior() -> tf.Tensor:
+            if gate is not None:
+                return posterior.log_prob(z)
+            values = posterior.log_prob(drawn)  # a flow knows it for the tensor that it drew
+            return values[tf.newaxis] if samples == 1 else values
+
         flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
         flat.set_shape([None, *z.shape[2:]])
-        likelihood = self._distribution(self.decoder(flat, training=training), "decoder")
-        likelihood.latents = Latents(posterior, z)
+        likelihood = self._decode(flat, conditions, training, None if samples == 1 else samples)
+        likelihood.latents = Latents(posterior, z, log_posterior, gate, conditions)
         return likelihood
 
     def compute_loss(
@@ -130,12 +161,23 @@ class VAE(Seeded, keras.Model):
         """
         latents: Latents = y_pred.latents
         samples = latents.z.shape[0]
-        log_likelihood = importance.log_likelihood(y_pred, x if y is None else y, samples)
-        step = 0 if self.optimizer is None else self.optimizer.iterations
-        prior = self.prior.distribution()
-        terms = self.objective(latents.posterior, prior, latents.z, log_likelihood, step)
+        target = self.wiring.split(x)[0] if y is None else y
+        forward = ForwardPass(
+            posterior=latents.posterior,
+            prior=self.prior.distribution(),
+            z=latents.z,
+            log_likelihood=importance.log_likelihood(y_pred, target, samples),
+            step=0 if self.optimizer is None else self.optimizer.iterations,
+            log_posterior=latents.log_posterior,
+            has_density=self.has_density,
+            decode=lambda z: self._decode(z, latents.conditions, training),
+            decoder=self.decoder,
+            gate=latents.gate,
+        )
+        terms = self.objective(forward)
         self.nll_metric.update_state(terms.nll, sample_weight)
-        self.kl_metric.update_state(terms.kl, sample_weight)
+        if self.kl_metric is not None:
+            self.kl_metric.update_state(terms.kl, sample_weight)
         loss = terms.loss
         if sample_weight is not None:
             loss *= tf.cast(tf.reshape(sample_weight, [-1]), loss.dtype)
@@ -154,11 +196,18 @@ class VAE(Seeded, keras.Model):
         if latents is not None and latents.z.shape[0] > 1:
             value = tf.reshape(value, [latents.z.shape[0], -1, *value.shape[1:]])
             value = tf.reduce_mean(value, axis=0)
-        return super().compute_metrics(x, x if y is None else y, value, sample_weight)
+        target = self.wiring.split(x)[0] if y is None else y
+        return super().compute_metrics(x, target, value, sample_weight)
 
     def predict_step(self, data: Any) -> tf.Tensor:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self.reconstruct(x)
+
+    def _decode(
+        self, z: Any, conditions: dict[str, Any], training: bool | None, repeat: Any = None
+    ) -> TensorCoercible:
+        inputs = self.wiring.decoded(z, conditions, repeat)
+        return self._distribution(self.decoder(inputs, training=training), "decoder")
 
     @staticmethod
     def _distribution(output: Any, role: str) -> TensorCoercible:
@@ -200,50 +249,81 @@ class VAE(Seeded, keras.Model):
     def encode(self, x: Any) -> tfd.Distribution:
         """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
         self._checks.batch(x)
-        return self._distribution(self.encoder(tf.convert_to_tensor(x), training=False), "encoder")
+        x, conditions = self.wiring.split(x)
+        inputs = self.wiring.encoded(x, conditions)
+        return self._distribution(self.encoder(inputs, training=False), "encoder")
 
-    def decode(self, z: Any) -> tfd.Distribution:
-        """p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`."""
-        return self._distribution(self.decoder(tf.convert_to_tensor(z), training=False), "decoder")
+    def decode(self, z: Any, conditions: Any = None) -> tfd.Distribution:
+        """p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`.
+
+        Where the decoder has conditions, they are given with z, `[n, ...]` each: a dict by name, a
+        list in order, or the one that there is.
+        """
+        return self._decode(z, self.wiring.given(conditions), False)
 
     def reconstruct(self, x: Any) -> tf.Tensor:
-        """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call."""
-        return self.decode(self._representative(self.encode(x))).mean()
+        """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call.
 
-    def sample(self, num_samples: int, mean: bool = True, seed: int | None = None) -> tf.Tensor:
+        Where q has no mean among the z that it draws, the value that stands for it: the direction
+        of a spherical one, the one-hot vector of a categorical one.
+        """
+        z = self.representative(self.encode(x))
+        return self._decode(z, self.wiring.split(x)[1], False).mean()
+
+    def sample(
+        self, num_samples: int, mean: bool = True, seed: int | None = None, conditions: Any = None
+    ) -> tf.Tensor:
         """New x: z drawn from the prior, then the mean of p(x|z), or with `mean=False` a draw.
 
         Args:
           num_samples: how many.
           mean: False draws from p(x|z) too.
           seed: an integer gives the same images each time; None goes on with the model's own.
+          conditions: what the decoder is conditioned on, one row for each sample; see `decode`.
         """
+        given = self.wiring.given(conditions)
+        for name, value in given.items():
+            if not tf.is_symbolic_tensor(value) and len(value) != num_samples:
+                raise InputError(f"Expected {num_samples} rows of {name}.", outline(value))
         pair = self.next_seed() if seed is None else tf.constant([seed, 0])
         z_seed, x_seed = tfp.random.split_seed(pair)
-        likelihood = self.decode(self.prior.distribution().sample(num_samples, seed=z_seed))
+        z = self.prior.distribution().sample(num_samples, seed=z_seed)
+        likelihood = self._decode(z, given, False)
         return likelihood.mean() if mean else likelihood.sample(seed=x_seed)
 
     def log_likelihood(self, x: Any, num_samples: int = 100, batch_size: int = 256) -> tf.Tensor:
         """Importance-weighted estimate of log p(x) for each example, in nats.
 
         `log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`, z_k from q(z|x); from below in expectation, and
-        closer the larger K (Burda et al., arXiv:1509.00519). Memory does not grow with K.
+        closer the larger K (Burda et al., arXiv:1509.00519). Memory does not grow with K. With
+        conditions it is log p(x|conditions).
 
         Args:
-          x: the examples, `[n, ...]`.
+          x: the examples, `[n, ...]`, with the conditions if there are any.
           num_samples: K.
           batch_size: how many examples are worked on at a time.
-        """
-        self._checks.batch(x)
-        return importance.estimate(self.log_likelihood_batch, x, num_samples, batch_size)
 
-    def _representative(self, posterior: tfd.Distribution) -> tf.Tensor:
+        Raises:
+          InputError: the posterior is a point mass, which has no density: the model gives none.
+        """
+        if not self.has_density:
+            raise InputError(
+                "Without noise in z there is no log p(x): expected a posterior with a density.",
+                f"an encoder that ends in {type(self._posterior_layer).__name__}",
+            )
+        self._checks.batch(x)
+        return importance.estimate(
+            self.log_likelihood_batch, self.wiring.split(x), num_samples, batch_size
+        )
+
+    def representative(self, posterior: tfd.Distribution) -> tf.Tensor:
+        """The one z that stands for q(z|x): its mean, unless its layer says otherwise."""
         choose = getattr(self._posterior_layer, "representative", tfd.Distribution.mean)
         return choose(posterior)
 
     def _default_prior(self) -> Any:
         make = getattr(self._posterior_layer, "default_prior", unit_normal)
-        return make(self.decoder.input_shape[1:])
+        return make(self.wiring.decoder.main.shape[1:])
 
     # -- saving --------------------------------------------------------------------------------
 

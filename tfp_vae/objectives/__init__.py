@@ -2,8 +2,10 @@
 
 from tfp_vae.objectives.base import Objective, Terms
 from tfp_vae.objectives.elbo import ELBO
-from tfp_vae.objectives.importance_weighted import CIWAE, IWAE, MIWAE
+from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.importance_weighted import CIWAE, IWAE, MIWAE, PIWAE
 from tfp_vae.objectives.penalties import DIP, MMD, SlicedWasserstein
+from tfp_vae.objectives.regularized_ae import RegularizedAE
 from tfp_vae.objectives.total_correlation import BetaTC
 
 __all__ = [
@@ -13,8 +15,11 @@ __all__ = [
     "IWAE",
     "MIWAE",
     "MMD",
+    "PIWAE",
     "BetaTC",
+    "ForwardPass",
     "Objective",
+    "RegularizedAE",
     "SlicedWasserstein",
     "Terms",
 ]

@@ -9,8 +9,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
-from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
+from tfp_vae.objectives.forward import ForwardPass
 
 
 class Terms(NamedTuple):
@@ -19,12 +19,12 @@ class Terms(NamedTuple):
     Attributes:
       loss: what is minimized.
       nll: `-E_q[log p(x|z)]`.
-      kl: `KL[q(z|x) || p(z)]`, without any weight.
+      kl: `KL[q(z|x) || p(z)]`, without any weight; None where the posterior has no density.
     """
 
     loss: tf.Tensor
     nll: tf.Tensor
-    kl: tf.Tensor
+    kl: tf.Tensor | None
 
 
 class Objective(abc.ABC):
@@ -32,28 +32,20 @@ class Objective(abc.ABC):
 
     Attributes:
       num_samples: how many z are drawn for each example.
+      needs_density: whether it needs `log q(z|x)`, which a point mass (`layers.Deterministic`) has
+        not.
+      needs_gradient: whether it needs draws of z that carry a gradient.
+      weighs_gradients: whether z goes through a `Gate` while training.
     """
 
     num_samples: int = 1
+    needs_density: bool = True
+    needs_gradient: bool = True
+    weighs_gradients: bool = False
 
     @abc.abstractmethod
-    def __call__(
-        self,
-        posterior: tfd.Distribution,
-        prior: tfd.Distribution,
-        z: tf.Tensor,
-        log_likelihood: tf.Tensor,
-        step: Any,
-    ) -> Terms:
-        """The terms for one batch.
-
-        Args:
-          posterior: q(z|x), batch `[batch]`.
-          prior: p(z), batch `[]`.
-          z: draws from q, `[num_samples, batch, ...]`.
-          log_likelihood: `log p(x|z)`, `[num_samples, batch]`, in nats.
-          step: training steps so far, for schedules.
-        """
+    def __call__(self, forward: ForwardPass) -> Terms:
+        """The terms for one batch."""
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, in JSON's types."""
@@ -65,14 +57,33 @@ class Objective(abc.ABC):
         return cls(**{key: schedules.from_config(value) for key, value in config.items()})
 
 
-def nll_and_kl(
-    posterior: tfd.Distribution, prior: tfd.Distribution, z: tf.Tensor, log_likelihood: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def nll_and_kl(forward: ForwardPass) -> tuple[tf.Tensor, tf.Tensor | None]:
     """`-E_q[log p(x|z)]` and `KL[q || p]` of each example, in nats."""
-    kl = kl_divergence(posterior, prior, points=lambda: z)
-    if kl.shape.rank == log_likelihood.shape.rank:  # Monte Carlo: one value for each sample
-        kl = tf.reduce_mean(kl, axis=0)
-    return -tf.reduce_mean(log_likelihood, axis=0), kl
+    nll = -tf.reduce_mean(forward.log_likelihood, axis=0)
+    return nll, kl_of(forward) if forward.has_density else None
+
+
+def kl_of(forward: ForwardPass) -> tf.Tensor:
+    """`KL[q || p]` of each example: in closed form, else the mean over the draws of z."""
+    try:
+        return tfd.kl_divergence(forward.posterior, forward.prior)
+    except NotImplementedError:  # how TFP says that no rule is registered
+        return tf.reduce_mean(forward.log_posterior() - forward.prior.log_prob(forward.z), axis=0)
+
+
+def weighted(kl: tf.Tensor | None, weight: Any, step: Any) -> tf.Tensor | float:
+    """`weight * kl` at a step, where there is a KL."""
+    return 0.0 if kl is None else now(weight, step, kl.dtype) * kl
+
+
+def now(value: Any, step: Any, dtype: Any) -> tf.Tensor:
+    """A number or schedule at a step."""
+    return tf.cast(schedules.value_at(value, step), dtype)
+
+
+def is_zero(value: Any) -> bool:
+    """Whether it is the number 0, at each step."""
+    return isinstance(value, (int, float)) and value == 0
 
 
 def independent_base(distribution: tfd.Distribution) -> tfd.Distribution:

@@ -6,12 +6,20 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Objective, Terms, independent_base, nll_and_kl
+from tfp_vae.objectives.base import (
+    Objective,
+    Terms,
+    independent_base,
+    is_zero,
+    nll_and_kl,
+    now,
+    weighted,
+)
+from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.schedules import Scheduled
 
 
@@ -38,8 +46,10 @@ class ELBO(Objective):
         not independent over the dimensions.
 
     Example:
+      >>> from tfp_vae.objectives import ForwardPass
       >>> q, p = tfd.Normal([1.], 1.), tfd.Normal(0., 1.)
-      >>> ELBO(beta=2.)(q, p, tf.zeros([1, 1]), tf.fill([1, 1], -3.), step=0).loss.numpy().tolist()
+      >>> forward = ForwardPass(q, p, z=tf.zeros([1, 1]), log_likelihood=tf.fill([1, 1], -3.))
+      >>> ELBO(beta=2.)(forward).loss.numpy().tolist()
       [4.0]
     """
 
@@ -55,28 +65,22 @@ class ELBO(Objective):
                 f"free_bits={free_bits}, capacity={capacity}",
             )
 
-    def __call__(
-        self,
-        posterior: tfd.Distribution,
-        prior: tfd.Distribution,
-        z: tf.Tensor,
-        log_likelihood: tf.Tensor,
-        step: Any,
-    ) -> Terms:
-        nll, kl = nll_and_kl(posterior, prior, z, log_likelihood)
-        penalized = kl
-        if self.capacity is not None:
-            penalized = tf.abs(kl - self._now(self.capacity, step, kl.dtype))
-        elif self.free_bits != 0:
-            q, p = independent_base(posterior), independent_base(prior)
-            each = tf.reduce_mean(kl_divergence(q, p, q.mean, exact=True), axis=0)
-            free = self._now(self.free_bits, step, kl.dtype)
-            penalized = tf.reduce_sum(tf.maximum(each, free))
-        return Terms(nll + self._now(self.beta, step, kl.dtype) * penalized, nll, kl)
+    @property
+    def needs_density(self) -> bool:
+        """Not at beta = 0: an autoencoder."""
+        return not is_zero(self.beta)
 
-    @staticmethod
-    def _now(value: Scheduled, step: Any, dtype: Any) -> tf.Tensor:
-        return tf.cast(schedules.value_at(value, step), dtype)
+    def __call__(self, forward: ForwardPass) -> Terms:
+        nll, kl = nll_and_kl(forward)
+        penalized = kl
+        if self.capacity is not None and kl is not None:
+            penalized = tf.abs(kl - now(self.capacity, forward.step, kl.dtype))
+        elif self.free_bits != 0 and kl is not None:
+            q, p = independent_base(forward.posterior), independent_base(forward.prior)
+            each = tf.reduce_mean(kl_divergence(q, p, q.mean, exact=True), axis=0)
+            free = now(self.free_bits, forward.step, kl.dtype)
+            penalized = tf.reduce_sum(tf.maximum(each, free))
+        return Terms(nll + weighted(penalized, self.beta, forward.step), nll, kl)
 
     def get_config(self) -> dict[str, Any]:
         names = ("beta", "free_bits", "capacity")

@@ -11,7 +11,8 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Objective, Terms, nll_and_kl
+from tfp_vae.objectives.base import Objective, Terms, is_zero, nll_and_kl, now, weighted
+from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.schedules import Scheduled
 
 
@@ -27,24 +28,19 @@ class Penalized(Objective):
         self.beta = beta
         self.weight = weight
 
-    def __call__(
-        self,
-        posterior: tfd.Distribution,
-        prior: tfd.Distribution,
-        z: tf.Tensor,
-        log_likelihood: tf.Tensor,
-        step: Any,
-    ) -> Terms:
-        nll, kl = nll_and_kl(posterior, prior, z, log_likelihood)
-        beta = tf.cast(schedules.value_at(self.beta, step), kl.dtype)
-        weight = tf.cast(schedules.value_at(self.weight, step), kl.dtype)
-        penalty = self.penalty(posterior, prior, z, step)
-        return Terms(nll + beta * kl + weight * penalty, nll, kl)
+    @property
+    def needs_density(self) -> bool:
+        """Not where the KL has no weight."""
+        return not is_zero(self.beta)
+
+    def __call__(self, forward: ForwardPass) -> Terms:
+        nll, kl = nll_and_kl(forward)
+        penalty = self.penalty(forward)
+        weight = now(self.weight, forward.step, penalty.dtype)
+        return Terms(nll + weighted(kl, self.beta, forward.step) + weight * penalty, nll, kl)
 
     @abc.abstractmethod
-    def penalty(
-        self, posterior: tfd.Distribution, prior: tfd.Distribution, z: tf.Tensor, step: Any
-    ) -> tf.Tensor:
+    def penalty(self, forward: ForwardPass) -> tf.Tensor:
         """A scalar for the batch."""
 
     def get_config(self) -> dict[str, Any]:
@@ -69,8 +65,10 @@ class DIP(Penalized):
       InputError: `kind` is neither.
 
     Example:
+      >>> from tfp_vae.objectives import ForwardPass
       >>> q = tfd.Independent(tfd.Normal(tf.constant([[1., 1.], [-1., -1.]]), 1.), 1)
-      >>> float(DIP(weight=1., kind=1).penalty(q, None, None, 0))  # correlated: 1 + 1
+      >>> forward = ForwardPass(q, None, z=q.mean()[tf.newaxis], log_likelihood=tf.zeros([1, 2]))
+      >>> float(DIP(weight=1., kind=1).penalty(forward))  # correlated: 1 + 1
       2.0
     """
 
@@ -87,15 +85,13 @@ class DIP(Penalized):
         self.diagonal = diagonal
         self.kind = kind
 
-    def penalty(
-        self, posterior: tfd.Distribution, prior: tfd.Distribution, z: tf.Tensor, step: Any
-    ) -> tf.Tensor:
-        mean = posterior.mean()
+    def penalty(self, forward: ForwardPass) -> tf.Tensor:
+        mean = forward.posterior.mean()
         centered = mean - tf.reduce_mean(mean, axis=0)
         count = tf.cast(tf.shape(mean)[0], mean.dtype)
         covariance = tf.matmul(centered, centered, transpose_a=True) / count
         if self.kind == 2:
-            covariance += tf.reduce_mean(_covariance(posterior), axis=0)
+            covariance += tf.reduce_mean(_covariance(forward.posterior), axis=0)
         diagonal = tf.linalg.diag_part(covariance)
         off = tf.reduce_sum(tf.square(covariance)) - tf.reduce_sum(tf.square(diagonal))
         return off + self.diagonal * tf.reduce_sum(tf.math.squared_difference(diagonal, 1))
@@ -123,10 +119,12 @@ class MMD(Penalized):
       InputError: the kernel is another word.
 
     Example:
+      >>> from tfp_vae.objectives import ForwardPass
       >>> z = tf.random.stateless_normal([1, 500, 2], [0, 1])
       >>> prior = tfd.MultivariateNormalDiag(tf.zeros(2))
-      >>> far, near = MMD().penalty(None, prior, z + 3., 0), MMD().penalty(None, prior, z, 0)
-      >>> float(far) > 0.5, abs(float(near)) < 0.02
+      >>> q = tfd.MultivariateNormalDiag(z[0])
+      >>> near, far = (ForwardPass(q, prior, z + by, tf.zeros([1, 500])) for by in (0., 3.))
+      >>> float(MMD().penalty(far)) > 0.5, abs(float(MMD().penalty(near))) < 0.02
       (True, True)
     """
 
@@ -138,10 +136,8 @@ class MMD(Penalized):
             raise InputError("Expected kernel to be 'rbf' or 'imq'.", kernel)
         self.kernel = kernel
 
-    def penalty(
-        self, posterior: tfd.Distribution, prior: tfd.Distribution, z: tf.Tensor, step: Any
-    ) -> tf.Tensor:
-        z, p = _flat(z), _flat(_from_prior(prior, z, step))
+    def penalty(self, forward: ForwardPass) -> tf.Tensor:
+        z, p = _flat(forward.z), _flat(_from_prior(forward))
         cross = tf.reduce_mean(self._k(z, p))
         return self._within(z) + self._within(p) - 2 * cross
 
@@ -175,9 +171,11 @@ class SlicedWasserstein(Penalized):
       beta: the weight of the KL.
 
     Example:
+      >>> from tfp_vae.objectives import ForwardPass
       >>> z = tf.random.stateless_normal([1, 500, 1], [0, 1])
       >>> prior = tfd.MultivariateNormalDiag(tf.zeros(1))
-      >>> abs(float(SlicedWasserstein().penalty(None, prior, z + 3., 0)) - 9.) < 0.5
+      >>> far = ForwardPass(prior, prior, z + 3., tf.zeros([1, 500]))
+      >>> abs(float(SlicedWasserstein().penalty(far)) - 9.) < 0.5
       True
     """
 
@@ -189,12 +187,10 @@ class SlicedWasserstein(Penalized):
             raise InputError("Expected num_projections >= 1.", num_projections)
         self.num_projections = int(num_projections)
 
-    def penalty(
-        self, posterior: tfd.Distribution, prior: tfd.Distribution, z: tf.Tensor, step: Any
-    ) -> tf.Tensor:
-        p, z = _flat(_from_prior(prior, z, step)), _flat(z)
+    def penalty(self, forward: ForwardPass) -> tf.Tensor:
+        z, p = _flat(forward.z), _flat(_from_prior(forward))
         shape = [tf.shape(z)[-1], self.num_projections]
-        normal = tf.random.stateless_normal(shape, _seed(step, 1), dtype=z.dtype)
+        normal = tf.random.stateless_normal(shape, _seed(forward.step, 1), dtype=z.dtype)
         directions = tf.math.l2_normalize(normal, axis=0)
         one, other = (tf.sort(tf.matmul(rows, directions), axis=0) for rows in (z, p))
         return tf.reduce_mean(tf.math.squared_difference(one, other))
@@ -216,8 +212,8 @@ def _seed(step: Any, number: int) -> tf.Tensor:
     return tf.stack([tf.cast(step, tf.int32), number])
 
 
-def _from_prior(prior: tfd.Distribution, z: tf.Tensor, step: Any) -> tf.Tensor:
-    return prior.sample(tf.shape(z)[:2], seed=_seed(step, 0))
+def _from_prior(forward: ForwardPass) -> tf.Tensor:
+    return forward.prior.sample(tf.shape(forward.z)[:2], seed=_seed(forward.step, 0))
 
 
 def _flat(z: tf.Tensor) -> tf.Tensor:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Objective, Terms, independent_base, nll_and_kl
+from tfp_vae.objectives.base import Objective, Terms, independent_base, nll_and_kl, now
+from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.schedules import Scheduled
 
 
@@ -50,9 +50,11 @@ class BetaTC(Objective):
         independent over the latent dimensions.
 
     Example:
+      >>> from tfp_vae.objectives import ForwardPass
       >>> q = tfd.Independent(tfd.Normal(tf.constant([[1.], [-1.]]), 0.1), 1)
       >>> p = tfd.Independent(tfd.Normal([0.], 1.), 1)
-      >>> parts = BetaTC(num_examples=2).parts(q, p, q.mean()[tf.newaxis])
+      >>> forward = ForwardPass(q, p, z=q.mean()[tf.newaxis], log_likelihood=tf.zeros([1, 2]))
+      >>> parts = BetaTC(num_examples=2).parts(forward)
       >>> [round(float(nats), 3) for nats in parts.mutual_information]  # which of two: log 2
       [0.693, 0.693]
     """
@@ -75,27 +77,20 @@ class BetaTC(Objective):
         self.gamma = gamma
         self.sampling = sampling
 
-    def __call__(
-        self,
-        posterior: tfd.Distribution,
-        prior: tfd.Distribution,
-        z: tf.Tensor,
-        log_likelihood: tf.Tensor,
-        step: Any,
-    ) -> Terms:
-        nll, kl = nll_and_kl(posterior, prior, z, log_likelihood)
+    def __call__(self, forward: ForwardPass) -> Terms:
+        nll, kl = nll_and_kl(forward)
         loss = nll
         weights = (self.alpha, self.beta, self.gamma)
-        for weight, part in zip(weights, self.parts(posterior, prior, z), strict=True):
-            loss += tf.cast(schedules.value_at(weight, step), part.dtype) * part
+        for weight, part in zip(weights, self.parts(forward), strict=True):
+            loss += now(weight, forward.step, part.dtype) * part
         return Terms(loss, nll, kl)
 
-    def parts(self, posterior: tfd.Distribution, prior: tfd.Distribution, z: tf.Tensor) -> Parts:
+    def parts(self, forward: ForwardPass) -> Parts:
         """The three parts of the KL at z, `[samples, batch, dimensions]`."""
-        q, p = (independent_base(each) for each in (posterior, prior))
+        q, p, z = independent_base(forward.posterior), independent_base(forward.prior), forward.z
         pairs = q.log_prob(z[:, :, tf.newaxis])  # [samples, z of i, x of j, dimensions]
         log_w = tf.cast(self._log_weights(tf.shape(z)[1]), z.dtype)
-        log_q_zx = posterior.log_prob(z)
+        log_q_zx = forward.log_posterior()
         log_q_z = tf.reduce_logsumexp(log_w + tf.reduce_sum(pairs, axis=-1), axis=-1)
         each = tf.reduce_logsumexp(log_w[..., tf.newaxis] + pairs, axis=-2)
         log_prod = tf.reduce_sum(each, axis=-1)

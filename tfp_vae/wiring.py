@@ -1,0 +1,150 @@
+"""Which of the data goes into which network: x, z, and what both are conditioned on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_vae.errors import InputError
+
+
+class Ports:
+    """The inputs of a network: the one that is modelled, and the conditions beside it.
+
+    Args:
+      network: a functional or Sequential model.
+      main: the name of the input that is modelled, "x" or "z"; where none has it, the first one is.
+
+    Attributes:
+      main: that input, a `keras.KerasTensor`.
+      conditions: the others, by name, in order.
+      structure: the network's inputs as it takes them.
+    """
+
+    def __init__(self, network: keras.Model, main: str) -> None:
+        inputs = getattr(network, "_inputs_struct", None)
+        self.structure = network.inputs[0] if inputs is None else inputs
+        # A dict's own order, where Keras flattens it by its keys.
+        nested = isinstance(inputs, dict) and any(
+            isinstance(v, (dict, list)) for v in inputs.values()
+        )
+        tensors = (
+            list(inputs.values()) if isinstance(inputs, dict) and not nested else network.inputs
+        )
+        self.main = next((t for t in tensors if t.name == main), tensors[0])
+        self.conditions = {t.name: t for t in tensors if t is not self.main}
+
+    def pack(self, main: Any, conditions: dict[str, Any]) -> Any:
+        """What the network is called with."""
+
+        def given(tensor: keras.KerasTensor) -> tf.Tensor:
+            value = main if tensor is self.main else conditions[tensor.name]
+            return tf.convert_to_tensor(value)
+
+        return keras.tree.map_structure(given, self.structure)
+
+
+class Wiring:
+    """x and the conditions of an encoder and a decoder, found in what a user gives.
+
+    Data are x alone where there are no conditions, else `[x, condition, ...]` in order, a dict by
+    the names of the inputs, or whatever structure the encoder takes.
+
+    Args:
+      encoder: a model of x (the input of that name, or the first), with or without conditions.
+      decoder: a model of z, likewise. Its conditions are those of the encoder of the same names; if
+        no name is the same and there are as many, those in the same places.
+
+    Attributes:
+      conditions: all of them by name, the encoder's first, each a `keras.KerasTensor`.
+      given_names: the names of those that the decoder takes, in its order.
+    """
+
+    def __init__(self, encoder: keras.Model, decoder: keras.Model) -> None:
+        self.encoder, self.decoder = Ports(encoder, "x"), Ports(decoder, "z")
+        ours, theirs = self.encoder.conditions, self.decoder.conditions
+        in_places = len(ours) == len(theirs) and not set(ours) & set(theirs)
+        self._as_ours = dict(zip(theirs, ours if in_places else theirs, strict=True))
+        self.given_names = list(self._as_ours.values())
+        self.conditions = dict(ours) if in_places else {**ours, **theirs, **ours}
+
+    def split(self, data: Any) -> tuple[Any, dict[str, Any]]:
+        """x and the conditions by name.
+
+        Raises:
+          InputError: the data are not x and the conditions that the networks take.
+        """
+        names = [self.encoder.main.name, *self.conditions]
+        if not self.conditions and not isinstance(data, dict):
+            alone = isinstance(data, (list, tuple)) and [hasattr(v, "shape") for v in data] == [
+                True
+            ]
+            return (data[0] if alone else data), {}
+        if isinstance(data, dict) and set(names[1:]) <= set(data) and {"x", names[0]} & set(data):
+            return data.get(names[0], data.get("x")), {name: data[name] for name in names[1:]}
+        if isinstance(data, (list, tuple)) and len(data) == len(names):
+            return data[0], dict(zip(names[1:], data[1:], strict=True))
+        try:
+            keras.tree.assert_same_structure(self.encoder.structure, data)
+            leaves = (keras.tree.flatten(part) for part in (self.encoder.structure, data))
+            given = {tensor.name: value for tensor, value in zip(*leaves, strict=True)}
+            return given[names[0]], {name: given[name] for name in names[1:]}
+        except (ValueError, TypeError, KeyError):  # another structure, or without some condition
+            raise InputError(
+                f"Expected the networks' {len(names)} inputs, [{', '.join(['x', *names[1:]])}], or "
+                "a dict of them.",
+                outline(data),
+            ) from None
+
+    def given(self, conditions: Any) -> dict[str, Any]:
+        """The decoder's conditions by name: from a dict, a list in order, or the one that there is.
+
+        Raises:
+          InputError: they are not what the decoder takes.
+        """
+        names = self.given_names
+        if isinstance(conditions, dict) and set(names) <= set(conditions):
+            return {name: conditions[name] for name in names}
+        if not isinstance(conditions, (dict, list, tuple)):
+            conditions = [] if conditions is None else [conditions]
+        if len(conditions) != len(names) or isinstance(conditions, dict):
+            raise InputError(
+                f"Expected the decoder's conditions, [{', '.join(names)}], or a dict of them.",
+                outline(conditions),
+            )
+        return dict(zip(names, conditions, strict=True))
+
+    def encoded(self, x: Any, conditions: dict[str, Any]) -> Any:
+        """What the encoder is called with."""
+        return self.encoder.pack(x, conditions)
+
+    def decoded(self, z: Any, conditions: dict[str, Any], repeat: Any = None) -> Any:
+        """What the decoder is called with; `repeat` tiles the conditions along the batch."""
+        own = {}
+        for name, ours in self._as_ours.items():
+            own[name] = conditions[ours]
+            if repeat is not None:
+                own[name] = tile(tf.convert_to_tensor(own[name]), repeat)
+        return self.decoder.pack(z, own)
+
+
+def tile(value: tf.Tensor, repeat: Any) -> tf.Tensor:
+    """The batch `repeat` times, one after the other."""
+    ones = tf.ones([tf.rank(value) - 1], tf.int32)
+    return tf.tile(value, tf.concat([[repeat], ones], axis=0))
+
+
+def rows(data: Any, start: int, count: int) -> Any:
+    """Some rows of data in any structure."""
+    return keras.tree.map_structure(lambda value: value[start : start + count], data)
+
+
+def outline(data: Any) -> str:
+    """The shapes of some data, in their structure."""
+    if isinstance(data, dict):
+        return "{" + ", ".join(f"{key}: {outline(value)}" for key, value in data.items()) + "}"
+    if isinstance(data, (list, tuple)):
+        return "[" + ", ".join(outline(value) for value in data) + "]"
+    return f"shape {tuple(data.shape)}" if hasattr(data, "shape") else repr(data)
