@@ -25,7 +25,7 @@ def _seeded():
 
 
 @pytest.fixture(scope="session")
-def digits() -> data.Images:
+def digits() -> data.Examples:
     return data.load("digits")
 
 

@@ -99,6 +99,14 @@ def _poisson(event_shape):
     return _per_value(layers.IndependentPoisson, event_shape, parameters, family, False, "logpmf")
 
 
+def _shared_scale(event_shape, family, **options):
+    def parameters(t, size):
+        return t.astype("float64"), np.full(t.shape, 0.7)
+
+    row = _per_value(layers.SharedScale, event_shape, parameters, family, True)
+    return row._replace(build=lambda **kw: layers.SharedScale(event_shape, **options, **kw))
+
+
 def _continuous_bernoulli(event_shape):
     def parameters(t, size):
         return (t.astype("float64"),)
@@ -287,6 +295,8 @@ ROWS = {
     "normal-scalar": _location_scale(layers.IndependentNormal, (), scipy.stats.norm),
     "logistic": _location_scale(layers.IndependentLogistic, (2, 2), scipy.stats.logistic),
     "laplace": _location_scale(layers.Laplace, (3,), scipy.stats.laplace),
+    "shared-scale": _shared_scale((2, 2), scipy.stats.norm, scale=0.7, trainable_scale=True),
+    "shared-logistic": _shared_scale((3,), scipy.stats.logistic, family="logistic", scale=0.7),
     "bernoulli-vector": _bernoulli((4,)),
     "bernoulli-image": _bernoulli((2, 3, 1)),
     "poisson": _poisson((3,)),

@@ -1,4 +1,4 @@
-"""Images as bytes, from three sources, and batches of them as a function of the training step."""
+"""Examples from three sources, and batches of them as a function of the training step."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _EVALUATION_SEED = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Images:
-    """A training and a test set of images.
+class Examples:
+    """A training and a test set: images as bytes, or vectors of numbers.
 
     Attributes:
       name: where they come from.
-      train: uint8, `[n, height, width, channels]`.
+      train: uint8, `[n, height, width, channels]`; or float32 or int32, `[n, size]`.
       test: likewise.
       train_labels: integers `[n]`, or None where the source has none.
       test_labels: likewise.
@@ -38,23 +38,46 @@ class Images:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(height, width, channels) of one image."""
+        """(height, width, channels) of one image, or (size,) of one vector."""
         return self.train.shape[1:]
 
+    @property
+    def kind(self) -> Literal["images", "reals", "counts"]:
+        """What they are; counts are integers from 0."""
+        if self.train.ndim == 4:
+            return "images"
+        return "counts" if self.train.dtype.kind == "i" else "reals"
 
-def load(name: str = "digits", data_dir: str | None = None) -> Images:
-    """Images by name.
+    @property
+    def num_classes(self) -> int:
+        """How many labels there are, 0 to `num_classes - 1`.
+
+        Raises:
+          InputError: the source has no labels, or others.
+        """
+        if self.train_labels is None or self.test_labels is None:
+            raise InputError("Expected examples with labels, to condition on.", self.name)
+        both = np.concatenate([self.train_labels, self.test_labels])
+        if both.dtype.kind not in "iu" or both.min() < 0:
+            raise InputError(f"Expected integer labels from 0 in {self.name}.", both.dtype)
+        return int(both.max()) + 1
+
+
+def load(name: str = "digits", data_dir: str | None = None) -> Examples:
+    """Examples by name.
 
     Args:
       name: "digits", scikit-learn's 1,797 real 8x8 digits, which needs no download; a path that
         ends in .npy or .npz; or the name of any image data set of TensorFlow Datasets, such as
         "mnist" or "fashion_mnist", which TFDS downloads (to TFDS_DATA_DIR) where it is not yet.
         A .npz file holds `x_train`, `x_test` and optionally `y_train`, `y_test`, as Keras' own do,
-        or one array, as a .npy file; one array is split 9 to 1. Images are uint8 or floats in 0..1.
+        or one array, as a .npy file; one array is split 9 to 1. Images, `[n, height, width]` with
+        or without channels, are uint8 or floats in 0..1; vectors, `[n, size]`, any finite numbers:
+        non-negative integers are counts.
       data_dir: where TFDS keeps its data; None: TFDS_DATA_DIR, else TFDS' own default.
 
     Raises:
-      InputError: nothing of that name, a file without images, or a data set without an image.
+      InputError: nothing of that name, a file without examples, or a data set without an image.
 
     Example:
       >>> load("digits").train.shape
@@ -73,10 +96,12 @@ def binarized(
     """All of `images` as float32 for evaluation: each pixel 1 with probability pixel / 255.
 
     Args:
-      images: uint8.
+      images: uint8. Examples that are no images are left as they are.
       binarize: "none" gives pixel / 255 itself.
       seed: the draw is the same for the same seed; None: the seed that every evaluation shares.
     """
+    if images.dtype != np.uint8:
+        return images.astype(np.float32)
     if binarize == "none":
         return images.astype(np.float32) / 255
     rng = np.random.default_rng(_EVALUATION_SEED if seed is None else seed)
@@ -90,6 +115,7 @@ def batches(
     binarize: Binarize = "dynamic",
     seed: int = 0,
     first_step: int = 0,
+    labels: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """An endless data set of float32 training batches: batch t is a function of (seed, t) alone.
 
@@ -98,12 +124,13 @@ def batches(
     goes on from there (`first_step`) as if it had not, with nothing to store.
 
     Args:
-      images: uint8, `[n, ...]`.
+      images: uint8, `[n, ...]`; examples that are no images are left as they are.
       batch_size: at most n.
       binarize: "dynamic": each pixel is 1 with probability pixel / 255 (to within 1/512), drawn
         afresh each time (Burda et al., arXiv:1509.00519); "fixed": drawn once; "none": pixel / 255.
       seed: for order and pixels.
       first_step: the first batch's t.
+      labels: `[n]`; with them a batch is a dict of "x" and "label".
 
     Example:
       >>> x = next(iter(batches(load("digits").train, 32)))
@@ -113,22 +140,28 @@ def batches(
     if not 1 <= batch_size <= len(images):
         raise InputError(f"Expected a batch size from 1 to {len(images)} images.", batch_size)
     steps = len(images) // batch_size
-    source = binarized(images, binarize, seed) if binarize == "fixed" else images
-    table = tf.constant(source)
+    ready = binarize == "fixed" or images.dtype != np.uint8
+    table = tf.constant(binarized(images, binarize, seed) if ready else images)
+    known = None if labels is None else tf.constant(labels, tf.int32)
 
     def order(epoch: tf.Tensor) -> tf.data.Dataset:
         shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(images)), [seed, epoch])
         rows = tf.data.Dataset.from_tensor_slices(shuffled)
         return rows.batch(batch_size, drop_remainder=True)
 
-    def batch(step: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        x = tf.gather(table, rows)
+    def batch(step: tf.Tensor, rows: tf.Tensor) -> Any:
+        x = pixels(step, tf.gather(table, rows))
+        return x if known is None else {"x": x, "label": tf.gather(known, rows)}
+
+    def pixels(step: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        if ready:
+            return x
         if binarize == "dynamic":
             # A byte of noise against a byte of pixel: a quarter of the random bits of a uniform.
             noise = _random_bytes(x.shape, [seed, step])
             threshold = tf.cast(x, tf.int16) + tf.cast(x > 127, tf.int16)
             return tf.cast(tf.cast(noise, tf.int16) < threshold, tf.float32)
-        return x if binarize == "fixed" else tf.cast(x, tf.float32) / 255
+        return tf.cast(x, tf.float32) / 255
 
     forever = np.iinfo(np.int64).max
     rows = tf.data.Dataset.range(first_step // steps, forever).flat_map(order)
@@ -144,19 +177,19 @@ def _random_bytes(shape: tf.TensorShape, seed: Any) -> tf.Tensor:
     return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
 
 
-def _digits() -> Images:
+def _digits() -> Examples:
     from sklearn.datasets import load_digits  # half a second that others need not pay
 
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
     order = np.random.default_rng(0).permutation(len(images))
     images, labels = images[order], bunch.target[order]
-    return Images("digits", images[:1500], images[1500:], labels[:1500], labels[1500:])
+    return Examples("digits", images[:1500], images[1500:], labels[:1500], labels[1500:])
 
 
-def _from_file(path: str) -> Images:
+def _from_file(path: str) -> Examples:
     if not os.path.isfile(path):
-        raise InputError("Expected a .npy or .npz file of images.", f"{path}, which is not there")
+        raise InputError("Expected a .npy or .npz file of examples.", f"{path}, which is not there")
     try:
         loaded = np.load(path)
         arrays = {path: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
@@ -164,25 +197,27 @@ def _from_file(path: str) -> Images:
         what = f"Expected {path} to be a file of numbers, as numpy writes it."
         raise InputError(what, error) from error
     if {"x_train", "x_test"} <= set(arrays):
-        train, test = (_as_bytes(arrays[key], f"{path}[{key}]") for key in ("x_train", "x_test"))
+        train, test = (_standard(arrays[key], f"{path}[{key}]") for key in ("x_train", "x_test"))
+        if train.dtype != test.dtype:  # counts that are all integers, and others
+            train, test = train.astype(np.float32), test.astype(np.float32)
         if train.shape[1:] != test.shape[1:]:
             raise InputError(
-                f"Expected images of one shape in x_train and x_test of {path}.",
+                f"Expected examples of one shape in x_train and x_test of {path}.",
                 f"{train.shape[1:]} and {test.shape[1:]}",
             )
         labels = [
             _labels(arrays.get(key), len(images), f"{path}[{key}]")
             for key, images in (("y_train", train), ("y_test", test))
         ]
-        return Images(path, train, test, *labels)
+        return Examples(path, train, test, *labels)
     if len(arrays) != 1:
         raise InputError(
             f"Expected {path} to hold x_train and x_test, or one array.", sorted(arrays)
         )
-    images = _as_bytes(next(iter(arrays.values())), path)
+    images = _standard(next(iter(arrays.values())), path)
     held_out = max(1, round(len(images) * _TEST_SHARE))
     images = images[np.random.default_rng(0).permutation(len(images))]
-    return Images(path, images[:-held_out], images[-held_out:])
+    return Examples(path, images[:-held_out], images[-held_out:])
 
 
 def _labels(labels: np.ndarray | None, count: int, what: str) -> np.ndarray | None:
@@ -191,29 +226,33 @@ def _labels(labels: np.ndarray | None, count: int, what: str) -> np.ndarray | No
     return None if labels is None else labels.reshape(-1)
 
 
-def _as_bytes(images: np.ndarray, what: str) -> np.ndarray:
-    if images.ndim == 3:
-        images = images[..., np.newaxis]
-    if images.ndim != 4 or len(images) < 2 or images.size == 0 or images.shape[-1] not in (1, 3):
+def _standard(examples: np.ndarray, what: str) -> np.ndarray:
+    """Images as uint8 with channels; vectors as float32, or as int32 where they are counts."""
+    if examples.ndim == 3:
+        examples = examples[..., np.newaxis]
+    if examples.ndim not in (2, 4) or len(examples) < 2 or examples.size == 0:
         raise InputError(
-            f"Expected {what} to hold at least two images, (n, height, width[, channels]) with 1 "
-            "or 3 channels.",
-            images.shape,
+            f"Expected {what} to hold at least two images, (n, height, width[, channels]), or "
+            "vectors, (n, size).",
+            examples.shape,
         )
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind not in "biuf" or not np.isfinite(images).all():
-        raise InputError(f"Expected finite numbers in {what}.", images.dtype)
-    top = 255 if images.dtype.kind in "iu" else 1
-    if images.min() < 0 or images.max() > top:
+    if examples.dtype.kind not in "biuf" or not np.isfinite(examples).all():
+        raise InputError(f"Expected finite numbers in {what}.", examples.dtype)
+    integers = examples.dtype.kind in "biu"
+    if examples.ndim == 2:
+        return examples.astype(np.int32 if integers and examples.min() >= 0 else np.float32)
+    if examples.dtype == np.uint8:
+        return examples
+    top = 255 if examples.dtype.kind in "iu" else 1
+    if examples.min() < 0 or examples.max() > top:
         raise InputError(
             f"Expected pixels of {what} as integers in 0..255 or floats in 0..1.",
-            f"{images.dtype} from {images.min():g} to {images.max():g}",
+            f"{examples.dtype} from {examples.min():g} to {examples.max():g}",
         )
-    return np.round(images * (255.0 / top)).astype(np.uint8)
+    return np.round(examples * (255.0 / top)).astype(np.uint8)
 
 
-def _from_tfds(name: str, data_dir: str | None) -> Images:
+def _from_tfds(name: str, data_dir: str | None) -> Examples:
     import tensorflow_datasets as tfds
 
     known = tfds.list_builders(with_community_datasets=False)
@@ -241,7 +280,7 @@ def _from_tfds(name: str, data_dir: str | None) -> Images:
     else:
         names = ("train", test)
     (x, y), (x_test, y_test) = (_decode(builder, s, image_key, label_key, tfds) for s in names)
-    return Images(name, x, x_test, y, y_test)
+    return Examples(name, x, x_test, y, y_test)
 
 
 def _feature_keys(info: Any, tfds: Any) -> tuple[str, str | None]:

@@ -1,15 +1,16 @@
-"""Encoder and decoder bodies for any image: a multilayer perceptron and a convolutional net."""
+"""Encoder and decoder bodies for any data: a multilayer perceptron and a convolutional net."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
 from tfp_vae import layers
-from tfp_vae.layers.parametric import IndependentLayer
+from tfp_vae.errors import InputError
+from tfp_vae.layers.parametric import IndependentLayer, ParametricLayer
 from tfp_vae.prior import unit_normal
 
 Body = Literal["mlp", "conv"]
@@ -17,12 +18,13 @@ Body = Literal["mlp", "conv"]
 
 def encoder(
     input_shape: Sequence[int],
-    posterior: int | IndependentLayer = 16,
+    posterior: int | ParametricLayer = 16,
     body: Body = "mlp",
     widths: Sequence[int] = (400, 400),
     activation: str = "silu",
-) -> keras.Sequential:
-    """A network from x of `input_shape` to q(z|x).
+    num_classes: int | None = None,
+) -> keras.Model:
+    """A network from x of `input_shape` to q(z|x), or from x and a label to q(z|x, label).
 
     Args:
       input_shape: (height, width, channels), or any shape for an mlp.
@@ -31,10 +33,14 @@ def encoder(
       body: "mlp": a dense layer for each width; "conv": a 3x3 convolution for each, with stride 2.
       widths: units, or channels.
       activation: the name of a Keras activation.
+      num_classes: with it the network has a second input, "label", an integer for each x.
+
+    Raises:
+      InputError: "conv" for data that are not images.
 
     Example:
-      >>> encoder((28, 28, 1), 8).output_shape
-      (None, 8)
+      >>> encoder((28, 28, 1), 8).output_shape, encoder((5,), 8, num_classes=3).input_shape
+      ((None, 8), [(None, 5), (None,)])
     """
     if isinstance(posterior, int):
         kl = layers.KLDivergenceRegularizer(unit_normal(posterior))
@@ -43,54 +49,104 @@ def encoder(
     if body == "mlp":
         hidden = [keras.layers.Flatten(), *_dense(widths, activation)]
     else:
+        _images_only(input_shape)
         conv = keras.layers.Conv2D
         hidden = [conv(n, 3, 2, padding="same", activation=activation) for n in widths]
         hidden.append(keras.layers.Flatten())
-    head = keras.layers.Dense(posterior.num_parameters)
-    return keras.Sequential(
-        [keras.Input(tuple(input_shape)), *hidden, head, posterior], name="encoder"
-    )
+    hidden += [keras.layers.Dense(posterior.num_parameters), posterior]
+    if num_classes is None:
+        return keras.Sequential([keras.Input(tuple(input_shape)), *hidden], name="encoder")
+    x, label = keras.Input(tuple(input_shape), name="x"), _label()
+    shown = _one_hot(num_classes)(label)
+    if body == "mlp":
+        joined = [hidden.pop(0)(x), shown]
+    else:  # a channel for each class
+        plane = keras.layers.RepeatVector(math.prod(input_shape[:2]))(shown)
+        joined = [x, keras.layers.Reshape((*input_shape[:2], num_classes))(plane)]
+    return _model([x, label], [keras.layers.Concatenate(), *hidden], joined, "encoder")
 
 
 def decoder(
-    latent_size: int,
+    latent_shape: int | Sequence[int],
     likelihood: IndependentLayer,
     body: Body = "mlp",
     widths: Sequence[int] = (400, 400),
     activation: str = "silu",
-) -> keras.Sequential:
-    """A network from z of `latent_size` to p(x|z), `encoder`'s body read backwards.
+    num_classes: int | None = None,
+) -> keras.Model:
+    """A network from z to p(x|z), or from z and a label; `encoder`'s body read backwards.
 
     Args:
-      latent_size: the number of latents.
+      latent_shape: the number of latents, or the shape of z.
       likelihood: the layer that ends it; its event shape is the shape of x.
       body: as in `encoder`; "conv" wants an event shape (height, width, channels).
       widths: as given to `encoder`.
       activation: the name of a Keras activation.
+      num_classes: as in `encoder`.
 
     Example:
       >>> decoder(8, layers.IndependentBernoulli((28, 28, 1)), "conv", (16, 32)).output_shape
       (None, 28, 28, 1)
     """
+    shape = (latent_shape,) if isinstance(latent_shape, int) else tuple(latent_shape)
     widths = tuple(reversed(widths))
-    hidden: list[keras.layers.Layer]
     if body == "mlp":
         hidden = [*_dense(widths, activation), keras.layers.Dense(likelihood.num_parameters)]
     else:
-        height, width, _ = likelihood.event_shape
-        scale = 2 ** len(widths)
-        rows, columns = math.ceil(height / scale), math.ceil(width / scale)
-        up = keras.layers.Conv2DTranspose
-        hidden = [
-            keras.layers.Dense(rows * columns * widths[0], activation=activation),
-            keras.layers.Reshape((rows, columns, widths[0])),
-            *(up(n, 3, 2, padding="same", activation=activation) for n in widths),
-            keras.layers.Cropping2D(((0, rows * scale - height), (0, columns * scale - width))),
-            keras.layers.Conv2D(likelihood.num_parameters // (height * width), 3, padding="same"),
-            keras.layers.Flatten(),
+        hidden = _upwards(likelihood, widths, activation)
+    hidden.append(likelihood)
+    if len(shape) > 1:
+        hidden.insert(0, keras.layers.Flatten())
+    if num_classes is None:
+        return keras.Sequential([keras.Input(shape), *hidden], name="decoder")
+    z, label = keras.Input(shape, name="z"), _label()
+    joined = [hidden.pop(0)(z) if len(shape) > 1 else z, _one_hot(num_classes)(label)]
+    return _model([z, label], [keras.layers.Concatenate(), *hidden], joined, "decoder")
+
+
+def _upwards(
+    likelihood: IndependentLayer, widths: Sequence[int], activation: str
+) -> list[keras.layers.Layer]:
+    """From a vector to the parameters of an image, each pixel's from the channels at its place."""
+    _images_only(likelihood.event_shape)
+    height, width, channels = likelihood.event_shape
+    scale = 2 ** len(widths)
+    rows, columns = math.ceil(height / scale), math.ceil(width / scale)
+    each = likelihood.num_parameters // (height * width * channels)
+    up = keras.layers.Conv2DTranspose
+    found = [
+        keras.layers.Dense(rows * columns * widths[0], activation=activation),
+        keras.layers.Reshape((rows, columns, widths[0])),
+        *(up(n, 3, 2, padding="same", activation=activation) for n in widths),
+        keras.layers.Cropping2D(((0, rows * scale - height), (0, columns * scale - width))),
+        keras.layers.Conv2D(each * channels, 3, padding="same"),
+    ]
+    if each > 1 and not likelihood.parameters_together:  # all of one kind, then all of the next
+        found += [
+            keras.layers.Reshape((height, width, each, channels)),
+            keras.layers.Permute((3, 1, 2, 4)),
         ]
-    return keras.Sequential([keras.Input((latent_size,)), *hidden, likelihood], name="decoder")
+    return [*found, keras.layers.Flatten()]
+
+
+def _images_only(shape: Sequence[int]) -> None:
+    if len(shape) != 3:
+        raise InputError("A conv body is for images: expected (height, width, channels).", shape)
 
 
 def _dense(widths: Sequence[int], activation: str) -> list[keras.layers.Layer]:
     return [keras.layers.Dense(width, activation=activation) for width in widths]
+
+
+def _label() -> keras.KerasTensor:
+    return keras.Input((), dtype="int32", name="label")
+
+
+def _one_hot(num_classes: int) -> keras.layers.Layer:
+    return keras.layers.CategoryEncoding(num_classes, output_mode="one_hot")
+
+
+def _model(inputs: list[Any], hidden: list[Any], value: Any, name: str) -> keras.Model:
+    for layer in hidden:
+        value = layer(value)
+    return keras.Model(inputs, value, name=name)

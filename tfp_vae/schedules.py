@@ -103,6 +103,8 @@ def to_config(value: Any) -> Any:
     """`value` for a config: a number itself, a variable by its value, a schedule by its config."""
     if value is None or isinstance(value, (int, float)):
         return value
+    if isinstance(value, (list, tuple)):
+        return [to_config(each) for each in value]
     if isinstance(value, LearningRateSchedule):
         return keras.saving.serialize_keras_object(value)
     if callable(value):
@@ -115,4 +117,6 @@ def to_config(value: Any) -> Any:
 
 def from_config(value: Any) -> Any:
     """The inverse of `to_config`."""
+    if isinstance(value, (list, tuple)):
+        return [from_config(each) for each in value]
     return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value

@@ -130,7 +130,7 @@ class Training:
 
 
 def assess(
-    vae: VAE, images: data.Images, x_test: np.ndarray, **kwargs: Any
+    vae: VAE, images: data.Examples, x_test: np.ndarray, **kwargs: Any
 ) -> tuple[str, dict[str, float]]:
     """The table for people, and what it holds as numbers."""
     results = evaluate.evaluate(vae, x_test, **kwargs)

@@ -37,6 +37,7 @@ from tfp_vae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFa
 from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNormalTriL
 from tfp_vae.layers.quantized import QuantizedLogisticMixture
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
+from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
 from tfp_vae.layers.variable import VariableLayer
 from tfp_vae.layers.weight_distributions import (
@@ -89,6 +90,7 @@ __all__ = [
     "PowerSpherical",
     "QuantizedLogisticMixture",
     "RelaxedOneHotCategorical",
+    "SharedScale",
     "StudentT",
     "VariableLayer",
     "VariationalGaussianProcess",

@@ -117,6 +117,8 @@ class Categorical(IndependentLayer):
       [[[127.5, 127.5], [127.5, 127.5]]]
     """
 
+    parameters_together = True
+
     def __init__(
         self,
         event_shape: int | Sequence[int],

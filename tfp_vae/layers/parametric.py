@@ -49,6 +49,7 @@ class IndependentLayer(ParametricLayer):
     """
 
     parameters_per_value: ClassVar[int] = 1
+    parameters_together: ClassVar[bool] = False  # those of one value stand side by side
 
     def __init__(
         self,

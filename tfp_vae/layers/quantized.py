@@ -54,6 +54,8 @@ class QuantizedLogisticMixture(IndependentLayer):
       ([[[127.5, 127.5], [127.5, 127.5]]], [1, 2, 2])
     """
 
+    parameters_together = True
+
     def __init__(
         self,
         event_shape: int | Sequence[int],

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
+from tfp_vae.divergence import blocks, kl_divergence
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.forward import ForwardPass
 
@@ -65,10 +66,22 @@ def nll_and_kl(forward: ForwardPass) -> tuple[tf.Tensor, tf.Tensor | None]:
 
 def kl_of(forward: ForwardPass) -> tf.Tensor:
     """`KL[q || p]` of each example: in closed form, else the mean over the draws of z."""
-    try:
-        return tfd.kl_divergence(forward.posterior, forward.prior)
-    except NotImplementedError:  # how TFP says that no rule is registered
-        return tf.reduce_mean(forward.log_posterior() - forward.prior.log_prob(forward.z), axis=0)
+    kl = kl_divergence(
+        forward.posterior, forward.prior, lambda: forward.z, log_q=forward.log_posterior
+    )
+    return _mean_over_draws(kl, forward)
+
+
+def kl_of_blocks(forward: ForwardPass) -> list[tf.Tensor]:
+    """The same of each block of a `layers.Joint` posterior, held against a prior of blocks."""
+    parts = blocks(forward.posterior, forward.prior, forward.z)
+    kls = [kl_divergence(q, p, lambda z=z: z) for q, p, z in parts]
+    return [_mean_over_draws(kl, forward) for kl in kls]
+
+
+def _mean_over_draws(kl: tf.Tensor, forward: ForwardPass) -> tf.Tensor:
+    drawn = kl.shape.rank == forward.log_likelihood.shape.rank  # Monte Carlo: one for each draw
+    return tf.reduce_mean(kl, axis=0) if drawn else kl
 
 
 def weighted(kl: tf.Tensor | None, weight: Any, step: Any) -> tf.Tensor | float:

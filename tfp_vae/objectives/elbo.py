@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from tfp_vae.objectives.base import (
     Terms,
     independent_base,
     is_zero,
+    kl_of_blocks,
     nll_and_kl,
     now,
     weighted,
@@ -39,7 +41,8 @@ class ELBO(Objective):
       beta: the weight of the KL: a number, a variable, or a schedule over training steps, such as
         `tfp_vae.schedules.warm_up(1000)`.
       free_bits: lambda, in nats for each dimension, likewise; 0: none.
-      capacity: C, in nats, likewise; None: none.
+      capacity: C, in nats, likewise; None: none. One for each block of a `layers.Joint`
+        posterior: each block's KL is held to its own (Dupont, arXiv:1804.00104).
 
     Raises:
       InputError: both free bits and a capacity are given, or free bits where posterior or prior are
@@ -54,11 +57,14 @@ class ELBO(Objective):
     """
 
     def __init__(
-        self, beta: Scheduled = 1.0, free_bits: Scheduled = 0.0, capacity: Scheduled | None = None
+        self,
+        beta: Scheduled = 1.0,
+        free_bits: Scheduled = 0.0,
+        capacity: Scheduled | Sequence[Scheduled] | None = None,
     ) -> None:
         self.beta = beta
         self.free_bits = free_bits
-        self.capacity = capacity
+        self.capacity = list(capacity) if isinstance(capacity, (list, tuple)) else capacity
         if capacity is not None and free_bits != 0:
             raise InputError(
                 "Expected free_bits or capacity, not both.",
@@ -74,13 +80,27 @@ class ELBO(Objective):
         nll, kl = nll_and_kl(forward)
         penalized = kl
         if self.capacity is not None and kl is not None:
-            penalized = tf.abs(kl - now(self.capacity, forward.step, kl.dtype))
+            penalized = self._away_from_capacity(forward, kl)
         elif self.free_bits != 0 and kl is not None:
             q, p = independent_base(forward.posterior), independent_base(forward.prior)
             each = tf.reduce_mean(kl_divergence(q, p, q.mean, exact=True), axis=0)
             free = now(self.free_bits, forward.step, kl.dtype)
             penalized = tf.reduce_sum(tf.maximum(each, free))
         return Terms(nll + weighted(penalized, self.beta, forward.step), nll, kl)
+
+    def _away_from_capacity(self, forward: ForwardPass, kl: tf.Tensor) -> tf.Tensor:
+        capacities, kls = self.capacity, [kl]
+        if isinstance(capacities, list):
+            kls = kl_of_blocks(forward)
+        else:
+            capacities = [capacities]
+        if len(kls) != len(capacities):
+            raise InputError(
+                f"Expected one capacity, or {len(kls)}, as many as the posterior has blocks.",
+                capacities,
+            )
+        pairs = zip(kls, capacities, strict=True)
+        return tf.add_n([tf.abs(one - now(c, forward.step, one.dtype)) for one, c in pairs])
 
     def get_config(self) -> dict[str, Any]:
         names = ("beta", "free_bits", "capacity")

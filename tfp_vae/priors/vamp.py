@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
 from tfp_vae.prior import Prior
+from tfp_vae.wiring import Ports
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -24,11 +25,13 @@ class VampPrior(Prior):
     Args:
       pseudo_inputs: K; or their first values, `[K, *x_shape]`, such as K training examples.
       bounds: (low, high), where pseudo-inputs are kept, such as the range of pixels; None: none.
+      conditions: for an encoder with conditions, those that go with the pseudo-inputs, `[K, ...]`
+        each, a dict by name; they are not trained. p(z) is then the mixture over both.
       **kwargs: as for any Keras layer.
 
     Raises:
-      InputError: there is not at least one pseudo-input, they are not of the encoder's input shape,
-        or the prior is used without a `VAE`.
+      InputError: there is not at least one pseudo-input, they or their conditions are not what the
+        encoder takes, or the prior is used without a `VAE`.
 
     Example:
       >>> from tfp_vae import VAE, data, layers, networks
@@ -44,6 +47,7 @@ class VampPrior(Prior):
         self,
         pseudo_inputs: Any = 100,
         bounds: tuple[float, float] | None = (0.0, 1.0),
+        conditions: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -53,10 +57,21 @@ class VampPrior(Prior):
         if self.count < 1:
             raise InputError("Expected at least one pseudo-input.", pseudo_inputs)
         self.bounds = None if bounds is None else (float(bounds[0]), float(bounds[1]))
+        self.conditions = {name: np.asarray(value) for name, value in (conditions or {}).items()}
         self.pseudo_inputs: keras.Variable | None = None
 
     def bind(self, encoder: keras.Model) -> None:
-        shape = (self.count, *encoder.input_shape[1:])
+        ports = Ports(encoder, "x")
+        for name, tensor in ports.conditions.items():
+            expected = (self.count, *tensor.shape[1:])
+            received = np.shape(self.conditions.get(name))
+            if received != expected:
+                raise InputError(
+                    f"The encoder is conditioned on {name}: expected VampPrior(..., conditions="
+                    f"{{{name!r}: values of shape {expected}}}).",
+                    f"shape {received}" if name in self.conditions else "none",
+                )
+        shape = (self.count, *ports.main.shape[1:])
         if self._start is not None and self._start.shape != shape:
             raise InputError(
                 f"Expected pseudo-inputs of the encoder's input shape, {shape}.", self._start.shape
@@ -70,7 +85,7 @@ class VampPrior(Prior):
                 initializer=start if self._start is None else lambda *_, **__: self._start,
             )
         # Its weights are the VAE's, tracked and saved as such.
-        self._bound = _Untracked(encoder)
+        self._bound = _Untracked(ports)
 
     def distribution(self) -> tfd.MixtureSameFamily:
         if self.pseudo_inputs is None:
@@ -82,18 +97,25 @@ class VampPrior(Prior):
         u = tf.convert_to_tensor(self.pseudo_inputs)
         if self.bounds is not None:
             u = tf.clip_by_value(u, *self.bounds)
-        posteriors = self._bound.encoder(u)
+        ports = self._bound.ports
+        given = {
+            name: tf.constant(self.conditions[name], tensor.dtype)
+            for name, tensor in ports.conditions.items()
+        }
+        posteriors = ports.network(ports.pack(u, given))
         return tfd.MixtureSameFamily(
             tfd.Categorical(logits=tf.zeros([self.count])),
             getattr(posteriors, "tensor_distribution", posteriors),
         )
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "pseudo_inputs": self.count, "bounds": self.bounds}
+        conditions = {name: value.tolist() for name, value in self.conditions.items()}
+        own = {"pseudo_inputs": self.count, "bounds": self.bounds, "conditions": conditions}
+        return {**super().get_config(), **own}
 
 
 class _Untracked:
     """Holds the encoder where Keras does not look for layers."""
 
-    def __init__(self, encoder: keras.Model) -> None:
-        self.encoder = encoder
+    def __init__(self, ports: Ports) -> None:
+        self.ports = ports
