@@ -54,16 +54,16 @@ class InverseAutoregressive(tfb.Bijector):
     def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         return {"context": tfp_util.ParameterProperties(event_ndims=1)}
 
-    def _shift_and_gate(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _shift_and_gate(self, z: tf.Tensor, context: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """m and t."""
-        out = self.network(z, conditional_input=self.context)
+        out = self.network(z, conditional_input=context)
         # The inverse has exp(-t), which would overflow.
         return out[..., 0], tf.maximum(out[..., 1] + 2, _LEAST)
 
     def _known(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """m and t at the last z: f and its determinant both need them."""
         if self._last.z is not z:
-            self._last.z, self._last.value = z, self._shift_and_gate(z)
+            self._last.z, self._last.value = z, self._shift_and_gate(z, self.context)
         return self._last.value
 
     def _forward(self, z: tf.Tensor) -> tf.Tensor:
@@ -72,16 +72,19 @@ class InverseAutoregressive(tfb.Bijector):
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
         y = y + tf.zeros_like(self.context[..., :1])
+        context = self.context + tf.zeros_like(y[..., :1])
+        # Of more axes than two, the gradient of the loop does not compile under XLA.
+        rows = tf.reshape(y, [-1, y.shape[-1]])
+        context = tf.reshape(context, [-1, context.shape[-1]])
 
         def once_more(z: tf.Tensor) -> tuple[tf.Tensor]:
             # After n passes the first n entries, in the network's order, are right.
-            m, t = self._shift_and_gate(z)
-            return (tf.ensure_shape(y + tf.exp(-t) * (y - m), y.shape),)
+            m, t = self._shift_and_gate(z, context)
+            return (tf.ensure_shape(rows + tf.exp(-t) * (rows - m), rows.shape),)
 
-        (z,) = tf.while_loop(
-            lambda z: True, once_more, (tf.zeros_like(y),), maximum_iterations=y.shape[-1]
-        )
-        return z
+        start, size = (tf.zeros_like(rows),), y.shape[-1]
+        (z,) = tf.while_loop(lambda z: True, once_more, start, maximum_iterations=size)
+        return tf.ensure_shape(tf.reshape(z, tf.shape(y)), y.shape)
 
     def _forward_log_det_jacobian(self, z: tf.Tensor) -> tf.Tensor:
         _, t = self._known(z)
