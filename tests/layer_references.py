@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.optimize
 import scipy.special
 import scipy.stats
 
@@ -97,8 +98,18 @@ class PointMass:
         return np.zeros_like(self.at)
 
 
-class Concrete:
-    """softmax((logits + Gumbel noise) / temperature); its moments by many draws of numpy's."""
+class ByDraws:
+    """What has no moments in closed form: by many draws of numpy's."""
+
+    def mean(self):
+        return self._draws().mean(axis=0)
+
+    def std(self):
+        return self._draws().std(axis=0)
+
+
+class Concrete(ByDraws):
+    """softmax((logits + Gumbel noise) / temperature)."""
 
     def __init__(self, logits, temperature):
         self.logits, self.temperature = logits, temperature
@@ -114,11 +125,111 @@ class Concrete:
         noise = np.random.default_rng(9).gumbel(size=(400_000, *self.logits.shape))
         return scipy.special.softmax((self.logits + noise) / self.temperature, axis=-1)
 
-    def mean(self):
-        return self._draws().mean(axis=0)
 
-    def std(self):
-        return self._draws().std(axis=0)
+class Concretes(ByDraws):
+    """n of them, one after the other in one vector."""
+
+    def __init__(self, logits, temperature, n):
+        self.n = n
+        self.each = Concrete(logits.reshape(len(logits), n, -1), temperature)
+
+    def logpdf(self, x):
+        return self.each.logpdf(x.reshape(len(x), self.n, -1)).sum(axis=-1)
+
+    def _draws(self):
+        draws = self.each._draws()
+        return draws.reshape(*draws.shape[:2], -1)
+
+
+class Flow(ByDraws):
+    """A diagonal Normal through `maps`, each of which has `forward` and `inverse`.
+
+    Both give the value and `log |det f'|` at the point before f.
+    """
+
+    def __init__(self, t, d, maps):
+        self.base = scipy.stats.norm(t[:, :d], np.logaddexp(0, t[:, d : 2 * d]))
+        self.maps = maps
+
+    def logpdf(self, z):
+        total = 0.0
+        for f in reversed(self.maps):
+            z, log_det = f.inverse(z)
+            total = total - log_det
+        return total + self.base.logpdf(z).sum(axis=-1)
+
+    def _draws(self):
+        z = np.random.default_rng(9).normal(size=(200_000, *self.base.mean().shape))
+        z = self.base.mean() + self.base.std() * z
+        for f in self.maps:
+            z, _ = f.forward(z)
+        return z
+
+
+class Planar:
+    """z + v tanh(w'z + b) by the formula of the paper, with softplus(t + log(e - 1)) - 1 for m."""
+
+    def __init__(self, u, w, b):
+        inner, square = (u * w).sum(axis=-1), (w * w).sum(axis=-1)
+        m = np.logaddexp(0, inner + np.log(np.e - 1)) - 1
+        self.v, self.w, self.b = u + ((m - inner) / square)[:, None] * w, w, b
+
+    def forward(self, z):
+        h = np.tanh((self.w * z).sum(axis=-1) + self.b)
+        slope = 1 + (self.w * self.v).sum(axis=-1) * (1 - h**2)
+        return z + self.v * h[..., None], np.log(slope)
+
+    def inverse(self, y):
+        c, target = (self.w * self.v).sum(axis=-1), (self.w * y).sum(axis=-1)
+        roots = [
+            scipy.optimize.brentq(
+                lambda a, c, b, s: a + c * np.tanh(a + b) - s, s - 9 - abs(c), s + 9 + abs(c),
+                args=(c, b, s), xtol=1e-14,
+            )
+            for c, b, s in zip(c, self.b, target, strict=True)
+        ]  # fmt: skip
+        z = y - self.v * np.tanh(np.array(roots) + self.b)[:, None]
+        return z, self.forward(z)[1]
+
+
+def planar_flow(t, d, k):
+    """The flow of `[n, 2 d + k (2 d + 1)]` parameters."""
+    t = t.astype("float64")
+    each = np.split(t[:, 2 * d :], k, axis=-1)
+    return Flow(t, d, [Planar(own[:, :d], own[:, d : 2 * d], own[:, -1]) for own in each])
+
+
+class InverseAutoregressive:
+    """s z + (1 - s) m on the weights of a network of elu units."""
+
+    def __init__(self, network, context):
+        self.network, self.context = network, context
+
+    def _gates(self, z):
+        x, n = z, self.network
+        for i, (kernel, bias) in enumerate(zip(n.kernels, n.biases, strict=True)):
+            y = x @ (kernel.numpy() * n.masks[i]) + bias.numpy()
+            y = y + self.context @ n.conditional_kernels[i].numpy()
+            x = np.where(y > 0, y, np.expm1(y)) if i + 1 < len(n.kernels) else y
+        return x[..., ::2], scipy.special.expit(x[..., 1::2] + 2)
+
+    def forward(self, z):
+        m, s = self._gates(z)
+        return s * z + (1 - s) * m, np.log(s).sum(axis=-1)
+
+    def inverse(self, y):
+        z = np.zeros_like(y)
+        order = range(y.shape[-1])
+        for i in order if self.network.input_order == "left-to-right" else reversed(order):
+            m, s = self._gates(z)
+            z[..., i] = ((y - (1 - s) * m) / s)[..., i]
+        return z, self.forward(z)[1]
+
+
+def inverse_autoregressive_flow(t, d, networks):
+    """The flow of `[n, 2 d + c]` parameters on these networks."""
+    t = t.astype("float64")
+    return Flow(t, d, [InverseAutoregressive(each, t[:, 2 * d :]) for each in networks])
 
 
 class AroundDirection:

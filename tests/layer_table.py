@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -286,6 +287,78 @@ def _relaxed(d, temperature, **fields):
     )
 
 
+def _relaxed_several(d, temperature, n):
+    return _vector(
+        lambda **kw: layers.RelaxedOneHotCategorical(d, temperature, num_variables=n, **kw),
+        n * d,
+        n * d,
+        lambda t: references.Concretes(t.astype("float64"), temperature, n),
+        True,
+        gives=(),
+    )
+
+
+def _gamma(event_shape):
+    def parameters(t, size):
+        return _softplus(t[:, :size]), _softplus(t[:, size:])
+
+    family = lambda a, rate: scipy.stats.gamma(a, scale=1 / rate)  # noqa: E731
+    return _per_value(layers.Gamma, event_shape, parameters, family, True)
+
+
+def _planar(d, k):
+    return _vector(
+        lambda **kw: layers.PlanarFlow(d, k, **kw),
+        d,
+        2 * d + k * (2 * d + 1),
+        lambda t: references.planar_flow(t, d, k),
+        True,
+        gives=(),
+    )
+
+
+def _inverse_autoregressive(d, k, context_size):
+    def build(**kwargs):
+        start = keras.initializers.GlorotUniform(seed=2)  # the same networks each time
+        return layers.InverseAutoregressiveFlow(
+            d, k, [8], context_size, kernel_initializer=start, **kwargs
+        )
+
+    networks = functools.cache(lambda: build().networks)
+    return _vector(
+        build,
+        d,
+        2 * d + context_size,
+        lambda t: references.inverse_autoregressive_flow(t, d, networks()),
+        True,
+        gives=(),
+    )
+
+
+def _joint(*rows, **fields):
+    """The rows' distributions, which are over vectors, end to end."""
+
+    def each(t):
+        ends = np.cumsum([row.params_size for row in rows])[:-1]
+        return zip(rows, np.split(t, ends, axis=-1), strict=True)
+
+    def log_prob(t, x):
+        ends = np.cumsum([row.event_shape[0] for row in rows])[:-1]
+        parts = zip(each(t), np.split(x, ends, axis=-1), strict=True)
+        return sum(row.log_prob(own, part) for (row, own), part in parts)
+
+    return Row(
+        lambda **kw: layers.Joint([row.build() for row in rows], **kw),
+        (sum(row.event_shape[0] for row in rows),),
+        sum(row.params_size for row in rows),
+        log_prob,
+        lambda t: np.concatenate([row.mean(own) for row, own in each(t)], axis=-1),
+        lambda t: np.concatenate([row.stddev(own) for row, own in each(t)], axis=-1),
+        all(row.reparameterized for row in rows),
+        **fields,
+    )
+
+
 _NORMAL = _location_scale(layers.IndependentNormal, (2,), scipy.stats.norm)
 _LOGISTIC = _location_scale(layers.IndependentLogistic, (2,), scipy.stats.logistic)
 
@@ -323,9 +396,14 @@ ROWS = {
         lambda **kw: layers.CategoricalMixtureOfOneHotCategorical(4, 3, **kw), 3, _one_hot(4)
     ),
     "relaxed": _relaxed(3, 0.5),
+    "relaxed-several": _relaxed_several(3, 0.5, 2),
     "relaxed-cold": _relaxed(4, 0.1, saturates=True),
     "von-mises-fisher": _sphere(layers.VonMisesFisher, 3, references.VonMisesFisher),
     "von-mises-fisher-5": _sphere(layers.VonMisesFisher, 5, references.VonMisesFisher, False),
     "power-spherical": _sphere(layers.PowerSpherical, 2, references.PowerSpherical),
     "power-spherical-5": _sphere(layers.PowerSpherical, 5, references.PowerSpherical),
+    "gamma": _gamma((2, 2)),
+    "planar-flow": _planar(2, 2),
+    "inverse-autoregressive-flow": _inverse_autoregressive(3, 2, 2),
+    "joint": _joint(_NORMAL, _relaxed(3, 0.5), gives=()),
 }

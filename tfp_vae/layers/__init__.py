@@ -28,8 +28,11 @@ from tfp_vae.layers.dense_variational import DenseVariational
 from tfp_vae.layers.deterministic import Deterministic
 from tfp_vae.layers.discrete import ContinuousBernoulli, IndependentBernoulli, IndependentPoisson
 from tfp_vae.layers.distribution_lambda import DistributionLambda
+from tfp_vae.layers.flows import InverseAutoregressiveFlow, PlanarFlow
+from tfp_vae.layers.gamma import Gamma
 from tfp_vae.layers.gaussian_process import VariationalGaussianProcess
 from tfp_vae.layers.initializers import BlockwiseInitializer
+from tfp_vae.layers.joint import Joint
 from tfp_vae.layers.kl import KLDivergenceAddLoss, KLDivergenceRegularizer
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, Laplace, StudentT
 from tfp_vae.layers.made import AutoregressiveNetwork
@@ -73,10 +76,13 @@ __all__ = [
     "DenseVariational",
     "Deterministic",
     "DistributionLambda",
+    "Gamma",
     "IndependentBernoulli",
     "IndependentLogistic",
     "IndependentNormal",
     "IndependentPoisson",
+    "InverseAutoregressiveFlow",
+    "Joint",
     "KLDivergenceAddLoss",
     "KLDivergenceRegularizer",
     "Laplace",
@@ -87,6 +93,7 @@ __all__ = [
     "MultivariateNormalTriL",
     "NegativeBinomial",
     "OneHotCategorical",
+    "PlanarFlow",
     "PowerSpherical",
     "QuantizedLogisticMixture",
     "RelaxedOneHotCategorical",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -13,6 +14,7 @@ from tfp_vae.layers.categories import Categories
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.multivariate import VectorLayer
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
+from tfp_vae.precision import full_precision
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -20,7 +22,8 @@ class OneHotCategorical(VectorLayer):
     """`prod_k p_k^x_k` with `p = softmax(t)`; x a one-hot vector of `event_size`.
 
     Shapes: input `[..., d]`, the logits; batch `[...]`, event `[d]`; as a tensor a draw (which has
-    no gradient), unless `convert_to_tensor_fn` says otherwise.
+    no gradient), unless `convert_to_tensor_fn` says otherwise. As a posterior, its prior where none
+    is given has equal probabilities, with the KL in closed form; its mode stands for it.
 
     Args:
       event_size: the number of categories d.
@@ -57,6 +60,12 @@ class OneHotCategorical(VectorLayer):
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         return self.new(inputs, self.event_size, self.sample_dtype, self.validate_args)
+
+    def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
+        return tfd.OneHotCategorical(np.zeros(event_shape, full_precision()), dtype=self.sample_dtype or full_precision())
+
+    def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
+        return distribution.mode()  # one-hot, as z is
 
     @classmethod
     def new(  # tfp.layers has dtype before validate_args

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.optimizers.schedules import LearningRateSchedule
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae import schedules
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.kl import TrainingStep
 from tfp_vae.layers.multivariate import RealVectorLayer
+from tfp_vae.layers.parametric import to_event_shape
+from tfp_vae.precision import full_precision
 
 
 def _log_floor(dtype: Any) -> float:
@@ -45,15 +51,24 @@ class RelaxedOneHotCategorical(RealVectorLayer):
     `OneHotCategorical`'s; there is no closed form of the mean.
 
     Shapes: input `[..., d]`, the logits; batch `[...]`, event `[d]`; as a tensor a draw, unless
-    `convert_to_tensor_fn` says otherwise. Entries that underflow, which most do at a temperature
-    of 0.1, are raised to 2.4e-38 (in float32), so that each draw has a finite `log_prob`; entries
-    of 0 are taken as that.
+    `convert_to_tensor_fn` says otherwise. With n = `num_variables` independent ones, d logits after
+    the other: input `[..., n d]`, event `[n d]`, one vector, which a dense decoder takes as it is.
+    What stands for the distribution, in `VAE.reconstruct`, is the one-hot vector of the largest
+    logit. Entries that underflow, which most do at a temperature of 0.1, are raised to 2.4e-38 (in
+    float32), so that each draw has a finite `log_prob`; entries of 0 are taken as that.
+
+    The prior of a `VAE` that is given none is the relaxed distribution of equal probabilities, and
+    the KL is that of densities on the simplex, by Monte Carlo.
 
     Args:
       event_size: the number of categories d.
-      temperature: T, a positive number, or a `keras.Variable` that is not trainable. The layer
-        keeps a number as a variable too: `layer.temperature.assign(.2)` changes it between steps,
-        and the model is saved with its value.
+      temperature: T, a positive number, a `keras.Variable` that is not trainable, or a schedule
+        over training steps (`keras.optimizers.schedules`). The layer keeps a number as a variable
+        too: `layer.temperature.assign(.2)` changes it between steps, and the model is saved with
+        its value. For a schedule the layer counts its calls in training, and saves the count.
+      num_variables: n; None: one variable.
+      prior_temperature: that of the prior; None: the temperature when the `VAE` is made, which of a
+        schedule is its first.
       convert_to_tensor_fn: see `DistributionLambda`.
       validate_args: TFP checks values at run time (slow).
       seed: see `DistributionLambda`.
@@ -61,8 +76,9 @@ class RelaxedOneHotCategorical(RealVectorLayer):
         Monte Carlo.
 
     Raises:
-      InputError: the temperature is not positive or is another kind of variable, or the last axis
-        of the input is not `event_size`.
+      InputError: a temperature is not positive or is another kind of variable, there is not at
+        least one variable, or the last axis of the input is not
+        `params_size(event_size, num_variables)`.
 
     Source: Maddison et al., arXiv:1611.00712; Jang et al., arXiv:1611.01144.
 
@@ -81,39 +97,111 @@ class RelaxedOneHotCategorical(RealVectorLayer):
         convert_to_tensor_fn: ConvertToTensor = "sample",
         validate_args: bool = False,
         seed: int | None = None,
+        num_variables: int | None = None,
+        prior_temperature: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(event_size, convert_to_tensor_fn, validate_args, seed, **kwargs)
-        ours = isinstance(temperature, keras.Variable)
-        # A tf.Variable would be read once and then go its own way: Keras does not save it.
-        wrong = temperature.trainable if ours else isinstance(temperature, tf.Variable)
-        if wrong or not float(temperature) > 0:
-            raise InputError(
-                "Expected a positive temperature, a number or a keras.Variable that is not "
-                "trainable.",
-                temperature,
-            )
-        self.temperature = (
-            temperature if ours else keras.Variable(float(temperature), trainable=False)
-        )
+        self.num_variables = None if num_variables is None else int(num_variables)
+        self.prior_temperature = prior_temperature
+        if self.num_variables is not None and self.num_variables < 1:
+            raise InputError("Expected at least one variable.", num_variables)
+        if prior_temperature is not None and not prior_temperature > 0:
+            raise InputError("Expected a positive prior_temperature.", prior_temperature)
+        self.tells_training = isinstance(temperature, LearningRateSchedule)
+        self.temperature = _checked(temperature)
+        self.step = TrainingStep() if self.tells_training else None
 
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, self.event_size, self.validate_args, temperature=self.temperature)
+    def make_distribution(
+        self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any
+    ) -> tfd.Distribution:
+        if training and self.step is not None:
+            self.step.count.assign_add(1)
+        own = {"temperature": self._now(), "num_variables": self.num_variables}
+        return self.new(inputs, self.event_size, self.validate_args, **own)
+
+    def _now(self) -> Any:
+        if self.step is None:
+            return self.temperature
+        # The count includes the training call that is under way; schedules count finished steps.
+        return self.temperature(tf.maximum(tf.convert_to_tensor(self.step.count) - 1, 0))
 
     @classmethod
     def of(
-        cls, params: tf.Tensor, event_size: int, validate_args: bool, temperature: Any = 0.5
+        cls,
+        params: tf.Tensor,
+        event_size: int,
+        validate_args: bool,
+        temperature: Any = 0.5,
+        num_variables: int | None = None,
     ) -> tfd.Distribution:
-        del event_size
         temperature = tf.cast(tf.convert_to_tensor(temperature), params.dtype)
+        if num_variables is not None:
+            params = to_event_shape(params, [num_variables, event_size])
         logs = _FlooredLogits(temperature, params, validate_args=validate_args)
-        return tfd.TransformedDistribution(logs, _FlooredExp(), validate_args=validate_args)
+        each = tfd.TransformedDistribution(logs, _FlooredExp(), validate_args=validate_args)
+        return each if num_variables is None else _side_by_side(each, num_variables, event_size)
+
+    def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
+        del event_shape
+        n, d = self.num_variables, self.event_size
+        temperature = self.prior_temperature
+        if temperature is None:
+            temperature = float(self.temperature(0) if self.tells_training else self.temperature)
+        zeros = np.zeros([d] if n is None else [n, d], full_precision())
+        each = tfd.RelaxedOneHotCategorical(temperature, logits=zeros)
+        return each if n is None else _side_by_side(each, n, d)
+
+    def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
+        given, n = getattr(distribution, "tensor_distribution", distribution), self.num_variables
+        each = given if n is None else given.distribution.distribution
+        logits = each.distribution.logits
+        hard = tf.one_hot(tf.argmax(logits, axis=-1), self.event_size, dtype=logits.dtype)
+        return hard if n is None else given.bijector.forward(hard)
 
     @staticmethod
-    def params_size(event_size: int, name: str | None = None) -> int:
-        """One for each category: its logit."""
+    def params_size(  # type: ignore[override]
+        event_size: int, num_variables: int | None = None, name: str | None = None
+    ) -> int:
+        """One for each category of each variable: its logit."""
         del name
-        return int(event_size)
+        return int(event_size) * (1 if num_variables is None else int(num_variables))
+
+    @property
+    def num_parameters(self) -> int:
+        return self.params_size(self.event_size, self.num_variables)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "temperature": float(self.temperature)}
+        given = self.temperature
+        return {
+            **super().get_config(),
+            "temperature": schedules.to_config(given) if self.tells_training else float(given),
+            "num_variables": self.num_variables,
+            "prior_temperature": self.prior_temperature,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> RelaxedOneHotCategorical:
+        temperature = schedules.from_config(config["temperature"])
+        return super().from_config({**config, "temperature": temperature})
+
+
+def _checked(temperature: Any) -> Any:
+    """A schedule or variable as it is, a number as a variable."""
+    scheduled = isinstance(temperature, LearningRateSchedule)
+    ours = isinstance(temperature, keras.Variable)
+    # A tf.Variable would be read once and then go its own way: Keras does not save it.
+    wrong = temperature.trainable if ours else isinstance(temperature, tf.Variable)
+    if wrong or not float(temperature(0) if scheduled else temperature) > 0:
+        raise InputError(
+            "Expected a positive temperature, a number, a keras.Variable that is not trainable, or "
+            "a schedule.",
+            temperature,
+        )
+    return temperature if ours or scheduled else keras.Variable(float(temperature), trainable=False)
+
+
+def _side_by_side(each: tfd.Distribution, n: int, d: int) -> tfd.Distribution:
+    """A distribution over `[n]` vectors of d as one over vectors of n d."""
+    joined = tfd.Independent(each, reinterpreted_batch_ndims=1)
+    return tfd.TransformedDistribution(joined, tfb.Reshape([n * d], [n, d]))
