@@ -39,6 +39,7 @@ from tfp_vae.layers.quantized import QuantizedLogisticMixture
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
 from tfp_vae.layers.variable import VariableLayer
+from tfp_vae.layers.vector_quantized import VectorQuantized
 from tfp_vae.layers.weight_distributions import (
     default_loc_scale_fn,
     default_mean_field_normal_fn,
@@ -92,6 +93,7 @@ __all__ = [
     "StudentT",
     "VariableLayer",
     "VariationalGaussianProcess",
+    "VectorQuantized",
     "VonMisesFisher",
     "WeightNorm",
     "ZeroInflatedNegativeBinomial",
