@@ -38,6 +38,8 @@ ORDER = [
     "objectives",
     "networks",
     "checks",
+    "without_kl",
+    "fit_prior",
     "importance",
     "export",
     "vae",

@@ -16,9 +16,11 @@ from tfp_vae import checks, importance, schedules
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.errors import InputError
 from tfp_vae.export import export_endpoints
+from tfp_vae.fit_prior import fitted_prior
 from tfp_vae.objectives import ELBO, Objective
 from tfp_vae.prior import Prior, as_prior, unit_normal
 from tfp_vae.seeded import Seeded
+from tfp_vae.without_kl import without_kl
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +238,32 @@ class VAE(Seeded, keras.Model):
         """
         self._checks.batch(x)
         return importance.estimate(self.log_likelihood_batch, x, num_samples, batch_size)
+
+    def fit_prior(self, x: Any, prior: Any, **kwargs: Any) -> VAE:
+        """A new `VAE` with this one's networks and objective, and a prior fitted to its z.
+
+        The prior is fitted, by maximum likelihood, to z drawn from q(z|x); encoder and decoder stay
+        as they are. The new model shares them, but for a KL term that the encoder carries, against
+        the former prior; it is to be compiled before it is trained or evaluated. So a VQ-VAE
+        (`priors.AutoregressiveCodes`) and an autoencoder without noise (`layers.Deterministic`)
+        generate: van den Oord et al., arXiv:1711.00937; Ghosh et al., arXiv:1903.12436.
+
+        Args:
+          x: the examples, an array or a data set of batches that ends.
+          prior: a `Prior`, such as `FlowPrior`, or what becomes one, trained by gradient on the
+            mean of `-log p(z)`; a `VAEPrior`: its VAE is trained by its own `fit`, and compiled if
+            it is not yet; or a `sklearn.mixture.GaussianMixture`, fitted by its own `fit`, whose
+            values become constants.
+          **kwargs: `epochs` (100), `batch_size` (128), `optimizer` ("adam"); `num_draws` (1): z for
+            each x; `seed`: an integer makes draws and order repeatable; `validation_data`: other x;
+            `verbose`, `callbacks` and others as for Keras' `fit`. An estimator of scikit-learn
+            takes `num_draws` and `seed` alone.
+
+        Raises:
+          InputError: the prior is not over z, or has nothing to train, or x is no data.
+        """
+        prior = fitted_prior(self, self._checks.data(x, None, "x"), prior, **kwargs)
+        return VAE(without_kl(self.encoder), self.decoder, prior, self.objective)
 
     def _representative(self, posterior: tfd.Distribution) -> tf.Tensor:
         choose = getattr(self._posterior_layer, "representative", tfd.Distribution.mean)

@@ -20,7 +20,7 @@ from tfp_vae.layers.parametric import IndependentLayer, to_event_shape
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class VectorQuantized(IndependentLayer):
-    """`z_i = e_k, k = argmin_j |t_i - e_j|`: at each position the vector of a codebook nearest to t.
+    """`z_i = e_k, k = argmin_j |t_i - e_j|`: at each position i the nearest vector of a codebook.
 
     A point mass on integer codes: `log_prob` is 0 nats at these vectors, -inf elsewhere; `codes`
     are the integers, `perplexity()` says how many are in use. The prior is one over codes
@@ -30,9 +30,9 @@ class VectorQuantized(IndependentLayer):
 
     The codebook follows the t that fall to each code by moving averages, in training
     (`training=True`, and the layer trainable) alone; it moves at the beginning of the next step, so
-    that one step, prior included, sees one codebook. A code that falls out of use starts anew at a t
-    of the batch, see `Codebook`. With `decay=None` it is trained by gradient instead: the layer adds
-    `sum_i |sg(t_i) - z_i|^2` too.
+    that one step, prior included, sees one codebook. A code that falls out of use starts anew at
+    one of the batch's t, see `Codebook`. With `decay=None` the codebook is trained by gradient
+    instead: the layer adds `sum_i |sg(t_i) - z_i|^2` too.
 
     Shapes: input `[..., n d]`, all positions' vectors on the last axis, as `Dense` puts them out or
     `Flatten` makes them of a map `[batch, height, width, d]`; batch `[...]`, event `event_shape` =
