@@ -13,7 +13,6 @@ from tfp_vae.errors import InputError
 from tfp_vae.objectives import Objective
 from tfp_vae.vae import VAE
 
-
 LIKELIHOODS: dict[str, Callable[[tuple[int, ...]], Any]] = {
     "bernoulli": layers.IndependentBernoulli,
     "continuous_bernoulli": layers.ContinuousBernoulli,

@@ -9,18 +9,17 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import checks, importance, schedules
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.errors import InputError
-from tfp_vae.export import export_endpoints
 from tfp_vae.objectives import ELBO, ForwardPass, Objective
 from tfp_vae.objectives.forward import Gate
 from tfp_vae.prior import Prior, as_prior, unit_normal
 from tfp_vae.seeded import Seeded
-from tfp_vae.wiring import Wiring, outline
+from tfp_vae.trained import Trained
+from tfp_vae.wiring import Wiring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Latents:
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class VAE(Seeded, keras.Model):
+class VAE(Trained, Seeded, keras.Model):
     """A variational autoencoder from four choices: posterior, prior, likelihood, objective.
 
     `fit` minimizes the objective's loss, by default the negative ELBO in nats,
@@ -244,95 +243,11 @@ class VAE(Seeded, keras.Model):
                 f"loss={self._compile_loss._user_loss!r}",
             )
 
-    # -- what a trained model is for -----------------------------------------------------------
-
-    def encode(self, x: Any) -> tfd.Distribution:
-        """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
-        self._checks.batch(x)
-        x, conditions = self.wiring.split(x)
-        inputs = self.wiring.encoded(x, conditions)
-        return self._distribution(self.encoder(inputs, training=False), "encoder")
-
-    def decode(self, z: Any, conditions: Any = None) -> tfd.Distribution:
-        """p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`.
-
-        Where the decoder has conditions, they are given with z, `[n, ...]` each: a dict by name, a
-        list in order, or the one that there is.
-        """
-        return self._decode(z, self.wiring.given(conditions), False)
-
-    def reconstruct(self, x: Any) -> tf.Tensor:
-        """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call.
-
-        Where q has no mean among the z that it draws, the value that stands for it: the direction
-        of a spherical one, the one-hot vector of a categorical one.
-        """
-        z = self.representative(self.encode(x))
-        return self._decode(z, self.wiring.split(x)[1], False).mean()
-
-    def sample(
-        self, num_samples: int, mean: bool = True, seed: int | None = None, conditions: Any = None
-    ) -> tf.Tensor:
-        """New x: z drawn from the prior, then the mean of p(x|z), or with `mean=False` a draw.
-
-        Args:
-          num_samples: how many.
-          mean: False draws from p(x|z) too.
-          seed: an integer gives the same images each time; None goes on with the model's own.
-          conditions: what the decoder is conditioned on, one row for each sample; see `decode`.
-        """
-        given = self.wiring.given(conditions)
-        for name, value in given.items():
-            if not tf.is_symbolic_tensor(value) and len(value) != num_samples:
-                raise InputError(f"Expected {num_samples} rows of {name}.", outline(value))
-        pair = self.next_seed() if seed is None else tf.constant([seed, 0])
-        z_seed, x_seed = tfp.random.split_seed(pair)
-        z = self.prior.distribution().sample(num_samples, seed=z_seed)
-        likelihood = self._decode(z, given, False)
-        return likelihood.mean() if mean else likelihood.sample(seed=x_seed)
-
-    def log_likelihood(self, x: Any, num_samples: int = 100, batch_size: int = 256) -> tf.Tensor:
-        """Importance-weighted estimate of log p(x) for each example, in nats.
-
-        `log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`, z_k from q(z|x); from below in expectation, and
-        closer the larger K (Burda et al., arXiv:1509.00519). Memory does not grow with K. With
-        conditions it is log p(x|conditions).
-
-        Args:
-          x: the examples, `[n, ...]`, with the conditions if there are any.
-          num_samples: K.
-          batch_size: how many examples are worked on at a time.
-
-        Raises:
-          InputError: the posterior is a point mass, which has no density: the model gives none.
-        """
-        if not self.has_density:
-            raise InputError(
-                "Without noise in z there is no log p(x): expected a posterior with a density.",
-                f"an encoder that ends in {type(self._posterior_layer).__name__}",
-            )
-        self._checks.batch(x)
-        return importance.estimate(
-            self.log_likelihood_batch, self.wiring.split(x), num_samples, batch_size
-        )
-
-    def representative(self, posterior: tfd.Distribution) -> tf.Tensor:
-        """The one z that stands for q(z|x): its mean, unless its layer says otherwise."""
-        choose = getattr(self._posterior_layer, "representative", tfd.Distribution.mean)
-        return choose(posterior)
-
     def _default_prior(self) -> Any:
         make = getattr(self._posterior_layer, "default_prior", unit_normal)
         return make(self.wiring.decoder.main.shape[1:])
 
     # -- saving --------------------------------------------------------------------------------
-
-    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
-        """Writes a SavedModel with endpoints serve, encode, decode, sample and log_likelihood."""
-        if format != "tf_saved_model":
-            super().export(filepath, format=format, **kwargs)
-        else:
-            export_endpoints(self, filepath, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

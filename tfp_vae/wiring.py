@@ -21,9 +21,11 @@ class Ports:
       main: that input, a `keras.KerasTensor`.
       conditions: the others, by name, in order.
       structure: the network's inputs as it takes them.
+      network: the network.
     """
 
     def __init__(self, network: keras.Model, main: str) -> None:
+        self.network = network
         inputs = getattr(network, "_inputs_struct", None)
         self.structure = network.inputs[0] if inputs is None else inputs
         # A dict's own order, where Keras flattens it by its keys.

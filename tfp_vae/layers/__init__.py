@@ -43,6 +43,7 @@ from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
 from tfp_vae.layers.variable import VariableLayer
+from tfp_vae.layers.vector_quantized import VectorQuantized
 from tfp_vae.layers.weight_distributions import (
     default_loc_scale_fn,
     default_mean_field_normal_fn,
@@ -101,6 +102,7 @@ __all__ = [
     "StudentT",
     "VariableLayer",
     "VariationalGaussianProcess",
+    "VectorQuantized",
     "VonMisesFisher",
     "WeightNorm",
     "ZeroInflatedNegativeBinomial",

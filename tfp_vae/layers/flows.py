@@ -47,9 +47,7 @@ class FlowLayer(VectorLayer):
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         params, d = tf.convert_to_tensor(inputs), self.event_size
         scale = tf.maximum(tf.math.softplus(params[..., d : 2 * d]), self.min_scale)
-        base = tfd.MultivariateNormalDiag(
-            params[..., :d], scale, validate_args=self.validate_args
-        )
+        base = tfd.MultivariateNormalDiag(params[..., :d], scale, validate_args=self.validate_args)
         maps = self.maps(params[..., 2 * d :])
         return tfd.TransformedDistribution(base, tfb.Chain(maps[::-1]), name=type(self).__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -33,16 +34,18 @@ class Objective(abc.ABC):
 
     Attributes:
       num_samples: how many z are drawn for each example.
-      needs_density: whether it needs `log q(z|x)`, which a point mass (`layers.Deterministic`) has
-        not.
       needs_gradient: whether it needs draws of z that carry a gradient.
       weighs_gradients: whether z goes through a `Gate` while training.
     """
 
     num_samples: int = 1
-    needs_density: bool = True
     needs_gradient: bool = True
     weighs_gradients: bool = False
+
+    @property
+    def needs_density(self) -> bool:
+        """Whether it needs `log q(z|x)`, which a point mass (`layers.Deterministic`) has not."""
+        return True
 
     @abc.abstractmethod
     def __call__(self, forward: ForwardPass) -> Terms:
@@ -75,7 +78,7 @@ def kl_of(forward: ForwardPass) -> tf.Tensor:
 def kl_of_blocks(forward: ForwardPass) -> list[tf.Tensor]:
     """The same of each block of a `layers.Joint` posterior, held against a prior of blocks."""
     parts = blocks(forward.posterior, forward.prior, forward.z)
-    kls = [kl_divergence(q, p, lambda z=z: z) for q, p, z in parts]
+    kls = [kl_divergence(q, p, functools.partial(tf.identity, z)) for q, p, z in parts]
     return [_mean_over_draws(kl, forward) for kl in kls]
 
 

@@ -41,8 +41,6 @@ class RegularizedAE(Objective):
       [25.0]
     """
 
-    needs_density = False
-
     def __init__(
         self,
         z_weight: Scheduled = 1e-3,
@@ -55,6 +53,11 @@ class RegularizedAE(Objective):
         for name, value in vars(self).items():
             if isinstance(value, (int, float)) and value < 0:
                 raise InputError(f"Expected {name} >= 0.", value)
+
+    @property
+    def needs_density(self) -> bool:
+        """An encoder without noise is what it is for."""
+        return False
 
     def __call__(self, forward: ForwardPass) -> Terms:
         nll = -tf.reduce_mean(forward.log_likelihood, axis=0)

@@ -1,5 +1,6 @@
 """Priors p(z): what the posterior is held against, and what new z are drawn from."""
 
+from tfp_vae.layers.code_prior import CodePrior, UniformCodes
 from tfp_vae.prior import (
     DeferredPrior,
     DistributionPrior,
@@ -8,13 +9,23 @@ from tfp_vae.prior import (
     as_prior,
     unit_normal,
 )
+from tfp_vae.priors.codes import AutoregressiveCodes
+from tfp_vae.priors.flow import FlowPrior
+from tfp_vae.priors.mixture import MixturePrior
+from tfp_vae.priors.second_stage import VAEPrior
 from tfp_vae.priors.vamp import VampPrior
 
 __all__ = [
+    "AutoregressiveCodes",
+    "CodePrior",
     "DeferredPrior",
     "DistributionPrior",
+    "FlowPrior",
     "LayerPrior",
+    "MixturePrior",
     "Prior",
+    "UniformCodes",
+    "VAEPrior",
     "VampPrior",
     "as_prior",
     "unit_normal",

@@ -64,12 +64,12 @@ class VampPrior(Prior):
         ports = Ports(encoder, "x")
         for name, tensor in ports.conditions.items():
             expected = (self.count, *tensor.shape[1:])
-            received = np.shape(self.conditions.get(name))
-            if received != expected:
+            given = self.conditions.get(name)
+            if given is None or given.shape != expected:
                 raise InputError(
                     f"The encoder is conditioned on {name}: expected VampPrior(..., conditions="
                     f"{{{name!r}: values of shape {expected}}}).",
-                    f"shape {received}" if name in self.conditions else "none",
+                    "none" if given is None else f"shape {given.shape}",
                 )
         shape = (self.count, *ports.main.shape[1:])
         if self._start is not None and self._start.shape != shape:

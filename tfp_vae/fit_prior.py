@@ -1,0 +1,138 @@
+"""A prior fitted to the latent values of a trained model, for new x to be drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfp_vae import checks
+from tfp_vae.errors import InputError
+from tfp_vae.layers.code_prior import CodePrior
+from tfp_vae.layers.vector_quantized import VectorQuantized
+from tfp_vae.prior import Prior, as_prior
+from tfp_vae.priors.estimated import fitted_mixture, is_mixture
+from tfp_vae.priors.second_stage import VAEPrior
+from tfp_vae.wiring import rows
+
+
+def fitted_prior(
+    vae: Any,
+    x: Any,
+    prior: Any,
+    epochs: int = 100,
+    batch_size: int = 128,
+    optimizer: Any = "adam",
+    num_draws: int = 1,
+    seed: int | None = None,
+    verbose: Any = "auto",
+    validation_data: Any = None,
+    **kwargs: Any,
+) -> Prior:
+    """The prior, fitted to z of x: see `VAE.fit_prior`."""
+    numbers = {"epochs": epochs, "batch_size": batch_size, "num_draws": num_draws}
+    for name, number in numbers.items():
+        if number < 1:
+            raise InputError(f"Expected {name} >= 1.", number)
+    posterior = checks.final_operation(vae.encoder, "encoder")
+    over_codes = isinstance(posterior, VectorQuantized)
+    if over_codes and not isinstance(prior, CodePrior):
+        raise InputError(
+            f"Expected a prior over the codes of {posterior.name}, such as AutoregressiveCodes.",
+            prior,
+        )
+    shape = tuple(vae.encoder.output_shape[1:])
+    if is_mixture(prior):
+        if len(shape) != 1:
+            raise InputError("Expected z to be vectors, for a mixture of scikit-learn.", shape)
+        return as_prior(fitted_mixture(prior, draws(vae, x, num_draws, seed)))
+    prior = as_prior(prior)
+    prior.bind(vae.encoder)
+    event = tuple(prior.distribution().event_shape)
+    if event != shape:
+        raise InputError(f"Expected a prior over z of shape {shape}.", f"one over {event}")
+    if not prior.trainable_weights:
+        raise InputError("Expected a prior with weights to be trained.", prior)
+    z = draws(vae, x, num_draws, seed)
+    batches = tf.data.Dataset.from_tensor_slices(z).shuffle(len(z), seed).batch(batch_size)
+    if validation_data is not None:
+        others = draws(vae, validation_data, num_draws, seed)
+        validation_data = tf.data.Dataset.from_tensor_slices(others).batch(batch_size)
+    second = isinstance(prior, VAEPrior)
+    model = prior.vae if second else MaximumLikelihood(prior)
+    if not (second and model.compiled):
+        model.compile(optimizer)
+    model.fit(
+        batches,
+        epochs=epochs,
+        verbose=verbose,
+        validation_data=validation_data,
+        shuffle=False,  # by Keras: the data set does
+        **kwargs,
+    )
+    return prior
+
+
+def draws(vae: Any, x: Any, num_draws: int, seed: int | None, batch_size: int = 256) -> np.ndarray:
+    """z drawn from q(z|x), `num_draws` for each x: `[num_draws * n, ...]`.
+
+    Args:
+      vae: the model.
+      x: an array, with the conditions if there are any; or a data set or generator of batches,
+        which ends, of x or of tuples that begin with it.
+      num_draws: for each x.
+      seed: an integer gives the same draws each time; None goes on with the posterior's own seed.
+      batch_size: how many x of an array are encoded at a time.
+    """
+    if isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise InputError("Expected a data set that ends.", "one that repeats for ever")
+    batches: Iterable[Any]
+    if isinstance(x, (tf.data.Dataset, Iterator)):
+        batches = x
+    elif isinstance(x, keras.utils.PyDataset):
+        batches = (x[number] for number in range(len(x)))
+    else:
+        count = len(vae.wiring.split(x)[0])
+        batches = ((rows(x, i, batch_size),) for i in range(0, count, batch_size))
+    found = []
+    for number, batch in enumerate(batches):
+        posterior = vae.encode(keras.utils.unpack_x_y_sample_weight(batch)[0])
+        pair = None if seed is None else tf.constant([seed, number])
+        z = posterior.sample(num_draws, seed=pair).numpy()
+        found.append(z.reshape(-1, *z.shape[2:]))
+    return np.concatenate(found)
+
+
+class MaximumLikelihood(keras.Model):
+    """Fits a prior to z: the loss is the mean of `-log p(z)`, in nats.
+
+    Args:
+      prior: a `Prior` with trainable weights.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        super().__init__()
+        self.prior = prior
+        self.built = True
+
+    def call(self, z: Any, training: bool | None = None) -> Any:
+        """z as it is: the loss is all there is."""
+        del training
+        return z
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """The mean of `-log p(z)`, z in x, and what regularizers within the prior add."""
+        loss = -tf.reduce_mean(self.prior.distribution().log_prob(x))
+        for added in self.losses:
+            loss += tf.cast(tf.reduce_sum(added), loss.dtype)
+        return loss / self.distribute_strategy.num_replicas_in_sync

@@ -1,0 +1,87 @@
+"""Priors over the codes of a `VectorQuantized` posterior."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.errors import InputError
+from tfp_vae.layers.categories import Categories
+from tfp_vae.layers.code_distributions import CodeVectors
+from tfp_vae.layers.codebook import Codebook
+from tfp_vae.prior import Prior
+
+
+class CodePrior(Prior):
+    """p(z) = p(codes): a subclass says how the codes are distributed, in `over_codes`.
+
+    The codebook, and with it the number of codes and of positions, is that of the encoder of the
+    `VAE` that the prior is given to.
+
+    Attributes:
+      num_codes: k; there once the prior has its `VAE`.
+      positions: the shape of the codes of one z, likewise.
+
+    Raises:
+      InputError: the encoder has no single `VectorQuantized` layer, or the prior is used without a
+        `VAE`.
+    """
+
+    _vectors: Callable[[], Any] | None = None
+    num_codes: int
+    positions: tuple[int, ...]
+
+    def bind(self, encoder: keras.Model) -> None:
+        codebooks = [layer for layer in encoder._flatten_layers() if isinstance(layer, Codebook)]
+        if len(codebooks) != 1:
+            raise InputError(
+                f"{self.name}, a prior over codes: expected an encoder that ends in a "
+                "VectorQuantized layer, the only one.",
+                f"{len(codebooks)} codebooks",
+            )
+        # A function, since Keras would take the codebook itself for a part of the prior.
+        self._vectors = lambda: codebooks[0].vectors
+        self.num_codes = codebooks[0].num_codes
+        self.positions = tuple(encoder.output_shape[1:-1])
+
+    @abc.abstractmethod
+    def over_codes(self, dtype: tf.DType) -> tfd.Distribution:
+        """p(codes), batch `[]`, event `positions`; `dtype` is that of its log_prob."""
+
+    def distribution(self) -> CodeVectors:
+        if self._vectors is None:
+            raise InputError(
+                f"{self.name}, a prior over codes, takes the codebook of an encoder: expected "
+                f"VAE(encoder, decoder, prior={type(self).__name__}(...)).",
+                "one without a VAE",
+            )
+        vectors = tf.convert_to_tensor(self._vectors())
+        return CodeVectors(self.over_codes(vectors.dtype), vectors)
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class UniformCodes(CodePrior):
+    """`p(codes) = num_codes^(-positions)`: all codes alike, the prior of a VQ-VAE while it trains.
+
+    Its KL is `positions log(num_codes)` nats, whatever the codes. Van den Oord et al.,
+    arXiv:1711.00937.
+
+    Example:
+      >>> from tfp_vae import VAE, layers
+      >>> encoder = keras.Sequential([keras.Input((8,)), layers.VectorQuantized((4, 2), 16)])
+      >>> decoder = keras.Sequential([keras.Input((4, 2)), keras.layers.Flatten(),
+      ...                             layers.IndependentBernoulli(8)])
+      >>> vae = VAE(encoder, decoder, prior=UniformCodes())
+      >>> p = vae.prior.distribution()
+      >>> round(float(p.log_prob(p.sample()) / np.log(16)), 4)
+      -4.0
+    """
+
+    def over_codes(self, dtype: tf.DType) -> tfd.Distribution:
+        logits = tf.zeros([*self.positions, self.num_codes], dtype)
+        return tfd.Independent(Categories(logits), len(self.positions))

@@ -1,0 +1,133 @@
+"""The posterior of a VQ-VAE: vectors of a learned codebook."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.errors import InputError
+from tfp_vae.layers.code_distributions import CodePoint
+from tfp_vae.layers.code_prior import UniformCodes
+from tfp_vae.layers.codebook import Codebook
+from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.parametric import IndependentLayer, to_event_shape
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class VectorQuantized(IndependentLayer):
+    """`z_i = e_k, k = argmin_j |t_i - e_j|`: at each position i the nearest vector of a codebook.
+
+    A point mass on integer codes: `log_prob` is 0 nats at these vectors, -inf elsewhere; `codes`
+    are the integers, `perplexity()` says how many are in use. The prior is one over codes
+    (`default_prior`: all alike), and the KL, exact, is `-log p(codes)`: so the loss of a `VAE` is a
+    bound on -log p(x), in nats, plus `commitment sum_i |t_i - sg(z_i)|^2`, averaged over the batch,
+    which the layer adds to the model's losses (sg: without gradient).
+
+    The codebook follows the t that fall to each code by moving averages, in training
+    (`training=True`, and the layer trainable) alone; it moves at the beginning of the next step, so
+    that one step, prior included, sees one codebook. A code that falls out of use starts anew at
+    one of the batch's t, see `Codebook`. With `decay=None` the codebook is trained by gradient
+    instead: the layer adds `sum_i |sg(t_i) - z_i|^2` too.
+
+    Shapes: input `[..., n d]`, all positions' vectors on the last axis, as `Dense` puts them out or
+    `Flatten` makes them of a map `[batch, height, width, d]`; batch `[...]`, event `event_shape` =
+    `[*positions, d]`; as a tensor z, whose gradient goes straight through to t.
+
+    Args:
+      event_shape: (*positions, d), such as (height, width, d); `(d,)` or `d` for one position.
+      num_codes: how many vectors there are.
+      commitment: the weight of the commitment loss.
+      decay: of the moving averages; None: the codebook is trained by gradient.
+      restart: the part of the mean use below which a code starts anew; 0: none does. None: 0.1, or
+        0 where `decay=None`.
+      epsilon: smooths the counts of the moving averages.
+      convert_to_tensor_fn: see `DistributionLambda`.
+      validate_args: as for the other layers; there is nothing to check.
+      seed: of the first codebook and of the restarts; None takes one from Keras' global seed.
+      **kwargs: as for any Keras layer. An activity regularizer is not a
+        `KLDivergenceRegularizer`: the prior needs the codebook, which `VAE(prior=...)` gives it.
+
+    Raises:
+      InputError: an argument is out of its range, the last axis of the input is not
+        `params_size(event_shape)`, or a `KLDivergenceRegularizer` is given.
+
+    Source: van den Oord et al., arXiv:1711.00937; moving averages: its appendix A.1.
+
+    Example:
+      >>> layer = VectorQuantized((4, 2), num_codes=16, seed=1)
+      >>> q = layer(tf.random.normal([3, VectorQuantized.params_size((4, 2))]))
+      >>> q.codes.shape.as_list(), q.log_prob(q.value()).numpy().tolist()
+      ([3, 4], [0.0, 0.0, 0.0])
+    """
+
+    tells_training = True
+
+    def __init__(
+        self,
+        event_shape: int | Sequence[int],
+        num_codes: int = 512,
+        commitment: float = 0.25,
+        decay: float | None = 0.99,
+        restart: float | None = None,
+        epsilon: float = 1e-5,
+        convert_to_tensor_fn: ConvertToTensor = "sample",
+        validate_args: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(event_shape, convert_to_tensor_fn, validate_args, seed, **kwargs)
+        if self.kl_regularizer is not None:
+            raise InputError(
+                f"{self.name}: expected the prior over its codes as VAE(encoder, decoder, "
+                "prior=...).",
+                "a KLDivergenceRegularizer",
+            )
+        if not self.event_shape:
+            raise InputError("Expected event_shape to end in the vectors' dimension.", "()")
+        if not 0 <= commitment < math.inf:
+            raise InputError("Expected a commitment of at least 0.", commitment)
+        self.num_codes, self.commitment = int(num_codes), float(commitment)
+        self.decay, self.restart, self.epsilon = decay, restart, epsilon
+        self.codebook = Codebook(
+            num_codes,
+            self.event_shape[-1],
+            decay,
+            restart if restart is not None else 0.0 if decay is None else 0.1,
+            epsilon,
+            seed,
+            dtype=self.dtype_policy,
+        )
+
+    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
+        t = to_event_shape(tf.convert_to_tensor(inputs), self.event_shape)
+        moves = kwargs.get("training") and self.trainable and self.decay is not None
+        if moves:
+            self.codebook.refresh()
+        ndims = len(self.event_shape)
+        vectors = tf.convert_to_tensor(self.codebook.vectors)
+        q = CodePoint(t, vectors, ndims, validate_args=self.validate_args)
+        if moves:
+            rows = tf.stop_gradient(tf.reshape(t, [-1, self.event_shape[-1]]))
+            self.codebook.follow(rows, tf.reshape(q.codes, [-1]), self.next_seed())
+        axes = list(range(-ndims, 0))
+
+        def distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+            return tf.reduce_mean(tf.reduce_sum((a - b) ** 2, axis=axes))
+
+        loss = self.commitment * distance(t, q.mean())
+        if self.decay is None:
+            loss += distance(tf.stop_gradient(t), tf.gather(vectors, q.codes))
+        self.add_loss(tf.cast(loss, keras.config.floatx()))
+        return q
+
+    def default_prior(self, event_shape: Sequence[int]) -> UniformCodes:
+        return UniformCodes()
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("num_codes", "commitment", "decay", "restart", "epsilon")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

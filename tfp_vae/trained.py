@@ -1,0 +1,142 @@
+"""What a trained model is for: encoding, decoding, sampling, likelihoods, exporting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae import importance
+from tfp_vae.errors import InputError
+from tfp_vae.export import export_endpoints
+from tfp_vae.fit_prior import fitted_prior
+from tfp_vae.wiring import Wiring, outline
+from tfp_vae.without_kl import without_kl
+
+
+class Trained:
+    """The methods of a `VAE` that use what it learnt; the rest of it says how it learns."""
+
+    encoder: Any
+    decoder: Any
+    prior: Any
+    objective: Any
+    wiring: Wiring
+    has_density: bool
+    log_likelihood_batch: Any
+    next_seed: Any
+    _checks: Any
+    _decode: Any
+    _distribution: Any
+    _posterior_layer: Any
+
+    def encode(self, x: Any) -> tfd.Distribution:
+        """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
+        self._checks.batch(x)
+        x, conditions = self.wiring.split(x)
+        inputs = self.wiring.encoded(x, conditions)
+        return self._distribution(self.encoder(inputs, training=False), "encoder")
+
+    def decode(self, z: Any, conditions: Any = None) -> tfd.Distribution:
+        """p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`.
+
+        Where the decoder has conditions, they are given with z, `[n, ...]` each: a dict by name, a
+        list in order, or the one that there is.
+        """
+        return self._decode(z, self.wiring.given(conditions), False)
+
+    def reconstruct(self, x: Any) -> tf.Tensor:
+        """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call.
+
+        Where q has no mean among the z that it draws, the value that stands for it: the direction
+        of a spherical one, the one-hot vector of a categorical one.
+        """
+        z = self.representative(self.encode(x))
+        return self._decode(z, self.wiring.split(x)[1], False).mean()
+
+    def sample(
+        self, num_samples: int, mean: bool = True, seed: int | None = None, conditions: Any = None
+    ) -> tf.Tensor:
+        """New x: z drawn from the prior, then the mean of p(x|z), or with `mean=False` a draw.
+
+        Args:
+          num_samples: how many.
+          mean: False draws from p(x|z) too.
+          seed: an integer gives the same images each time; None goes on with the model's own.
+          conditions: what the decoder is conditioned on, one row for each sample; see `decode`.
+        """
+        given = self.wiring.given(conditions)
+        for name, value in given.items():
+            if not tf.is_symbolic_tensor(value) and len(value) != num_samples:
+                raise InputError(f"Expected {num_samples} rows of {name}.", outline(value))
+        pair = self.next_seed() if seed is None else tf.constant([seed, 0])
+        z_seed, x_seed = tfp.random.split_seed(pair)
+        z = self.prior.distribution().sample(num_samples, seed=z_seed)
+        likelihood = self._decode(z, given, False)
+        return likelihood.mean() if mean else likelihood.sample(seed=x_seed)
+
+    def log_likelihood(self, x: Any, num_samples: int = 100, batch_size: int = 256) -> tf.Tensor:
+        """Importance-weighted estimate of log p(x) for each example, in nats.
+
+        `log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`, z_k from q(z|x); from below in expectation, and
+        closer the larger K (Burda et al., arXiv:1509.00519). Memory does not grow with K. With
+        conditions it is log p(x|conditions).
+
+        Args:
+          x: the examples, `[n, ...]`, with the conditions if there are any.
+          num_samples: K.
+          batch_size: how many examples are worked on at a time.
+
+        Raises:
+          InputError: the posterior is a point mass, which has no density: the model gives none.
+        """
+        if not self.has_density:
+            raise InputError(
+                "Without noise in z there is no log p(x): expected a posterior with a density.",
+                f"an encoder that ends in {type(self._posterior_layer).__name__}",
+            )
+        self._checks.batch(x)
+        return importance.estimate(
+            self.log_likelihood_batch, self.wiring.split(x), num_samples, batch_size
+        )
+
+    def fit_prior(self, x: Any, prior: Any, **kwargs: Any) -> Any:
+        """A new `VAE` with this one's networks and objective, and a prior fitted to its z.
+
+        The prior is fitted, by maximum likelihood, to z drawn from q(z|x); encoder and decoder stay
+        as they are. The new model shares them, but for a KL term that the encoder carries, against
+        the former prior; it is to be compiled before it is trained or evaluated. So a VQ-VAE
+        (`priors.AutoregressiveCodes`) and an autoencoder without noise (`layers.Deterministic`)
+        generate: van den Oord et al., arXiv:1711.00937; Ghosh et al., arXiv:1903.12436.
+
+        Args:
+          x: the examples, an array or a data set of batches that ends.
+          prior: a `Prior`, such as `FlowPrior`, or what becomes one, trained by gradient on the
+            mean of `-log p(z)`; a `VAEPrior`: its VAE is trained by its own `fit`, and compiled if
+            it is not yet; or a `sklearn.mixture.GaussianMixture`, fitted by its own `fit`, whose
+            values become constants.
+          **kwargs: `epochs` (100), `batch_size` (128), `optimizer` ("adam"); `num_draws` (1): z for
+            each x; `seed`: an integer makes draws and order repeatable; `validation_data`: other x;
+            `verbose`, `callbacks` and others as for Keras' `fit`. An estimator of scikit-learn
+            takes `num_draws` and `seed` alone.
+
+        Raises:
+          InputError: the prior is not over z, or has nothing to train, or x is no data.
+        """
+        prior = fitted_prior(self, self._checks.data(x, None, "x"), prior, **kwargs)
+        parts = (without_kl(self.encoder), self.decoder, prior, self.objective)
+        return type(self)(*parts)  # type: ignore[call-arg]
+
+    def representative(self, posterior: tfd.Distribution) -> tf.Tensor:
+        """The one z that stands for q(z|x): its mean, unless its layer says otherwise."""
+        choose = getattr(self._posterior_layer, "representative", tfd.Distribution.mean)
+        return choose(posterior)
+
+    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
+        """Writes a SavedModel with endpoints serve, encode, decode, sample and log_likelihood."""
+        if format != "tf_saved_model":
+            super().export(filepath, format=format, **kwargs)  # type: ignore[misc]
+        else:
+            export_endpoints(self, filepath, **kwargs)
