@@ -227,7 +227,7 @@ OBJECTS = np.array([{}, {}], dtype=object)
     [
         ("gone.npy", None, "which is not there"),
         ("gone.npz", None, "which is not there"),
-        ("flat.npy", GOOD[:, 0, 0], "at least two images"),
+        ("flat.npy", GOOD[:, 0, 0, 0], "at least two images"),
         ("video.npy", GOOD[np.newaxis], "at least two images"),
         ("one.npy", GOOD[:1], "at least two images"),
         ("train.npz", {"x_train": GOOD, "x_test": GOOD[0, 0]}, "train.npz[x_test]"),

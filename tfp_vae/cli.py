@@ -16,15 +16,20 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from tfp_vae import objectives, plots
 from tfp_vae.data import Binarize, binarized, load
 from tfp_vae.errors import InputError
+from tfp_vae.export import endpoints
 from tfp_vae.networks import Body
 from tfp_vae.objectives import Objective
+from tfp_vae.recipe import find, likelihood_named
 from tfp_vae.runs import Run
-from tfp_vae.training import Training, assess
+from tfp_vae.training import Training, assess, drawn
 from tfp_vae_cli import COMMANDS
 
 
 def train(
     data: str = "digits",
+    recipe: str = "vae",
+    likelihood: str | None = None,
+    conditional: bool = False,
     binarize: Binarize = "dynamic",
     latent_size: PositiveInt = 32,
     body: Body = "mlp",
@@ -41,13 +46,19 @@ def train(
     """Trains a variational autoencoder and leaves a folder with all there is to know about it.
 
     Args:
-        data: digits, a TensorFlow data set such as mnist, or a .npy or .npz file of images.
+        data: digits, a TensorFlow data set such as mnist, or a .npy or .npz file of images, real
+            vectors or counts.
+        recipe: a published model, by its name in docs/variants.md.
+        likelihood: bernoulli, continuous_bernoulli, normal, shared_normal, logistic, laplace,
+            student_t, poisson, negative_binomial or zero_inflated_negative_binomial; default: the
+            recipe's, else bernoulli for images, normal for reals, negative_binomial for counts.
+        conditional: condition encoder and decoder on the labels of the data.
         binarize: pixels drawn afresh each epoch (dynamic), once (fixed), or left grey (none).
         latent_size: dimensions of z; 2 adds a picture of the latent plane.
         body: a multilayer perceptron or a convolutional network.
         widths: units of the encoder's hidden layers, or channels; the decoder has them reversed.
         activation: the name of a Keras activation.
-        objective: ELBO (the default), or another of tfp_vae.objectives, with its arguments:
+        objective: default: the recipe's; or one of tfp_vae.objectives, with its arguments:
             --objective IWAE --objective.num_samples 5.
         epochs: default: 30, or as many as make 3,000 steps.
         batch_size: images in a step.
@@ -58,6 +69,9 @@ def train(
     """
     config = {
         "data": data,
+        "recipe": recipe,
+        "likelihood": likelihood,
+        "conditional": conditional,
         "binarize": binarize,
         "latent_size": latent_size,
         "body": body,
@@ -80,6 +94,8 @@ def train(
             raise InputError("--resume goes on by the run's own options, --epochs aside.", changed)
     else:
         _check_activation(activation)
+        find(recipe)
+        likelihood_named(likelihood)
         folder = Run(out or _next_folder(data))
         folder.must_be_new()
     return _run_training(Training(folder, config, objective), folder, config)
@@ -114,10 +130,12 @@ def sample(
     """
     if not out.endswith((".png", ".npy")):
         raise InputError("Expected --out to end in .png or .npy.", out)
-    images = Run.open(run).load_model().sample(num, seed=seed).numpy()
+    images = drawn(Run.open(run).load_model(), num, seed)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     if out.endswith(".npy"):
         np.save(out, images)
+    elif not plots.can_show(images.shape[1:]):
+        raise InputError("These are no pictures: expected --out to end in .npy.", out)
     else:
         figure = plots.image_grid(images, max(8, round(num**0.5)), f"{num} samples from {run}")
         figure.savefig(out, dpi=120)
@@ -134,8 +152,9 @@ def export(run: str, out: str) -> int:
     """
     if Path(out).exists() and not (Path(out).is_dir() and _is_free(Path(out))):
         raise InputError("Expected a new or empty folder, or a SavedModel to write anew.", out)
-    Run.open(run).load_model().export(out)
-    print(f"SavedModel with serve, encode, decode, sample, log_likelihood: {out}")
+    vae = Run.open(run).load_model()
+    vae.export(out)
+    print(f"SavedModel with {', '.join(endpoints(vae))}: {out}")
     print(f"load it with: tf.saved_model.load({out!r}).serve(x)")
     return 0
 
@@ -164,7 +183,8 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
     """Trains, and says what came of it."""
     folder.write_config({**config, "epochs": training.epochs})
     print(
-        f"{training.images.name}: {len(training.images.train)} images of {training.images.shape}, "
+        f"{training.images.name}: {len(training.images.train)} {_what(training)} of "
+        f"{training.images.shape}, "
         f"{training.vae.count_params():,} parameters, {training.epochs} epochs of {training.steps} "
         f"steps, to {folder.path}"
     )
@@ -194,6 +214,10 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
         f"      tensorboard --logdir {folder.logs}"
     )
     return 0
+
+
+def _what(training: Training) -> str:
+    return "images" if training.images.kind == "images" else "vectors"
 
 
 _COMMANDS: dict[str, Callable[..., int]] = {

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_vae import importance
-from tfp_vae.objectives import ELBO, ForwardPass
+from tfp_vae.objectives import ForwardPass
+from tfp_vae.objectives.base import nll_and_kl
 from tfp_vae.vae import VAE
 from tfp_vae.wiring import rows
 
@@ -33,7 +34,8 @@ def evaluate(
     Returns:
       Means over the examples in nats: `negative_elbo` = `nll` + `kl` (one z for each example),
       whatever the objective that the model was trained with; `log_likelihood`, and
-      `log_likelihood_error`, the standard error of that mean over the examples.
+      `log_likelihood_error`, the standard error of that mean over the examples. Of a model without
+      a density, `nll` alone.
 
     Example:
       >>> import keras
@@ -48,7 +50,10 @@ def evaluate(
     count = len(vae.wiring.split(x)[0])
     batches = [rows(x, i, batch_size) for i in range(0, count, batch_size)]
     parts = [terms(keras.tree.map_structure(tf.convert_to_tensor, batch)) for batch in batches]
-    nll, kl = (float(np.mean(np.concatenate(values))) for values in zip(*parts, strict=True))
+    means = [float(np.mean(np.concatenate(values))) for values in zip(*parts, strict=True)]
+    if not vae.has_density:
+        return {"nll": means[0]}
+    nll, kl = means
     values = vae.log_likelihood(rows(x, 0, examples), num_samples, batch_size).numpy()
     return {
         "negative_elbo": nll + kl,
@@ -76,19 +81,18 @@ def independent_pixels(train: np.ndarray, x: np.ndarray) -> float:
 
 def table(results: dict[str, float], baseline: float | None = None) -> str:
     """The results as a short table for people."""
-    rows: list[tuple[str, Any]] = [
-        ("negative ELBO", results["negative_elbo"]),
-        ("  nll  -E_q[log p(x|z)]", results["nll"]),
-        ("  kl   KL[q(z|x) || p(z)]", results["kl"]),
-        ("importance-weighted -log p(x)", -results["log_likelihood"]),
-    ]
+    rows: list[tuple[str, Any]] = [("  nll  -E_q[log p(x|z)]", results["nll"])]
+    if "kl" in results:
+        rows.insert(0, ("negative ELBO", results["negative_elbo"]))
+        rows.append(("  kl   KL[q(z|x) || p(z)]", results["kl"]))
+        rows.append(("importance-weighted -log p(x)", -results["log_likelihood"]))
     if baseline is not None:
         rows.append(("baseline: independent pixels", baseline))
     lines = [f"  {name:<31}{value:9.2f}" for name, value in rows]
     return "\n".join(["on the test set, in nats (less is better)", *lines])
 
 
-def _terms(vae: VAE, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+def _terms(vae: VAE, data: Any) -> tuple[tf.Tensor, ...]:
     x, conditions = vae.wiring.split(data)
     posterior = vae.encode(data)
     z = tf.convert_to_tensor(posterior)
@@ -98,6 +102,7 @@ def _terms(vae: VAE, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
         z=z[tf.newaxis],
         log_likelihood=importance.log_likelihood(vae.decode(z, conditions), x, 1),
         log_posterior=lambda: posterior.log_prob(z)[tf.newaxis],
+        has_density=vae.has_density,
     )
-    terms = ELBO()(forward)
-    return terms.nll, terms.kl
+    nll, kl = nll_and_kl(forward)
+    return (nll,) if kl is None else (nll, kl)

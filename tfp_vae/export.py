@@ -70,5 +70,11 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     archive.write_out(str(filepath), verbose=verbose)
 
 
+def endpoints(vae: Any) -> list[str]:
+    """The names of the endpoints of a model."""
+    always = ["serve", "encode", "decode", "sample"]
+    return [*always, "log_likelihood"] if vae.has_density else always
+
+
 def _spec(tensor: keras.KerasTensor, name: str) -> tf.TensorSpec:
     return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)

@@ -104,6 +104,12 @@ def decoder(
     return _model([z, label], [keras.layers.Concatenate(), *hidden], joined, "decoder")
 
 
+def num_classes(network: keras.Model) -> int:
+    """How many labels a network of this module was made for."""
+    kinds = (layer for layer in network.layers if isinstance(layer, keras.layers.CategoryEncoding))
+    return next(kinds).num_tokens
+
+
 def _upwards(
     likelihood: IndependentLayer, widths: Sequence[int], activation: str
 ) -> list[keras.layers.Layer]:
@@ -142,8 +148,8 @@ def _label() -> keras.KerasTensor:
     return keras.Input((), dtype="int32", name="label")
 
 
-def _one_hot(num_classes: int) -> keras.layers.Layer:
-    return keras.layers.CategoryEncoding(num_classes, output_mode="one_hot")
+def _one_hot(classes: int) -> keras.layers.Layer:
+    return keras.layers.CategoryEncoding(classes, output_mode="one_hot")
 
 
 def _model(inputs: list[Any], hidden: list[Any], value: Any, name: str) -> keras.Model:

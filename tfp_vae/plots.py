@@ -11,6 +11,11 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.errors import InputError
 
 
+def can_show(shape: Any) -> bool:
+    """Whether (height, width, channels) is that of a picture: grey or red, green and blue."""
+    return len(shape) == 3 and shape[-1] in (1, 3)
+
+
 def image_grid(images: Any, columns: int = 8, title: str = "") -> Figure:
     """Images side by side in one frame.
 
@@ -103,7 +108,7 @@ def manifold(vae: Any, size: int | None = None) -> Figure:
     Raises:
       InputError: z does not have two dimensions.
     """
-    latent_shape = vae.decoder.input_shape[1:]
+    latent_shape = vae.wiring.decoder.main.shape[1:]
     if tuple(latent_shape) != (2,):
         raise InputError("The manifold is a picture of a z of two dimensions.", latent_shape)
     if size is None:

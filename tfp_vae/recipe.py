@@ -139,6 +139,17 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def likelihood_named(name: str | None) -> Callable[[tuple[int, ...]], Any] | None:
+    """What makes a likelihood, by its name on the command line.
+
+    Raises:
+      InputError: there is none of that name.
+    """
+    if name is not None and name not in LIKELIHOODS:
+        raise InputError(f"Expected a likelihood, one of {', '.join(LIKELIHOODS)}.", repr(name))
+    return None if name is None else LIKELIHOODS[name]
+
+
 def recipe(title: str, paper: str, good_for: str, **more: Any) -> Callable[[Callable], Callable]:
     """Puts a function from a `Setting` to a `VAE` into the table, under its own name."""
 

@@ -20,6 +20,8 @@ class Run:
     Attributes:
       path: the folder.
       model: `model.keras`, the last good model, optimizer state and all.
+      fitted: `fitted.keras`, the same with a prior that was fitted when it was trained; of some
+        recipes only.
       config: `config.yaml`, every option of the run; `tfp-vae train --config` repeats it.
       history: `metrics.csv`, a row an epoch.
       results: `results.json`, the final evaluation.
@@ -30,6 +32,7 @@ class Run:
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
         self.model = self.path / "model.keras"
+        self.fitted = self.path / "fitted.keras"
         self.config = self.path / "config.yaml"
         self.history = self.path / "metrics.csv"
         self.results = self.path / "results.json"
@@ -88,20 +91,32 @@ class Run:
         vae.save(new)
         os.replace(new, self.model)
 
+    def save_fitted(self, vae: VAE) -> None:
+        """Writes `fitted.keras`."""
+        vae.save(self.fitted)
+
     def load_model(self) -> VAE:
-        """Reads `model.keras`.
+        """The model to use: `fitted.keras` where it is, else `model.keras`.
 
         Raises:
           InputError: it is none, or not a VAE.
         """
-        try:
-            model = keras.models.load_model(self.model)
-        except (ValueError, OSError) as error:
-            raise InputError(f"Expected {self.model} to be a model that loads.", error) from error
-        if not isinstance(model, VAE):
-            raise InputError(f"Expected {self.model} to be a VAE.", type(model).__name__)
-        return model
+        return _load(self.fitted if self.fitted.is_file() else self.model)
+
+    def load_trained(self) -> VAE:
+        """The model to train further, `model.keras`; likewise."""
+        return _load(self.model)
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes `results.json`."""
         self.results.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _load(file: Path) -> VAE:
+    try:
+        model = keras.models.load_model(file)
+    except (ValueError, OSError) as error:
+        raise InputError(f"Expected {file} to be a model that loads.", error) from error
+    if not isinstance(model, VAE):
+        raise InputError(f"Expected {file} to be a VAE.", type(model).__name__)
+    return model

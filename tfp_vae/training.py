@@ -9,10 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_vae import data, evaluate, layers, networks, plots
+from tfp_vae import data, evaluate, plots, recipes
 from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar
 from tfp_vae.errors import InputError
+from tfp_vae.networks import num_classes
 from tfp_vae.objectives import Objective
+from tfp_vae.recipe import LIKELIHOODS, USUAL, find, likelihood_named
 from tfp_vae.runs import Run
 from tfp_vae.vae import VAE
 
@@ -26,14 +28,17 @@ class Training:
       objective: the objective that the options name.
 
     Raises:
-      InputError: no such data, or nothing is left to do.
+      InputError: no such data or recipe, or nothing is left to do.
     """
 
     def __init__(self, run: Run, options: dict[str, Any], objective: Objective | None) -> None:
         self.run = run
         self.binarize: data.Binarize = options["binarize"]
         self.seed: int = options["seed"]
+        self.recipe = find(options["recipe"])
         self.images = data.load(options["data"])
+        conditional = options["conditional"] or self.recipe.conditional
+        self.num_classes = self.images.num_classes if conditional else None
         self.x_test = data.binarized(self.images.test, self.binarize)
         count = len(self.images.train)
         self.batch_size = min(options["batch_size"], count)
@@ -41,11 +46,11 @@ class Training:
         self.epochs: int = options["epochs"] or max(30, math.ceil(3000 / self.steps))
         self.learning_rate = _warm_up_and_cosine(options["learning_rate"], self.steps * self.epochs)
         if run.model.is_file():
-            self.vae = run.load_model()
+            self.vae = run.load_trained()
             self.vae.optimizer.learning_rate = self.learning_rate
         else:
             keras.utils.set_random_seed(self.seed)
-            self.vae = _build(self.images.shape, options, objective)
+            self.vae = recipes.build(self.recipe.name, self._setting(options, objective))
             per_execution = max(n for n in range(1, 41) if self.steps % n == 0)
             optimizer = keras.optimizers.Adam(self.learning_rate)
             self.vae.compile(optimizer, steps_per_execution=per_execution)
@@ -55,6 +60,18 @@ class Training:
                 f"The run is complete at epoch {self.step // self.steps}: expected more --epochs.",
                 self.epochs,
             )
+
+    def _setting(self, options: dict[str, Any], objective: Objective | None) -> recipes.Setting:
+        return recipes.Setting(
+            self.images.shape,
+            num_examples=len(self.images.train),
+            steps=self.steps * self.epochs,
+            likelihood=likelihood_named(options["likelihood"]),
+            usual_likelihood=LIKELIHOODS[USUAL[self.images.kind]],
+            num_classes=self.num_classes,
+            objective=objective,
+            **{key: options[key] for key in ("latent_size", "body", "widths", "activation")},
+        )
 
     @property
     def step(self) -> int:
@@ -89,66 +106,105 @@ class Training:
         return keep
 
     def _fit(self, first: int, last: int, steps: int, callbacks: list[Any]) -> None:
-        train = self.images.train
+        images = self.images
+        labels = None if self.num_classes is None else images.train_labels
+        test = _inputs(self.vae, self.x_test, images.test_labels)
         self.vae.fit(
-            data.batches(train, self.batch_size, self.binarize, self.seed, self.step),
+            data.batches(
+                images.train, self.batch_size, self.binarize, self.seed, self.step, labels
+            ),
             initial_epoch=first,
             epochs=last,
             steps_per_epoch=steps,
             shuffle=False,
-            validation_data=tf.data.Dataset.from_tensor_slices(self.x_test).batch(500),
+            validation_data=tf.data.Dataset.from_tensor_slices(test).batch(500),
             callbacks=callbacks,
             verbose=0,
         )
 
     def report(self) -> str:
-        """Evaluates, draws the figures, and returns the table; both are in the folder too."""
-        text, results = assess(self.vae, self.images, self.x_test)
+        """Evaluates, draws the figures, and returns the table; both are in the folder too.
+
+        A recipe whose prior comes after the rest gets it here, and the run a second model.
+        """
+        vae = self.vae
+        if self.recipe.prior_after is not None:
+            vae = self._with_fitted_prior()
+            self.run.save_fitted(vae)
+        text, results = assess(vae, self.images, self.x_test)
         self.run.write_results({"steps": self.step, **results})
-        self.draw()
+        for key, figure in figures(vae, self.images, self.x_test, self.seed).items():
+            figure.savefig(self.run.figures / f"{key}.png", dpi=120)
         return text
 
-    def draw(self) -> None:
-        """Writes the figures."""
-        vae, x = self.vae, self.x_test
-        name, figures = self.images.name, {}
-        shown = x[:10]
-        figures["reconstructions"] = plots.reconstructions(
-            shown, vae.reconstruct(shown), f"{name}: test images, reconstructed"
+    def _with_fitted_prior(self) -> VAE:
+        assert self.recipe.prior_after is not None
+        images, some = self.images, slice(0, 20_000)
+        x = data.binarized(images.train[some], self.binarize, self.seed)
+        labels = None if images.train_labels is None else images.train_labels[some]
+        size = self.vae.wiring.decoder.main.shape[1:]
+        setting = recipes.Setting(tuple(size), len(x), latent_size=size[-1])
+        return self.vae.fit_prior(
+            _inputs(self.vae, x, labels),
+            self.recipe.prior_after(setting),
+            epochs=max(5, min(100, 3000 * 128 // len(x))),
+            seed=self.seed,
+            verbose=0,
         )
-        figures["samples"] = plots.image_grid(
-            vae.sample(64, seed=self.seed), 8, f"{name}: drawn from the prior, E[x|z]"
-        )
-        z, labels = vae.encode(x[:5000]).mean(), self.images.test_labels
-        figures["latent_space"] = plots.latent_space(
-            z, None if labels is None else labels[:5000], f"{name}: posterior means of the test set"
-        )
-        if z.shape[1:] == [2]:
-            figures["manifold"] = plots.manifold(vae)
-        for key, figure in figures.items():
-            figure.savefig(self.run.figures / f"{key}.png", dpi=120)
 
 
 def assess(
     vae: VAE, images: data.Examples, x_test: np.ndarray, **kwargs: Any
 ) -> tuple[str, dict[str, float]]:
     """The table for people, and what it holds as numbers."""
-    results = evaluate.evaluate(vae, x_test, **kwargs)
-    binary = bool(np.isin(x_test, (0, 1)).all())  # the baseline is a Bernoulli's
+    results = evaluate.evaluate(vae, _inputs(vae, x_test, images.test_labels), **kwargs)
+    binary = images.kind == "images" and bool(np.isin(x_test, (0, 1)).all())
+    # The baseline is a Bernoulli's.
     baseline = evaluate.independent_pixels(images.train, x_test) if binary else None
     if baseline is not None:
         results["independent_pixels"] = baseline
     return evaluate.table(results, baseline), results
 
 
-def _build(shape: tuple[int, ...], options: dict[str, Any], objective: Objective | None) -> VAE:
-    body = {key: options[key] for key in ("body", "widths", "activation")}
-    likelihood = layers.IndependentBernoulli(shape)
-    return VAE(
-        networks.encoder(shape, options["latent_size"], **body),
-        networks.decoder(options["latent_size"], likelihood, **body),
-        objective=objective,
+def drawn(vae: VAE, num: int, seed: int) -> np.ndarray:
+    """New x; of a conditional model, one of each label after the other."""
+    labels = None
+    if vae.wiring.given_names:
+        labels = np.arange(num, dtype=np.int32) % num_classes(vae.decoder)
+    return vae.sample(num, seed=seed, conditions=labels).numpy()
+
+
+def figures(vae: VAE, images: data.Examples, x_test: np.ndarray, seed: int) -> dict[str, Any]:
+    """The figures of a run, by name: those of images only where these can be shown."""
+    name, labels, found = images.name, images.test_labels, {}
+    if plots.can_show(images.shape):
+        first = None if labels is None else labels[:10]
+        again = vae.reconstruct(_inputs(vae, x_test[:10], first))
+        found["reconstructions"] = plots.reconstructions(
+            x_test[:10], again, f"{name}: test images, reconstructed"
+        )
+        conditional = bool(vae.wiring.given_names)
+        columns = num_classes(vae.decoder) if conditional else 8
+        what = "a column for each label" if conditional else "E[x|z]"
+        found["samples"] = plots.image_grid(
+            drawn(vae, 8 * columns, seed), columns, f"{name}: drawn from the prior, {what}"
+        )
+        if vae.wiring.decoder.main.shape[1:] == (2,) and not conditional:
+            found["manifold"] = plots.manifold(vae)
+    some = None if labels is None else labels[:5000]
+    posterior = vae.encode(_inputs(vae, x_test[:5000], some))
+    found["latent_space"] = plots.latent_space(
+        vae.representative(posterior), some, f"{name}: posterior means of the test set"
     )
+    return found
+
+
+def _inputs(vae: VAE, x: np.ndarray, labels: np.ndarray | None) -> Any:
+    """x as the model takes it, with the labels if it is conditioned on them."""
+    if not vae.wiring.conditions:
+        return x
+    assert labels is not None
+    return {"x": x, "label": labels.astype(np.int32)}
 
 
 def _warm_up_and_cosine(peak: float, steps: int) -> keras.optimizers.schedules.CosineDecay:
