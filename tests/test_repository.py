@@ -47,6 +47,7 @@ ORDER = [
     "vae",
     "recipe",
     "recipes",
+    "variants",
     "evaluate",
     "data",
     "plots",

@@ -144,5 +144,5 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar.update(step, values)
 
     def _values(self, logs: dict[str, float]) -> list[tuple[str, float]]:
-        shown = {name: logs[name] for name in ("loss", "nll", "kl")}
+        shown = {name: logs[name] for name in ("loss", "nll", "kl") if name in logs}
         return [*shown.items(), *self._validation.items()]

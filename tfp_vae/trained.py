@@ -30,7 +30,7 @@ class Trained:
     _checks: Any
     _decode: Any
     _distribution: Any
-    _posterior_layer: Any
+    posterior_layer: Any
 
     def encode(self, x: Any) -> tfd.Distribution:
         """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
@@ -95,7 +95,7 @@ class Trained:
         if not self.has_density:
             raise InputError(
                 "Without noise in z there is no log p(x): expected a posterior with a density.",
-                f"an encoder that ends in {type(self._posterior_layer).__name__}",
+                f"an encoder that ends in {type(self.posterior_layer).__name__}",
             )
         self._checks.batch(x)
         return importance.estimate(
@@ -131,7 +131,7 @@ class Trained:
 
     def representative(self, posterior: tfd.Distribution) -> tf.Tensor:
         """The one z that stands for q(z|x): its mean, unless its layer says otherwise."""
-        choose = getattr(self._posterior_layer, "representative", tfd.Distribution.mean)
+        choose = getattr(self.posterior_layer, "representative", tfd.Distribution.mean)
         return choose(posterior)
 
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:

@@ -85,14 +85,14 @@ class VAE(Trained, Seeded, keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._posterior_layer = checks.final_operation(encoder, "encoder")
+        self.posterior_layer = checks.final_operation(encoder, "encoder")
         likelihood = checks.final_operation(decoder, "decoder")
         self.wiring = Wiring(encoder, decoder)
         checks.latent_sizes_match(encoder, self.wiring)
         self._checks = checks.DataChecks(
             self.wiring, decoder.output_shape[1:], getattr(likelihood, "support", None)
         )
-        self.has_density: bool = getattr(self._posterior_layer, "has_density", True)
+        self.has_density: bool = getattr(self.posterior_layer, "has_density", True)
         self._kl_layers = [layer for layer, _ in checks.kl_regularizers(encoder)]
         regularizers = [regularizer for _, regularizer in checks.kl_regularizers(encoder)]
         self.encoder = encoder
@@ -105,7 +105,7 @@ class VAE(Trained, Seeded, keras.Model):
                 f"{type(self.objective).__name__} needs log q(z|x), which a point mass has not: "
                 "expected a posterior with a density, or an objective without, such as "
                 "objectives.RegularizedAE, or objectives.MMD at beta=0.",
-                f"an encoder that ends in {type(self._posterior_layer).__name__}",
+                f"an encoder that ends in {type(self.posterior_layer).__name__}",
             )
         self.nll_metric = keras.metrics.Mean("nll")
         self.kl_metric = keras.metrics.Mean("kl") if self.has_density else None
@@ -127,7 +127,7 @@ class VAE(Trained, Seeded, keras.Model):
         encoded = self.encoder(self.wiring.encoded(x, conditions), training=training)
         posterior = self._distribution(encoded, "encoder")
         if training and self.objective.needs_gradient:
-            checks.gradients_go_through(posterior, self._posterior_layer)
+            checks.gradients_go_through(posterior, self.posterior_layer)
         samples = 1 if training is None else self.objective.num_samples
         drawn = tf.convert_to_tensor(posterior) if samples == 1 else posterior.sample(samples)
         gate = Gate() if training and self.objective.weighs_gradients else None
@@ -161,12 +161,13 @@ class VAE(Trained, Seeded, keras.Model):
         latents: Latents = y_pred.latents
         samples = latents.z.shape[0]
         target = self.wiring.split(x)[0] if y is None else y
+        optimizer = getattr(self, "optimizer", None)  # there is none before `compile`
         forward = ForwardPass(
             posterior=latents.posterior,
             prior=self.prior.distribution(),
             z=latents.z,
             log_likelihood=importance.log_likelihood(y_pred, target, samples),
-            step=0 if self.optimizer is None else self.optimizer.iterations,
+            step=0 if optimizer is None else optimizer.iterations,
             log_posterior=latents.log_posterior,
             has_density=self.has_density,
             decode=lambda z: self._decode(z, latents.conditions, training),
@@ -244,7 +245,7 @@ class VAE(Trained, Seeded, keras.Model):
             )
 
     def _default_prior(self) -> Any:
-        make = getattr(self._posterior_layer, "default_prior", unit_normal)
+        make = getattr(self.posterior_layer, "default_prior", unit_normal)
         return make(self.wiring.decoder.main.shape[1:])
 
     # -- saving --------------------------------------------------------------------------------
