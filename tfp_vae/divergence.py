@@ -79,10 +79,10 @@ def kl_divergence(
       0.5
     """
     if exact is not False and _alike(q, p):
-        points = functools.cache(points)
+        z = functools.cache(lambda: tf.convert_to_tensor(points()))
 
         def part(number: int) -> Callable[[], tf.Tensor]:
-            return lambda: blocks(q, p, points())[number].z
+            return lambda: blocks(q, p, z())[number].z
 
         pairs = zip(_parts(q), _parts(p), strict=True)
         return sum(kl_divergence(a, b, part(i), exact) for i, (a, b) in enumerate(pairs))
@@ -95,8 +95,8 @@ def kl_divergence(
                     f"TFP has no closed form of KL[q || p] for q = {_name(q)} and p = {_name(p)}: "
                     "use_exact_kl=None takes Monte Carlo there."
                 ) from error
-    z = tf.convert_to_tensor(points())
-    return q.log_prob(z) - p.log_prob(z)
+    draws = tf.convert_to_tensor(points())
+    return q.log_prob(draws) - p.log_prob(draws)
 
 
 def _closed_form(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor:

@@ -62,7 +62,9 @@ class OneHotCategorical(VectorLayer):
         return self.new(inputs, self.event_size, self.sample_dtype, self.validate_args)
 
     def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
-        return tfd.OneHotCategorical(np.zeros(event_shape, full_precision()), dtype=self.sample_dtype or full_precision())
+        return tfd.OneHotCategorical(
+            np.zeros(event_shape, full_precision()), dtype=self.sample_dtype or full_precision()
+        )
 
     def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
         return distribution.mode()  # one-hot, as z is

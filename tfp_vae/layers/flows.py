@@ -47,9 +47,7 @@ class FlowLayer(VectorLayer):
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         params, d = tf.convert_to_tensor(inputs), self.event_size
         scale = tf.maximum(tf.math.softplus(params[..., d : 2 * d]), self.min_scale)
-        base = tfd.MultivariateNormalDiag(
-            params[..., :d], scale, validate_args=self.validate_args
-        )
+        base = tfd.MultivariateNormalDiag(params[..., :d], scale, validate_args=self.validate_args)
         maps = self.maps(params[..., 2 * d :])
         return tfd.TransformedDistribution(base, tfb.Chain(maps[::-1]), name=type(self).__name__)
 
@@ -138,7 +136,7 @@ class InverseAutoregressiveFlow(FlowLayer):
       num_flows: K, at least 1.
       hidden_units: the sizes of the hidden layers of each network.
       context_size: c, at least 1.
-      activation: of the hidden layers.
+      activation: of the hidden layers; a bounded one keeps the inverse finite far out.
       kernel_initializer: of the networks' kernels.
       convert_to_tensor_fn: see `DistributionLambda`.
       validate_args: TFP checks values at run time (slow).
@@ -166,7 +164,7 @@ class InverseAutoregressiveFlow(FlowLayer):
         num_flows: int = 2,
         hidden_units: Sequence[int] = (64,),
         context_size: int = 16,
-        activation: Any = "elu",
+        activation: Any = "tanh",
         kernel_initializer: Any = "glorot_uniform",
         convert_to_tensor_fn: ConvertToTensor = "sample",
         validate_args: bool = False,

@@ -86,7 +86,9 @@ class Joint(ParametricLayer):
         sizes = [layer.num_parameters for layer in self.posteriors]
         parts = tf.split(tf.convert_to_tensor(inputs), sizes, axis=-1)
         each = [
-            layer.make_distribution(part, **({"training": training} if layer.tells_training else {}))
+            layer.make_distribution(
+                part, **({"training": training} if layer.tells_training else {})
+            )
             for layer, part in zip(self.posteriors, parts, strict=True)
         ]
         shapes = [q.event_shape for q in each]
