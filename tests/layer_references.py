@@ -130,7 +130,7 @@ class Concrete(ByDraws):
         return scipy.special.gammaln(d) + (d - 1) * np.log(t) + each - d * total
 
     def _draws(self):
-        noise = _noise("gumbel", (400_000, *self.logits.shape))
+        noise = _noise("gumbel", (200_000, *self.logits.shape))
         return scipy.special.softmax((self.logits + noise) / self.temperature, axis=-1)
 
 
