@@ -123,6 +123,17 @@ def test_several_maps_follow_each_other(name):
     np.testing.assert_allclose(layer(t).log_prob(x), reference(name, layer, t).logpdf(x), rtol=1e-8)
 
 
+def test_the_order_of_the_entries_turns_around():
+    """So that with two maps each entry depends on all."""
+    layer = flow("inverse autoregressive", d=3, k=2)
+    f = layer(np.ones([1, layer.num_parameters], "float32")).bijector
+    z = tf.ones([1, 3])
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        y = f.forward(z)
+    assert (np.abs(tape.batch_jacobian(y, z)) > 1e-6).all()
+
+
 @EVERY_FLOW
 def test_the_density_integrates_to_1(name):
     layer = flow(name)

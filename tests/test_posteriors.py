@@ -191,6 +191,14 @@ def test_a_scheduled_temperature_follows_the_training_steps(mode, tmp_path):
     assert int(again.layers[-1].step.count) == 8
 
 
+def test_a_scheduled_temperature_among_the_blocks_follows_the_training_steps():
+    relaxed = layers.RelaxedOneHotCategorical(3, slow_decay())
+    layer = layers.Joint([layers.IndependentNormal(2), relaxed])
+    for training in (True, False, True, None):
+        layer(numbers(4, 7), training=training)
+    assert int(relaxed.step.count) == 2
+
+
 # -- several posteriors side by side ------------------------------------------------------------
 
 
@@ -256,6 +264,35 @@ def test_the_blocks_of_a_joint_posterior():
     for block, own in zip((normal, relaxed), parts_of(layer, t), strict=True):
         np.testing.assert_allclose(block.posterior.log_prob(block.z), own.log_prob(block.z))
         assert block.prior.log_prob(block.z).shape == [6, 4]
+
+
+def test_moments_of_a_joint_posterior_are_those_of_its_blocks():
+    layer = layers.Joint([layers.IndependentNormal(2), layers.Gamma(3)])
+    t = numbers(4, layer.num_parameters) + 2
+    q, (normal, gamma) = layer(t), parts_of(layer, t)
+    for what in ("mean", "mode", "variance", "stddev"):
+        expected = np.concatenate([getattr(d, what)() for d in (normal, gamma)], axis=-1)
+        np.testing.assert_allclose(getattr(q, what)(), expected, rtol=1e-5)
+    np.testing.assert_allclose(q.entropy(), normal.entropy() + gamma.entropy(), rtol=1e-5)
+    kl = tfd.kl_divergence(q, layer.default_prior((5,)))
+    np.testing.assert_allclose(kl, divergence.kl_divergence(q, layer.default_prior((5,)), None))
+
+
+def test_a_flow_among_the_blocks_is_not_inverted_for_its_own_draws(monkeypatch):
+    layer = layers.Joint([layers.IndependentNormal(2), layers.InverseAutoregressiveFlow(5, 2)])
+    t, passes = numbers(4, layer.num_parameters), []
+    call = layers.AutoregressiveNetwork.call
+    monkeypatch.setattr(
+        layers.AutoregressiveNetwork,
+        "call",
+        lambda self, *args, **kwargs: passes.append(1) or call(self, *args, **kwargs),
+    )
+    q, p = layer(t), layer.default_prior((7,))
+    known = divergence.kl_divergence(q, p, points=q.value)
+    assert len(passes) == 2
+    found = divergence.kl_divergence(q, p, points=lambda: q.value().numpy())
+    assert len(passes) == 2 + 2 * (5 + 1)
+    np.testing.assert_allclose(known, found, rtol=1e-4)
 
 
 def test_what_stands_for_a_joint_posterior_is_what_stands_for_its_blocks():
