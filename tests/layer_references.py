@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import scipy.optimize
 import scipy.special
@@ -98,6 +100,12 @@ class PointMass:
         return np.zeros_like(self.at)
 
 
+@functools.lru_cache(2)
+def _noise(kind, shape):
+    """The same at each call, so that differences of moments have little noise."""
+    return getattr(np.random.default_rng(9), kind)(size=shape)
+
+
 class ByDraws:
     """What has no moments in closed form: by many draws of numpy's."""
 
@@ -122,7 +130,7 @@ class Concrete(ByDraws):
         return scipy.special.gammaln(d) + (d - 1) * np.log(t) + each - d * total
 
     def _draws(self):
-        noise = np.random.default_rng(9).gumbel(size=(400_000, *self.logits.shape))
+        noise = _noise("gumbel", (200_000, *self.logits.shape))
         return scipy.special.softmax((self.logits + noise) / self.temperature, axis=-1)
 
 
@@ -159,8 +167,8 @@ class Flow(ByDraws):
         return total + self.base.logpdf(z).sum(axis=-1)
 
     def _draws(self):
-        z = np.random.default_rng(9).normal(size=(200_000, *self.base.mean().shape))
-        z = self.base.mean() + self.base.std() * z
+        noise = _noise("normal", (100_000, *self.base.mean().shape))
+        z = self.base.mean() + self.base.std() * noise
         for f in self.maps:
             z, _ = f.forward(z)
         return z
@@ -200,7 +208,7 @@ def planar_flow(t, d, k):
 
 
 class InverseAutoregressive:
-    """s z + (1 - s) m on the weights of a network of elu units."""
+    """s z + (1 - s) m on the weights of a network of tanh units."""
 
     def __init__(self, network, context):
         self.network, self.context = network, context
@@ -210,7 +218,7 @@ class InverseAutoregressive:
         for i, (kernel, bias) in enumerate(zip(n.kernels, n.biases, strict=True)):
             y = x @ (kernel.numpy() * n.masks[i]) + bias.numpy()
             y = y + self.context @ n.conditional_kernels[i].numpy()
-            x = np.where(y > 0, y, np.expm1(y)) if i + 1 < len(n.kernels) else y
+            x = np.tanh(y) if i + 1 < len(n.kernels) else y
         return x[..., ::2], scipy.special.expit(x[..., 1::2] + 2)
 
     def forward(self, z):

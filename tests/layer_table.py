@@ -396,14 +396,13 @@ ROWS = {
         lambda **kw: layers.CategoricalMixtureOfOneHotCategorical(4, 3, **kw), 3, _one_hot(4)
     ),
     "relaxed": _relaxed(3, 0.5),
-    "relaxed-several": _relaxed_several(3, 0.5, 2),
     "relaxed-cold": _relaxed(4, 0.1, saturates=True),
     "von-mises-fisher": _sphere(layers.VonMisesFisher, 3, references.VonMisesFisher),
     "von-mises-fisher-5": _sphere(layers.VonMisesFisher, 5, references.VonMisesFisher, False),
     "power-spherical": _sphere(layers.PowerSpherical, 2, references.PowerSpherical),
     "power-spherical-5": _sphere(layers.PowerSpherical, 5, references.PowerSpherical),
     "gamma": _gamma((2, 2)),
-    "planar-flow": _planar(2, 2),
-    "inverse-autoregressive-flow": _inverse_autoregressive(3, 2, 2),
-    "joint": _joint(_NORMAL, _relaxed(3, 0.5), gives=()),
+    "planar-flow": _planar(2, 1),
+    "inverse-autoregressive-flow": _inverse_autoregressive(2, 1, 2),
+    "joint": _joint(_NORMAL, _relaxed_several(3, 0.5, 2), gives=()),
 }

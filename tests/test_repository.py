@@ -32,6 +32,7 @@ ORDER = [
     "serialization",
     "tracking",
     "prior",
+    "side_by_side",
     "divergence",
     "layers",
     "priors",

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-# TFP makes this of a `tfd.Blockwise` whose parts are no composite tensors.
-_BLOCKWISE = tfd.Blockwise.__bases__[0]
+from tfp_vae.side_by_side import SideBySide, alike, parts
 
 
 class Block(NamedTuple):
@@ -24,8 +23,8 @@ class Block(NamedTuple):
 def blocks(q: tfd.Distribution, p: tfd.Distribution, z: Any) -> list[Block]:
     """What q and p are made of, with z taken apart: for a KL of each block with its own weight.
 
-    The blocks of two `tfd.Blockwise` of the same sizes, such as the posterior of a `Joint` layer
-    and the prior that it names; otherwise q, p and z are one block.
+    Those of the posterior of a `Joint` layer and the prior that it names, or of two `tfd.Blockwise`
+    of the same sizes; otherwise q, p and z are one block.
 
     Example:
       >>> normal = lambda d: tfd.MultivariateNormalDiag(tf.zeros(d))
@@ -33,23 +32,15 @@ def blocks(q: tfd.Distribution, p: tfd.Distribution, z: Any) -> list[Block]:
       >>> [block.z.shape.as_list() for block in blocks(q, p, tf.zeros([7, 5]))]
       [[7, 2], [7, 3]]
     """
-    if not _alike(q, p):
+    ours, theirs = parts(q), parts(p)
+    if len(ours) == 1 or not alike(q, p):
         return [Block(q, p, z)]
-    ours, theirs = _parts(q), _parts(p)
-    each = tf.split(z, [part.event_shape[-1] for part in ours], axis=-1)
+    given = getattr(q, "tensor_distribution", q)
+    if isinstance(given, SideBySide):
+        each = given.apart(z)
+    else:
+        each = tf.split(z, [part.event_shape[-1] for part in ours], axis=-1)
     return [Block(*block) for block in zip(ours, theirs, each, strict=True)]
-
-
-def _parts(distribution: tfd.Distribution) -> list[tfd.Distribution]:
-    distribution = getattr(distribution, "tensor_distribution", distribution)
-    blockwise = isinstance(distribution, _BLOCKWISE)
-    return list(distribution.distributions) if blockwise else [distribution]
-
-
-def _alike(q: tfd.Distribution, p: tfd.Distribution) -> bool:
-    """Whether both have several blocks, of the same sizes."""
-    shapes = [[part.event_shape.as_list() for part in _parts(d)] for d in (q, p)]
-    return len(shapes[0]) > 1 and shapes[0] == shapes[1]
 
 
 def kl_divergence(
@@ -61,7 +52,7 @@ def kl_divergence(
 ) -> tf.Tensor:
     """KL[q || p] in nats.
 
-    Of two `tfd.Blockwise` with blocks of the same sizes it is the sum of the blocks'. Closed form:
+    Where q and p are made of blocks of the same sizes it is the sum of the blocks'. Closed form:
     shape `q.batch_shape`. Monte Carlo: `log q(z) - log p(z)` at `z = points()`, drawn from q, with
     the sample axes of z in front.
 
@@ -80,13 +71,13 @@ def kl_divergence(
       >>> float(kl_divergence(tfd.Normal(1., 1.), tfd.Normal(0., 1.), points=lambda: 0.))
       0.5
     """
-    if exact is not False and _alike(q, p):
-        points = functools.cache(points)
+    pairs = list(zip(parts(q), parts(p), strict=False))
+    if exact is not False and len(pairs) > 1 and alike(q, p):
+        z = functools.cache(lambda: tf.convert_to_tensor(points()))
 
         def part(number: int) -> Callable[[], tf.Tensor]:
-            return lambda: blocks(q, p, points())[number].z
+            return lambda: blocks(q, p, z())[number].z
 
-        pairs = zip(_parts(q), _parts(p), strict=True)
         return sum(kl_divergence(a, b, part(i), exact) for i, (a, b) in enumerate(pairs))
     if exact is not False:
         try:
@@ -97,12 +88,12 @@ def kl_divergence(
                     f"TFP has no closed form of KL[q || p] for q = {_name(q)} and p = {_name(p)}: "
                     "use_exact_kl=None takes Monte Carlo there."
                 ) from error
-    z = tf.convert_to_tensor(points())
-    return (q.log_prob(z) if log_q is None else log_q()) - p.log_prob(z)
+    draws = tf.convert_to_tensor(points())
+    return (q.log_prob(draws) if log_q is None else log_q()) - p.log_prob(draws)
 
 
 def _closed_form(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor:
-    if len(_parts(q)) > 1 and len(_parts(p)) > 1:
+    if len(parts(q)) > 1 and len(parts(p)) > 1:
         # TFP pairs their blocks, whatever the sizes.
         raise NotImplementedError("The blocks are of other sizes.")
     return tfd.kl_divergence(q, p)

@@ -28,16 +28,17 @@ from tfp_vae.layers.dense_variational import DenseVariational
 from tfp_vae.layers.deterministic import Deterministic
 from tfp_vae.layers.discrete import ContinuousBernoulli, IndependentBernoulli, IndependentPoisson
 from tfp_vae.layers.distribution_lambda import DistributionLambda
-from tfp_vae.layers.flows import InverseAutoregressiveFlow, PlanarFlow
 from tfp_vae.layers.gamma import Gamma
 from tfp_vae.layers.gaussian_process import VariationalGaussianProcess
 from tfp_vae.layers.initializers import BlockwiseInitializer
+from tfp_vae.layers.inverse_autoregressive_flow import InverseAutoregressiveFlow
 from tfp_vae.layers.joint import Joint
 from tfp_vae.layers.kl import KLDivergenceAddLoss, KLDivergenceRegularizer
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, Laplace, StudentT
 from tfp_vae.layers.made import AutoregressiveNetwork
 from tfp_vae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFamily
 from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNormalTriL
+from tfp_vae.layers.planar_flow import PlanarFlow
 from tfp_vae.layers.quantized import QuantizedLogisticMixture
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.shared_scale import SharedScale

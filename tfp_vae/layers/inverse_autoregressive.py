@@ -14,9 +14,10 @@ _LEAST = -15.0
 class InverseAutoregressive(tfb.Bijector):
     """`f(z)_i = s_i z_i + (1 - s_i) m_i`, where m_i and s_i depend on the entries before z_i alone.
 
-    `m, t = network(z, conditional_input=context)` gives the gate `s = sigmoid(t + 2)`, which
-    starts near 1, the identity; t is at least -15. `log |det f'| = sum_i log s_i`. Forward takes one pass through the
-    network, the inverse d. Kingma et al., arXiv:1606.04934, equations 13 and 14.
+    `m, t = network(z, conditional_input=context)`, gives the gate `s = sigmoid(t + 2)`, which
+    starts near 1, where f is the identity; t + 2 is at least -15. `log |det f'| =
+    sum_i log s_i`. Forward takes one pass through the network, the inverse d. Kingma et al.,
+    arXiv:1606.04934, algorithm 1.
 
     Args:
       network: an `AutoregressiveNetwork` of 2 parameters that is conditional.

@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import ParametricLayer
+from tfp_vae.side_by_side import SideBySide
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -94,7 +95,7 @@ class Joint(ParametricLayer):
         shapes = [q.event_shape for q in each]
         if any(shape.rank != 1 for shape in shapes):
             raise InputError(f"{self.name}: expected posteriors over vectors.", shapes)
-        return tfd.Blockwise(each, validate_args=self.validate_args)
+        return SideBySide(each, validate_args=self.validate_args)
 
     def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
         del event_shape  # of all blocks together

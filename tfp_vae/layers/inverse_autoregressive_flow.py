@@ -1,118 +1,20 @@
-"""Posteriors that are a normalizing flow: a diagonal Normal, and maps that bend it."""
+"""A posterior of inverse autoregressive maps."""
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
-from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.flow import FlowLayer
 from tfp_vae.layers.inverse_autoregressive import InverseAutoregressive
 from tfp_vae.layers.made import AutoregressiveNetwork
-from tfp_vae.layers.multivariate import VectorLayer
 from tfp_vae.layers.parametric import as_shape
-from tfp_vae.layers.planar import Planar
-
-
-class FlowLayer(VectorLayer):
-    """`z = f_K(... f_1(loc + scale * eps))`; a subclass makes the maps f.
-
-    TFP remembers which eps a draw came from, so that `log_prob` of a draw inverts nothing; it is
-    remembered of that very tensor, not of a part or a copy of it, and then has no gradient with
-    respect to z. `log_prob` of any other tensor inverts the maps.
-    """
-
-    def __init__(
-        self,
-        event_size: int,
-        num_flows: int,
-        convert_to_tensor_fn: ConvertToTensor = "sample",
-        validate_args: bool = False,
-        min_scale: float = 1e-6,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(event_size, convert_to_tensor_fn, validate_args, seed, **kwargs)
-        self.num_flows = int(num_flows)
-        self.min_scale = min_scale
-        if self.num_flows < 1:
-            raise InputError("Expected at least one flow.", num_flows)
-
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        params, d = tf.convert_to_tensor(inputs), self.event_size
-        scale = tf.maximum(tf.math.softplus(params[..., d : 2 * d]), self.min_scale)
-        base = tfd.MultivariateNormalDiag(params[..., :d], scale, validate_args=self.validate_args)
-        maps = self.maps(params[..., 2 * d :])
-        return tfd.TransformedDistribution(base, tfb.Chain(maps[::-1]), name=type(self).__name__)
-
-    @abc.abstractmethod
-    def maps(self, params: tf.Tensor) -> list[tfb.Bijector]:
-        """f_1, ..., f_K, from what follows the base's parameters."""
-
-    def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
-        return distribution.bijector.forward(distribution.distribution.mean())
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"num_flows": self.num_flows, "min_scale": self.min_scale}
-        return {**super().get_config(), **own}
-
-
-@keras.saving.register_keras_serializable(package="tfp_vae")
-class PlanarFlow(FlowLayer):
-    """`z = f_K(... f_1(loc + scale * eps))` with planar maps `f(z) = z + v tanh(w'z + b)`.
-
-    A posterior that bends: `log q(z) = log N(z_0; loc, scale^2) - sum_k log |det f_k'|`, at no more
-    than O(K d) a draw. All parameters come from the input. Draws are reparameterized; `log_prob`
-    holds for any z. There is no closed form of mean or KL: what stands for the posterior, in
-    `VAE.reconstruct`, is the image of the base's mean.
-
-    Shapes: input `[..., 2 d + K (2 d + 1)]`: d locations, d scales before their softplus, then for
-    each map u `[d]`, of which v is made so that the map has an inverse, w `[d]` and b; batch
-    `[...]`, event `[d]`; as a tensor a draw, unless `convert_to_tensor_fn` says otherwise.
-
-    Args:
-      event_size: d.
-      num_flows: K, at least 1.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      min_scale: scales of the base below it are raised to it.
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`, by
-        Monte Carlo.
-
-    Raises:
-      InputError: there is not at least one flow, or the last axis of the input is not
-        `params_size(event_size, num_flows)`.
-
-    Source: Rezende and Mohamed, arXiv:1505.05770.
-
-    Example:
-      >>> q = PlanarFlow(2, 4, seed=1)(tf.ones([1, PlanarFlow.params_size(2, 4)]))
-      >>> z = q.sample(3)
-      >>> bool(tf.reduce_all(abs(q.log_prob(z) - q.log_prob(z.numpy())) < 1e-4))
-      True
-    """
-
-    def maps(self, params: tf.Tensor) -> list[tfb.Bijector]:
-        each = tf.split(params, self.num_flows, axis=-1)
-        parts = [tf.split(own, [self.event_size, self.event_size, 1], axis=-1) for own in each]
-        return [Planar(u, w, b[..., 0], validate_args=self.validate_args) for u, w, b in parts]
-
-    @staticmethod
-    def params_size(event_size: int, num_flows: int, name: str | None = None) -> int:  # type: ignore[override]
-        """The base's two for each dimension, then u, w and b of each map."""
-        del name
-        return 2 * int(event_size) + int(num_flows) * (2 * int(event_size) + 1)
-
-    @property
-    def num_parameters(self) -> int:
-        return self.params_size(self.event_size, self.num_flows)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -136,7 +38,7 @@ class InverseAutoregressiveFlow(FlowLayer):
       num_flows: K, at least 1.
       hidden_units: the sizes of the hidden layers of each network.
       context_size: c, at least 1.
-      activation: of the hidden layers.
+      activation: of the hidden layers; a bounded one keeps the inverse finite far out.
       kernel_initializer: of the networks' kernels.
       convert_to_tensor_fn: see `DistributionLambda`.
       validate_args: TFP checks values at run time (slow).
@@ -164,7 +66,7 @@ class InverseAutoregressiveFlow(FlowLayer):
         num_flows: int = 2,
         hidden_units: Sequence[int] = (64,),
         context_size: int = 16,
-        activation: Any = "elu",
+        activation: Any = "tanh",
         kernel_initializer: Any = "glorot_uniform",
         convert_to_tensor_fn: ConvertToTensor = "sample",
         validate_args: bool = False,

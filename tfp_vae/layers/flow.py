@@ -1,0 +1,57 @@
+"""What posteriors that are a normalizing flow share: a diagonal Normal, and maps that bend it."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.errors import InputError
+from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.multivariate import VectorLayer
+
+
+class FlowLayer(VectorLayer):
+    """`z = f_K(... f_1(loc + scale * eps))`; a subclass makes the maps f.
+
+    TFP remembers which eps a draw came from, so that `log_prob` of a draw inverts nothing; it is
+    remembered of that very tensor, not of a part or a copy of it, and then has no gradient with
+    respect to z. `log_prob` of any other tensor inverts the maps.
+    """
+
+    def __init__(
+        self,
+        event_size: int,
+        num_flows: int,
+        convert_to_tensor_fn: ConvertToTensor = "sample",
+        validate_args: bool = False,
+        min_scale: float = 1e-6,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(event_size, convert_to_tensor_fn, validate_args, seed, **kwargs)
+        self.num_flows = int(num_flows)
+        self.min_scale = min_scale
+        if self.num_flows < 1:
+            raise InputError("Expected at least one flow.", num_flows)
+
+    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
+        params, d = tf.convert_to_tensor(inputs), self.event_size
+        scale = tf.maximum(tf.math.softplus(params[..., d : 2 * d]), self.min_scale)
+        base = tfd.MultivariateNormalDiag(params[..., :d], scale, validate_args=self.validate_args)
+        maps = self.maps(params[..., 2 * d :])
+        return tfd.TransformedDistribution(base, tfb.Chain(maps[::-1]), name=type(self).__name__)
+
+    @abc.abstractmethod
+    def maps(self, params: tf.Tensor) -> list[tfb.Bijector]:
+        """f_1, ..., f_K, from what follows the base's parameters."""
+
+    def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
+        return distribution.bijector.forward(distribution.distribution.mean())
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"num_flows": self.num_flows, "min_scale": self.min_scale}
+        return {**super().get_config(), **own}
