@@ -1,18 +1,35 @@
 """Priors fitted after training: to known z, and what the new VAE then does."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from conftest import python, small_networks
+from conftest import small_networks
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 
 from tfp_vae import VAE, layers, networks, priors
 from tfp_vae.errors import InputError
+from tfp_vae.fit_prior import MaximumLikelihood, draws
 
 tfd = tfp.distributions
 Adam = keras.optimizers.Adam
+
+
+def annealed(rate, steps):
+    return Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
+
+
+def compile_with(jit_compile):
+    return functools.partialmethod(keras.Model.compile, jit_compile=jit_compile)
+
+
+@pytest.fixture(autouse=True)
+def _in_graph_mode(monkeypatch):
+    """XLA takes most of the time of short fits; a test below has it."""
+    monkeypatch.setattr(MaximumLikelihood, "compile", compile_with(False))
 
 
 class Losses(keras.callbacks.Callback):
@@ -44,7 +61,9 @@ ONE = tfd.MultivariateNormalTriL([1.0, -1.0], [[0.8, 0.0], [0.5, 0.6]])
 
 def second_vae():
     encoder = networks.encoder((2,), 2, widths=(32,))  # with a KL term of its own
-    return VAE(encoder, networks.decoder(2, layers.IndependentNormal(2), widths=(32,)))
+    vae = VAE(encoder, networks.decoder(2, layers.IndependentNormal(2), widths=(32,)))
+    vae.compile(annealed(0.02, 500), jit_compile=False)
+    return vae
 
 
 KINDS = {
@@ -58,17 +77,17 @@ KINDS = {
         {},
         0.01,
     ),
-    "mixture": (TRUE, lambda: priors.MixturePrior(2, 12, seed=0), {"epochs": 40}, 0.05),
-    "maf": (TRUE, lambda: priors.FlowPrior(2, "maf"), {"epochs": 40}, 0.05),
-    "realnvp": (TRUE, lambda: priors.FlowPrior(2, "realnvp", 6), {"epochs": 40}, 0.07),
-    "vae": (ONE, lambda: priors.VAEPrior(second_vae(), 100), {"epochs": 40}, 0.05),
+    "mixture": (TRUE, lambda: priors.MixturePrior(2, 12, seed=0), {"epochs": 25}, 0.05),
+    "maf": (TRUE, lambda: priors.FlowPrior(2, "maf", 3, [32]), {"epochs": 25}, 0.06),
+    "realnvp": (TRUE, lambda: priors.FlowPrior(2, "realnvp", 4, [32]), {"epochs": 25}, 0.06),
+    "vae": (ONE, lambda: priors.VAEPrior(second_vae(), 100), {"epochs": 25}, 0.05),
     "variables": (
         ONE,
         lambda: tfd.MultivariateNormalTriL(
             tf.Variable([0.0, 0.0]),
             tfp.util.TransformedVariable(tf.eye(2), tfp.bijectors.FillScaleTriL()),
         ),
-        {"epochs": 40},
+        {"epochs": 25},
         0.02,
     ),
 }
@@ -79,7 +98,7 @@ def test_what_is_fitted_comes_near_to_known_z(true, make, kwargs, allowed):
     """`E[log p_true(z) - log p(z)]`, a KL divergence, by other z; and the moments of draws."""
     x, others = true.sample(4000, seed=(0, 1)).numpy(), true.sample(4000, seed=(2, 3)).numpy()
     if kwargs:
-        kwargs = {**kwargs, "optimizer": Adam(0.01), "verbose": 0, "batch_size": 200}
+        kwargs = {**kwargs, "optimizer": annealed(0.01, 500), "verbose": 0, "batch_size": 200}
     vae = transparent().fit_prior(x, make(), seed=0, **kwargs)
     p = vae.prior.distribution()
     difference = (true.log_prob(others) - p.log_prob(others)).numpy()
@@ -101,35 +120,32 @@ def code_vae(length, k):
 
 def test_codes_of_a_markov_chain_are_worth_their_mutual_information():
     transition = np.array([[0.8, 0.15, 0.05], [0.1, 0.2, 0.7], [0.3, 0.6, 0.1]])
-    values, rows = np.linalg.eig(transition.T)
-    start = np.real(rows[:, np.argmax(values.real)])
-    start /= start.sum()
-    rng = np.random.default_rng(0)
-    length, n = 5, 6000
-    c = [rng.choice(3, n, p=start)]
+    start = np.linalg.matrix_power(transition, 200)[0]
+    length, rng = 5, np.random.default_rng(0)
+    codes = [rng.choice(3, 6000, p=start)]
     for _ in range(length - 1):
-        c.append((rng.random(n)[:, None] > transition[c[-1]].cumsum(axis=1)).sum(axis=1))
-    x = np.stack(c, axis=1).astype("float32")
-    train, others = x[:4000], x[4000:]
-    vae = code_vae(length, 3)
-    independent = length * -(start * np.log(start)).sum()
-    information = (length - 1) * ((start[:, None] * transition * np.log(transition / start)).sum())
+        below = rng.random([6000, 1]) > transition[codes[-1]].cumsum(axis=1)
+        codes.append(below.sum(axis=1))
+    codes = np.stack(codes, axis=1)
+    x, others = codes[:4000].astype("float32"), codes[4000:].astype("float32")
     reported = Losses()
-    fitted = vae.fit_prior(
-        train, priors.AutoregressiveCodes(32), epochs=12, batch_size=100, optimizer=Adam(0.01),
+    vae = code_vae(length, 3).fit_prior(
+        x, priors.AutoregressiveCodes(32), epochs=10, batch_size=100, optimizer=annealed(0.02, 400),
         seed=0, verbose=0, validation_data=others, callbacks=[reported],
     )  # fmt: skip
-    log_p = fitted.prior.distribution().log_prob(others[..., None])
-    nats = -np.mean(log_p)
-    exact = independent - information
-    spread = 3 * np.std(log_p) / np.sqrt(len(others))
-    assert exact - spread < nats < exact + spread + 0.03
-    assert nats < independent - information + 0.15 < independent - 1  # it is worth more than 1
-    np.testing.assert_allclose(reported.logs[-1]["val_loss"], nats, rtol=1e-5)
-    drawn = fitted.prior.distribution().sample(20_000, seed=(0, 1)).numpy()[..., 0].astype(int)
-    for i in range(length - 1):
-        pairs = np.bincount(3 * drawn[:, i] + drawn[:, i + 1], minlength=9) / len(drawn)
-        np.testing.assert_allclose(pairs.reshape(3, 3), start[:, None] * transition, atol=0.03)
+    log_p = vae.prior.distribution().log_prob(others[..., None]).numpy()
+    independent = np.log(start)[codes[4000:]].sum(axis=1)
+    steps = np.log(transition / start)[codes[4000:, :-1], codes[4000:, 1:]].sum(axis=1)
+    assert abs((independent + steps - log_p).mean()) < 0.02  # a KL divergence, in nats
+    joint = start[:, None] * transition
+    information = (length - 1) * (joint * np.log(transition / start)).sum()
+    error = 4 * (log_p - independent).std() / np.sqrt(len(others))
+    np.testing.assert_allclose((log_p - independent).mean(), information, atol=error + 0.02)
+    assert information > 1
+    np.testing.assert_allclose(reported.logs[-1]["val_loss"], -log_p.mean(), rtol=1e-5)
+    drawn = vae.prior.distribution().sample(20_000, seed=(0, 1)).numpy()[..., 0].astype(int)
+    pairs = np.bincount((3 * drawn[:, :-1] + drawn[:, 1:]).reshape(-1), minlength=9)
+    np.testing.assert_allclose(pairs.reshape(3, 3) / pairs.sum(), joint, atol=0.02)
 
 
 def test_the_autoregressive_codes_sum_to_one_and_see_only_what_is_before():
@@ -154,7 +170,7 @@ def test_the_autoregressive_codes_sum_to_one_and_see_only_what_is_before():
     np.testing.assert_allclose(found, probability.reshape(-1), atol=0.01)
 
 
-def trained(x, posterior=layers.IndependentNormal, regularized=False):
+def trained(x, posterior=layers.IndependentNormal):
     keras.utils.set_random_seed(0)
     if posterior is layers.VectorQuantized:
         encoder = networks.encoder((8, 8, 1), posterior((2, 2), 6), widths=(16,))
@@ -162,56 +178,35 @@ def trained(x, posterior=layers.IndependentNormal, regularized=False):
         likelihood = layers.IndependentBernoulli((8, 8, 1))
         decoder = keras.Sequential([*body, networks.decoder(4, likelihood, widths=(16,))])
     else:
-        encoder, decoder = small_networks(regularized=regularized)
-        if posterior is not layers.IndependentNormal:
-            encoder = networks.encoder((8, 8, 1), posterior(2), widths=(16,))
+        encoder, decoder = small_networks(regularized=False)
     vae = VAE(encoder, decoder)
-    vae.compile("adam", jit_compile=False)
-    vae.fit(x, epochs=2, verbose=0)
+    vae.compile("adam", run_eagerly=True)
+    vae.fit(x, verbose=0)
     return vae
 
 
 FITTED = {
-    "scikit-learn": (layers.IndependentNormal, lambda: GaussianMixture(3, random_state=0)),
-    "mixture": (layers.Deterministic, lambda: priors.MixturePrior(2, 3)),
-    "maf": (layers.IndependentNormal, lambda: priors.FlowPrior(2, "maf", 2, [8])),
     "second": (layers.IndependentNormal, lambda: priors.VAEPrior(second_vae(), 3)),
     "codes": (layers.VectorQuantized, lambda: priors.AutoregressiveCodes(8)),
 }
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory, x):
-    folder = tmp_path_factory.mktemp("fitted")
-    for name, (posterior, make) in FITTED.items():
-        vae = trained(x, posterior)
-        kwargs = {} if name == "scikit-learn" else {"epochs": 2, "verbose": 0}
-        vae = vae.fit_prior(x, make(), **kwargs)
-        vae.compile("adam", jit_compile=False)
-        assert np.isfinite(vae.log_likelihood(x, 2)).all()
-        vae.save(folder / f"{name}.keras")
-        vae.export(folder / name, verbose=False)
-        np.savez(folder / f"{name}.npz", x=x, sample=vae.sample(4, seed=1),
-                 evaluate=vae.evaluate(x, verbose=0), serve=vae.reconstruct(x))  # fmt: skip
-    return folder
-
-
-def test_the_new_models_reload_and_serve_in_a_fresh_process(saved):
-    code = f"""
-import keras, numpy as np, tensorflow as tf, tfp_vae
-for name in {list(FITTED)}:
-    known = np.load(f"{saved}/{{name}}.npz")
-    vae = keras.models.load_model(f"{saved}/{{name}}.keras", safe_mode=True)
-    np.testing.assert_array_equal(vae.sample(4, seed=1), known["sample"])
-    np.testing.assert_array_equal(vae.evaluate(known["x"], verbose=0), known["evaluate"])
-    served = tf.saved_model.load(f"{saved}/{{name}}")
-    np.testing.assert_allclose(served.serve(known["x"]), known["serve"], rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize(("posterior", "make"), FITTED.values(), ids=FITTED.keys())
+def test_the_new_model_reloads_and_serves(x, tmp_path, posterior, make):
+    vae = trained(x, posterior).fit_prior(x, make(), epochs=2, verbose=0)
+    vae.compile("adam", run_eagerly=True)
+    assert np.isfinite(vae.log_likelihood(x, 2)).all()
+    vae.save(tmp_path / "m.keras")
+    vae.export(tmp_path / "exported", verbose=False)
+    sample, evaluated = vae.sample(4, seed=1), vae.evaluate(x, verbose=0)
+    vae_again = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
+    np.testing.assert_array_equal(vae_again.sample(4, seed=1), sample)
+    np.testing.assert_array_equal(vae_again.evaluate(x, verbose=0), evaluated)
+    served = tf.saved_model.load(tmp_path / "exported")
+    np.testing.assert_allclose(served.serve(x), vae.reconstruct(x), rtol=1e-5, atol=1e-6)
     assert served.sample(tf.constant(3)).shape == (3, 8, 8, 1)
-    assert np.isfinite(served.log_likelihood(known["x"], tf.constant(2))).all()
-    assert np.isfinite(served.encode(known["x"])["stddev"]).all()
-    print(name)
-"""
-    assert python(code).split() == list(FITTED)
+    assert np.isfinite(served.log_likelihood(x, tf.constant(2))).all()
+    assert np.isfinite(served.encode(x)["stddev"]).all()
 
 
 def test_networks_are_shared_and_left_as_they_are(x):
@@ -228,12 +223,12 @@ def test_networks_are_shared_and_left_as_they_are(x):
 def ended_by_add_loss():
     encoder, decoder = small_networks(regularized=False)
     kl = layers.KLDivergenceAddLoss(priors.unit_normal(2), weight=0.5)
-    return VAE(keras.Model(encoder.inputs, kl(encoder.outputs[0])), decoder)
+    return VAE(keras.Model(encoder.inputs[0], kl(encoder.outputs[0])), decoder)
 
 
 def sequential_add_loss():
     encoder, decoder = small_networks(regularized=False)
-    encoder.add(KLDivergenceAddLoss(priors.unit_normal(2), weight=0.5))
+    encoder.add(layers.KLDivergenceAddLoss(priors.unit_normal(2), weight=0.5))
     return VAE(encoder, decoder)
 
 
@@ -266,7 +261,7 @@ def scheduled_functional():
 
 @pytest.mark.parametrize(
     "make",
-    [regularized, nested, ended_by_add_loss, sequential_add_loss, scheduled_functional],
+    [nested, ended_by_add_loss, sequential_add_loss, scheduled_functional],
     ids=lambda make: make.__name__,
 )
 def test_an_encoder_that_names_another_prior_goes_on_without_it(x, tmp_path, make):
@@ -284,7 +279,7 @@ def test_an_encoder_that_names_another_prior_goes_on_without_it(x, tmp_path, mak
     new.encoder(x)
     assert len(vae.encoder.losses) == 1
     assert not new.encoder.losses
-    new.compile("adam", jit_compile=False)
+    new.compile("adam", run_eagerly=True)
     new.fit(x, verbose=0)
     new.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
@@ -293,31 +288,62 @@ def test_an_encoder_that_names_another_prior_goes_on_without_it(x, tmp_path, mak
 
 
 def test_the_second_vae_adds_nothing_to_the_losses_or_the_metrics(x):
-    vae = trained(x).fit_prior(x, priors.VAEPrior(second_vae()), epochs=1, verbose=0)
-    vae.compile("adam", jit_compile=False)
+    vae = VAE(*small_networks(regularized=False), prior=priors.VAEPrior(second_vae()))
+    vae.compile("adam", run_eagerly=True)
     found = vae.evaluate(x, verbose=0, return_dict=True)
     assert sorted(found) == ["kl", "loss", "nll"]
     np.testing.assert_allclose(found["loss"], found["nll"] + found["kl"], rtol=1e-5)
 
 
-def test_the_second_vae_estimates_its_own_log_likelihood():
-    keras.utils.set_random_seed(0)
+def test_the_second_vae_estimates_its_density():
+    """Against the integral of p(z|u) p(u) over a grid of u."""
     second = second_vae()
-    z = np.random.default_rng(0).normal(size=[2, 30, 2]).astype("float32")
-    estimate = priors.VAEPrior(second, 500).distribution().log_prob(z)
-    known = tf.reshape(second.log_likelihood(z.reshape(60, 2), 500), [2, 30])
-    np.testing.assert_allclose(estimate, known, atol=0.1)
+    head = second.encoder.layers[-2]
+    head.kernel.assign(0.1 * head.kernel)
+    head.bias.assign([0.0, 0.0, 1.5, 1.5])  # wider than the posterior, so that few u are enough
+    axis = np.linspace(-7, 7, 141, dtype="float32")
+    u = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    z = np.random.default_rng(0).normal(size=[2, 10, 2]).astype("float32")
+    likelihood = second.decode(u).prob(z.reshape(20, 1, 2)).numpy()
+    prior = np.exp(-(u**2).sum(axis=1) / 2) / (2 * np.pi) * (axis[1] - axis[0]) ** 2
+    expected = np.log(likelihood @ prior).reshape(2, 10)
+    estimate = priors.VAEPrior(second, 20_000).distribution().log_prob(z)
+    np.testing.assert_allclose(estimate, expected, atol=0.05)
 
 
-@pytest.mark.parametrize("name", ["mixture", "codes"])
-def test_seeds_make_it_repeatable(x, name):
-    posterior, make = FITTED[name]
-    vae, twice = trained(x, posterior), []
-    for _ in range(2):
+def test_seeds_make_it_repeatable():
+    vae, x = transparent(), ONE.sample(100, seed=(0, 1)).numpy()
+    fits = [
+        vae.fit_prior(
+            x, priors.MixturePrior(2, seed=1), epochs=2, batch_size=20, verbose=0, seed=seed
+        ).prior
+        for seed in (5, 5, 6)
+    ]
+    np.testing.assert_array_equal(fits[0].loc, fits[1].loc)
+    assert (fits[0].loc.numpy() != fits[2].loc.numpy()).any()
+
+
+def test_draws_are_those_of_the_posterior_and_their_seed_decides_them(x):
+    vae = trained(x)
+    one, same, other = (draws(vae, x, 500, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).all()
+    q, each = vae.encode(x), one.reshape(500, 64, 2)
+    np.testing.assert_allclose((each.mean(axis=0) - q.mean()) / q.stddev(), 0, atol=0.23)
+    np.testing.assert_allclose(each.std(axis=0) / q.stddev(), 1, atol=0.16)
+    assert (draws(vae, x, 1, None) != draws(vae, x, 1, None)).all()
+
+
+def test_xla_gives_the_numbers_of_the_graph(monkeypatch):
+    vae, ends = code_vae(4, 3), []
+    x = np.random.default_rng(0).integers(0, 3, [50, 4]).astype("float32")
+    for mode in (False, True):
+        monkeypatch.setattr(MaximumLikelihood, "compile", compile_with(mode))
         keras.utils.set_random_seed(3)
-        twice.append(vae.fit_prior(x, make(), epochs=2, verbose=0, seed=5).prior.get_weights())
-    for one, other in zip(*twice, strict=True):
-        np.testing.assert_array_equal(one, other)
+        new = vae.fit_prior(x, priors.AutoregressiveCodes(8), epochs=2, verbose=0, seed=5)
+        ends.append(new.prior.get_weights())
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def batches_of(x):
@@ -326,7 +352,7 @@ def batches_of(x):
             return 4
 
         def __getitem__(self, number):
-            return x[16 * number :][:16], np.zeros(16)
+            return x[16 * number :][:16], x[16 * number :][:16]
 
     return Batches()
 

@@ -173,10 +173,9 @@ def vq_vae(objective=None, **kwargs):
     return VAE(encoder, keras.Sequential(decoder), objective=objective)
 
 
-@pytest.mark.parametrize("mode", [{"jit_compile": False}, {"run_eagerly": True}], ids=str)
-def test_a_vae_learns(x, mode):
+def test_a_vae_learns(x):
     vae = vq_vae()
-    vae.compile(keras.optimizers.Adam(0.01), **mode)
+    vae.compile(keras.optimizers.Adam(0.01), jit_compile=False)
     history = vae.fit(x, batch_size=24, epochs=8, verbose=0).history  # a partial last batch
     assert history["nll"][-1] < 0.8 * history["nll"][0]
     np.testing.assert_allclose(history["kl"], 8 * np.log(16), rtol=1e-6)
@@ -205,9 +204,8 @@ def test_loss_and_log_likelihood_are_bounds_in_nats(x, decay):
     np.testing.assert_allclose(loss, -np.mean(log_p) + added, rtol=1e-5)
 
 
-@pytest.mark.parametrize("decay", [0.9, None])
-def test_it_reloads_with_its_state_and_goes_on_alike(x, tmp_path, decay):
-    vae = vq_vae(decay=decay, commitment=0.5)
+def test_it_reloads_with_its_state_and_goes_on_alike(x, tmp_path):
+    vae = vq_vae(decay=0.9, commitment=0.5)
     vae.compile("adam", jit_compile=False)
     vae.fit(x, epochs=2, verbose=0)
     vae.save(tmp_path / "m.keras")
