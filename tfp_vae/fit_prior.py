@@ -62,7 +62,7 @@ def fitted_prior(
         others = draws(vae, validation_data, num_draws, seed)
         validation_data = tf.data.Dataset.from_tensor_slices(others).batch(batch_size)
     second = isinstance(prior, VAEPrior)
-    model = prior.vae if second else MaximumLikelihood(prior)
+    model = prior.second_vae() if second else MaximumLikelihood(prior)
     if not (second and model.compiled):
         model.compile(optimizer)
     model.fit(

@@ -112,9 +112,10 @@ class Codebook(keras.layers.Layer):
     def follow(self, z: tf.Tensor, codes: tf.Tensor, seed: tf.Tensor) -> None:
         """Takes a batch `z [n, d]` with its `codes [n]` into the moving averages."""
         each = usage(codes, self.num_codes, z.dtype)
-        counts = self.decay * self.counts + (1 - self.decay) * each
+        decay = 0.0 if self.decay is None else self.decay
+        counts = decay * self.counts + (1 - decay) * each
         added = tf.math.unsorted_segment_sum(z, codes, self.num_codes)
-        sums = self.decay * self.sums + (1 - self.decay) * added
+        sums = decay * self.sums + (1 - decay) * added
         if self.restart:
             mean = tf.reduce_mean(counts)
             unused = counts < self.restart * mean

@@ -50,7 +50,7 @@ class AutoregressiveCodes(CodePrior):
         if hidden_units < 1:
             raise InputError("Expected hidden_units >= 1.", hidden_units)
         self.hidden_units = int(hidden_units)
-        self.network: CausalNetwork | None = None
+        self.network: Any = None
 
     def bind(self, encoder: keras.Model) -> None:
         super().bind(encoder)

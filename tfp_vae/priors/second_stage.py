@@ -49,13 +49,20 @@ class VAEPrior(Prior):
             raise InputError("Expected a tfp_vae.VAE over the z of the first.", vae)
         if num_samples < 1:
             raise InputError("Expected num_samples >= 1.", num_samples)
-        self.vae, self.num_samples = vae, int(num_samples)
+        self.num_samples = int(num_samples)
+        # Not the VAE itself: Keras would report its metrics as those of the first.
+        self.parts = [vae.encoder, vae.decoder, vae.prior]
+        self._vae = lambda: vae
+
+    def second_vae(self) -> keras.Model:
+        """The VAE that was given."""
+        return self._vae()
 
     def distribution(self) -> SecondStage:
-        return SecondStage(self.vae, self.num_samples)
+        return SecondStage(self._vae(), self.num_samples)
 
     def get_config(self) -> dict[str, Any]:
-        vae = keras.saving.serialize_keras_object(self.vae)
+        vae = keras.saving.serialize_keras_object(self._vae())
         return {**super().get_config(), "vae": vae, "num_samples": self.num_samples}
 
     @classmethod
