@@ -1,5 +1,6 @@
 """Every recipe through the same checks; a new one is tested without a line here."""
 
+import functools
 import json
 
 import keras
@@ -89,12 +90,16 @@ def test_it_is_compiled_by_xla_and_without(name, x):
 
 @pytest.mark.parametrize("part", [0, 1])
 def test_saved_and_exported_models_answer_the_same_in_another_process(part, x, tmp_path):
-    names, data, expected = list(recipes.RECIPES)[part::2], x[:5], {}
+    names, data, expected, exported = list(recipes.RECIPES)[part::2], x[:5], {}, {}
     for name in names:
         vae = made(name, labelled=True)
         given = inputs(vae, data)
         vae.save(tmp_path / f"{name}.keras")
-        vae.export(tmp_path / name)
+        parts = (vae.posterior_layer, vae.prior, vae.decoder.layers[-1])
+        kind = tuple(type(part).__name__ for part in parts)
+        if kind not in exported:  # objectives are not exported
+            exported[kind] = name
+            vae.export(tmp_path / name)
         expected[name] = {
             "reconstructed": vae.reconstruct(given).numpy().sum(),
             "seeded": vae.sample(5, seed=3, conditions=given["label"]).numpy().sum(),
@@ -107,7 +112,7 @@ import numpy as np, tensorflow as tf
 with np.load("{tmp_path}/data.npz") as file:
     x, label = file["x"], file["label"]
 found = {{}}
-for name in {names!r}:
+for name in {list(exported.values())!r}:
     model = tf.saved_model.load(f"{tmp_path}/{{name}}")
     found[name] = {{"reconstructed": float(tf.reduce_sum(model.serve(x, label))),
                    "sampled": model.sample(label).shape.as_list(),
@@ -119,15 +124,17 @@ import keras, tfp_vae
 for name in {names!r}:
     vae = keras.models.load_model(f"{tmp_path}/{{name}}.keras", safe_mode=True)
     given = {{"x": x, "label": label}}
-    found[name]["reloaded"] = float(tf.reduce_sum(vae.reconstruct(given)))
+    found.setdefault(name, {{}})["reloaded"] = float(tf.reduce_sum(vae.reconstruct(given)))
     found[name]["seeded"] = float(tf.reduce_sum(vae.sample(5, seed=3, conditions=label)))
 print(json.dumps(found))
 """
     found = json.loads(python(served).splitlines()[-1])
+    near = functools.partial(pytest.approx, rel=1e-4, abs=1e-3)
     for name in names:
-        assert found[name]["reconstructed"] == pytest.approx(expected[name]["reconstructed"])
-        assert found[name]["reloaded"] == pytest.approx(expected[name]["reconstructed"])
-        assert found[name]["seeded"] == pytest.approx(expected[name]["seeded"], rel=1e-4)
+        assert found[name]["reloaded"] == near(expected[name]["reconstructed"])
+        assert found[name]["seeded"] == near(expected[name]["seeded"])
+    for name in exported.values():
+        assert found[name]["reconstructed"] == near(expected[name]["reconstructed"])
         assert found[name]["sampled"] == [5, 8, 8, 1]
         assert found[name]["density"] == expected[name]["density"]
 

@@ -59,9 +59,16 @@ class DistributionPrior(Prior):
 
     def __init__(self, given: tfd.Distribution, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.given = given
+        # Not an attribute: TensorFlow would look for what to export in all that it holds, and takes
+        # a dict with numbers for keys, which a tfd.Blockwise has, for a mistake.
+        self._given = lambda: given
         held = Held(given)
         self.held_variables, self.held_layers = held.variables, held.layers
+
+    @property
+    def given(self) -> tfd.Distribution:
+        """The distribution."""
+        return self._given()
 
     def distribution(self) -> tfd.Distribution:
         return self.given
