@@ -121,7 +121,7 @@ class CodeVectors(tfd.Distribution):
 
     Example:
       >>> p = CodeVectors(tfd.Categorical(probs=[.75, .25]), tf.eye(2))
-      >>> p.event_shape.as_list(), p.prob([1., 0.]).numpy()
+      >>> p.event_shape.as_list(), round(float(p.prob([1., 0.])), 4)
       ([2], 0.75)
     """
 
