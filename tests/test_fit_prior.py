@@ -197,11 +197,13 @@ def test_the_new_model_reloads_and_serves(x, tmp_path, posterior, make):
     vae.compile("adam", run_eagerly=True)
     assert np.isfinite(vae.log_likelihood(x, 2)).all()
     vae.save(tmp_path / "m.keras")
-    vae.export(tmp_path / "exported", verbose=False)
     sample, evaluated = vae.sample(4, seed=1), vae.evaluate(x, verbose=0)
     vae_again = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
     np.testing.assert_array_equal(vae_again.sample(4, seed=1), sample)
     np.testing.assert_array_equal(vae_again.evaluate(x, verbose=0), evaluated)
+    if posterior is not layers.VectorQuantized:  # the draws of a second VAE are plain layers'
+        return
+    vae.export(tmp_path / "exported", verbose=False)
     served = tf.saved_model.load(tmp_path / "exported")
     np.testing.assert_allclose(served.serve(x), vae.reconstruct(x), rtol=1e-5, atol=1e-6)
     assert served.sample(tf.constant(3)).shape == (3, 8, 8, 1)
@@ -292,6 +294,7 @@ def test_the_second_vae_adds_nothing_to_the_losses_or_the_metrics(x):
     vae.compile("adam", run_eagerly=True)
     found = vae.evaluate(x, verbose=0, return_dict=True)
     assert sorted(found) == ["kl", "loss", "nll"]
+    assert found["nll"] > 10  # 64 pixels: those of the second, which has seen none, would be 0
     np.testing.assert_allclose(found["loss"], found["nll"] + found["kl"], rtol=1e-5)
 
 

@@ -97,7 +97,7 @@ class CodePoint(tfd.Distribution):
     def perplexity(self) -> tf.Tensor:
         """`exp(-sum_k f_k log f_k)`, f_k how often code k is used here: 1 to the number of codes.
 
-        The mean of f over the batches of a data set, not of this number, is that of the data set.
+        That of a data set is not the mean over its batches: encode it at once.
         """
         count = usage(self.codes, self._codebook.shape[0], self.dtype)
         frequency = count / tf.reduce_sum(count)
@@ -121,7 +121,7 @@ class CodeVectors(tfd.Distribution):
 
     Example:
       >>> p = CodeVectors(tfd.Categorical(probs=[.75, .25]), tf.eye(2))
-      >>> p.event_shape.as_list(), p.prob([1., 0.]).numpy()
+      >>> p.event_shape.as_list(), round(float(p.prob([1., 0.])), 4)
       ([2], 0.75)
     """
 

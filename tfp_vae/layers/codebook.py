@@ -57,8 +57,8 @@ class Codebook(keras.layers.Layer):
       InputError: an argument is out of its range.
 
     Example:
-      >>> Codebook(5, 2).vectors.shape, len(Codebook(5, 2, decay=None, restart=0.).weights)
-      ((5, 2), 1)
+      >>> [weight.name for weight in Codebook(5, 2).weights]
+      ['vectors', 'counts', 'sums']
     """
 
     def __init__(
