@@ -155,6 +155,7 @@ def recipe(title: str, paper: str, good_for: str, **more: Any) -> Callable[[Call
 
     def register(make: Callable[[Setting], VAE]) -> Callable[[Setting], VAE]:
         name = make.__name__
+        make.__doc__ = f"{title}: {good_for}. {paper}."
         RECIPES[name] = Recipe(name, title, paper, good_for, make, **more)
         return make
 

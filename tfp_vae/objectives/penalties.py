@@ -62,7 +62,7 @@ class DIP(Penalized):
       beta: the weight of the KL.
 
     Raises:
-      InputError: `kind` is neither.
+      InputError: `kind` is neither, or the posterior has no mean in closed form.
 
     Example:
       >>> from tfp_vae.objectives import ForwardPass
@@ -86,7 +86,13 @@ class DIP(Penalized):
         self.kind = kind
 
     def penalty(self, forward: ForwardPass) -> tf.Tensor:
-        mean = forward.posterior.mean()
+        try:
+            mean = forward.posterior.mean()
+        except NotImplementedError as error:
+            raise InputError(
+                "DIP is of the posterior's mean: expected one with a mean in closed form.",
+                f"a {forward.posterior.name}",
+            ) from error
         centered = mean - tf.reduce_mean(mean, axis=0)
         count = tf.cast(tf.shape(mean)[0], mean.dtype)
         covariance = tf.matmul(centered, centered, transpose_a=True) / count
