@@ -252,4 +252,5 @@ def test_the_config_has_what_is_not_the_default():
         again = type(layer).from_config(layer.get_config())
         t = numbers(3, layer.num_parameters, scale=3.0).astype("float32")
         x = numbers(3, 2, seed=1).astype("float32")
+        np.testing.assert_allclose(np.min(layer(t).distribution.stddev()), 0.5)
         np.testing.assert_array_equal(again(t).log_prob(x), layer(t).log_prob(x))

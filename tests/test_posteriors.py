@@ -1,5 +1,7 @@
 """Posteriors other than a Normal: their priors, what stands for them, and how they train."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -244,13 +246,20 @@ def test_blocks_with_closed_forms_need_no_draw():
 def test_a_prior_of_other_blocks_is_compared_at_draws():
     normal = lambda d: tfd.MultivariateNormalDiag(tf.zeros(d))  # noqa: E731
     layer = layers.Joint([layers.MultivariateNormalDiag(2), layers.MultivariateNormalDiag(3)])
-    q = layer(numbers(4, layer.num_parameters))
-    z = q.sample(7)
-    for sizes in ((3, 2), (1, 4), (1, 1, 3)):
+    ours = layer(numbers(4, layer.num_parameters))
+    theirs = tfd.Blockwise([normal(2), normal(3)])
+    z = ours.sample(7)
+    for q, sizes in itertools.product((ours, theirs), ((3, 2), (1, 4), (1, 1, 3))):
         p = tfd.Blockwise([normal(size) for size in sizes])
         found = divergence.kl_divergence(q, p, points=lambda: z)
         np.testing.assert_allclose(found, q.log_prob(z) - p.log_prob(z), rtol=1e-5)
         assert len(divergence.blocks(q, p, z)) == 1
+
+
+def test_blocks_are_drawn_independently():
+    layer = layers.Joint([layers.IndependentNormal(1), layers.IndependentNormal(1)], seed=1)
+    z = layer(np.zeros([1, 4], "float32")).sample(10_000).numpy()[:, 0]
+    assert abs(np.corrcoef(z.T)[0, 1]) < 0.05
 
 
 def test_the_blocks_of_a_joint_posterior():

@@ -40,10 +40,11 @@ class SideBySide(tfd.Distribution):
         parameters = dict(locals())
         self.distributions = list(distributions)
         self._last = _Last()
-        kinds = {q.reparameterization_type for q in self.distributions}
+        full = tfd.FULLY_REPARAMETERIZED
+        carried = all(q.reparameterization_type == full for q in self.distributions)
         super().__init__(
             dtype=self.distributions[0].dtype,
-            reparameterization_type=kinds.pop() if len(kinds) == 1 else tfd.NOT_REPARAMETERIZED,
+            reparameterization_type=full if carried else tfd.NOT_REPARAMETERIZED,
             validate_args=validate_args,
             allow_nan_stats=allow_nan_stats,
             parameters=parameters,
