@@ -33,5 +33,6 @@ for name, values, shift in (("test set", x_test, -0.2), ("drawn", drawn, 0.2)):
 axis.set(
     xlabel="count of one pixel", ylabel="share", title="counts, and those that the model draws"
 )
+axis.set_xticks(levels[::2])
 axis.legend()
 figure.savefig("counts.png", dpi=120)
