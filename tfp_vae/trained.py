@@ -32,9 +32,13 @@ class Trained:
     _distribution: Any
     posterior_layer: Any
 
+    def check(self, x: Any) -> None:
+        """Raises `InputError` unless x is a batch of what the model takes, conditions and all."""
+        self._checks.batch(x)
+
     def encode(self, x: Any) -> tfd.Distribution:
         """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
-        self._checks.batch(x)
+        self.check(x)
         x, conditions = self.wiring.split(x)
         inputs = self.wiring.encoded(x, conditions)
         return self._distribution(self.encoder(inputs, training=False), "encoder")
@@ -97,7 +101,7 @@ class Trained:
                 "Without noise in z there is no log p(x): expected a posterior with a density.",
                 f"an encoder that ends in {type(self.posterior_layer).__name__}",
             )
-        self._checks.batch(x)
+        self.check(x)
         return importance.estimate(
             self.log_likelihood_batch, self.wiring.split(x), num_samples, batch_size
         )

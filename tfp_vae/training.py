@@ -54,7 +54,7 @@ class Training:
             per_execution = max(n for n in range(1, 41) if self.steps % n == 0)
             optimizer = keras.optimizers.Adam(self.learning_rate)
             self.vae.compile(optimizer, steps_per_execution=per_execution)
-
+        self.vae.check(_inputs(self.vae, self.x_test, self.images.test_labels))
         if self.step >= self.steps * self.epochs:
             raise InputError(
                 f"The run is complete at epoch {self.step // self.steps}: expected more --epochs.",

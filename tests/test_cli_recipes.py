@@ -1,0 +1,109 @@
+"""The command with recipes, labels, and data that are no images."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import SMALL, main, results
+
+from tfp_vae import data, layers, priors, runs
+
+
+@pytest.fixture(autouse=True)
+def _named(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tfp-vae"])  # by which jsonargparse calls nested options
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trained(*options) -> runs.Run:
+    assert main(["train", "--epochs", 1, *SMALL, *options, "--out", "run"]) == 0
+    return runs.Run.open("run")
+
+
+def figures(run):
+    return {path.stem for path in run.figures.glob("*.png")}
+
+
+def test_a_recipe_whose_prior_comes_afterwards_samples_and_resumes(here, capsys):
+    run = trained("--recipe", "ae")
+    assert "negative ELBO" not in capsys.readouterr().out
+    assert set(results(run)) == {"steps", "nll", "independent_pixels"}
+    assert not run.load_trained().has_density
+    mixture = run.load_model().prior.distribution()
+    assert mixture.mixture_distribution.probs_parameter().shape == (10,)
+    assert figures(run) == {"reconstructions", "samples", "latent_space", "manifold"}
+    for command in (["sample", "run", "--out", "x.png"], ["export", "run", "saved"],
+                    ["evaluate", "run"]):  # fmt: skip
+        assert main(command) == 0
+    assert "log_likelihood" not in capsys.readouterr().out
+    before = run.fitted.read_bytes()
+    assert main(["train", "--resume", "run", "--epochs", 2]) == 0
+    assert int(run.load_trained().optimizer.iterations) == 22
+    assert run.fitted.read_bytes() != before
+
+
+def test_a_model_conditioned_on_labels_draws_each_of_them(here):
+    run = trained("--conditional", "true", "--recipe", "vamp_prior_vae")
+    vae = run.load_model()
+    assert isinstance(vae.prior, priors.VampPrior)
+    assert "manifold" not in figures(run)
+    assert main(["sample", "run", "--num", 12, "--out", "x.npy", "--seed", 3]) == 0
+    known = vae.sample(12, seed=3, conditions=np.arange(12) % 10)
+    np.testing.assert_allclose(np.load("x.npy"), known, atol=1e-6)
+    assert main(["evaluate", "run", "--num_samples", 3, "--examples", 20]) == 0
+    assert main(["train", "--resume", "run", "--epochs", 2]) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer"), [("reals", "IndependentNormal"), ("counts", "NegativeBinomial")]
+)
+def test_vectors_get_the_likelihood_of_their_kind(here, kind, layer):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=[300, 6]) if kind == "reals" else rng.poisson(3.0, [300, 6])
+    np.save("x.npy", values)
+    assert data.load("x.npy").kind == kind
+    run = trained("--data", "x.npy", "--recipe", "beta_vae")
+    vae = run.load_model()
+    assert isinstance(vae.decoder.layers[-1], getattr(layers, layer))
+    assert figures(run) == {"latent_space"}
+    assert "independent_pixels" not in results(run)
+    assert main(["sample", "run", "--num", 5, "--out", "drawn.npy"]) == 0
+    assert np.load("drawn.npy").shape == (5, 6)
+    assert main(["sample", "run", "--num", 5, "--out", "drawn.png"]) == 2
+
+
+def test_a_likelihood_may_be_chosen(here):
+    run = trained("--likelihood", "student_t", "--binarize", "none", "--body", "conv")
+    assert isinstance(run.load_model().decoder.layers[-1], layers.StudentT)
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        ("--recipe beta-vae", "Did you mean beta_vae?"),
+        ("--recipe nothing", "one of vae, conditional_vae"),
+        ("--likelihood gauss", "one of bernoulli"),
+        ("--recipe conditional_vae --data vectors.npy", "labels, to condition on"),
+        ("--conditional true --data odd.npz", "integer labels from 0"),
+        ("--body conv --data vectors.npy", "A conv body is for images"),
+        ("--recipe ae --objective ELBO", "ELBO needs log q(z|x)"),
+        ("--recipe vae --likelihood bernoulli --data vectors.npy", "support, 0 to 1"),
+    ],
+)
+def test_what_does_not_go_together_is_said_before_work_starts(here, options, fragment, capsys):
+    np.save("vectors.npy", np.random.default_rng(0).normal(size=[40, 3]))
+    x = np.zeros([4, 2, 2], "uint8")
+    np.savez("odd.npz", x_train=x, x_test=x, y_train=np.ones(4) / 2, y_test=np.ones(4))
+    assert main(["train", *SMALL, *options.split()]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert fragment in said
+    assert not Path("runs").exists()
