@@ -99,6 +99,31 @@ def test_capacity_is_a_distance():
     np.testing.assert_allclose(terms.loss - terms.nll, 3.0 * np.abs(kl - 2.0), rtol=1e-4)
 
 
+def test_each_block_of_a_joint_posterior_has_a_capacity_of_its_own():
+    loc, scale = normals()
+    logits = np.random.default_rng(3).normal(size=[B, 4]).astype("float32")
+    p_scale = np.full(D, 2.0, "float32")
+    q = tfd.Blockwise([posterior(loc, scale), tfd.OneHotCategorical(logits, dtype=tf.float32)])
+    p = tfd.Blockwise([
+        tfd.Independent(tfd.Normal(tf.zeros(D), p_scale), 1),
+        tfd.OneHotCategorical(tf.zeros(4), dtype=tf.float32),
+    ])  # fmt: skip
+    each = (scale**2 + loc**2) / 8 - 0.5 - np.log(scale / 2)
+    log_p = scipy.special.log_softmax(logits, axis=1)
+    kls = each.sum(axis=1), (np.exp(log_p) * (log_p + np.log(4))).sum(axis=1)
+    z = q.sample(1, seed=(0, 1))
+    pass_ = objectives.ForwardPass(q, p, z, tf.zeros([1, B]), step=10)
+    capacities = (schedules.warm_up(20, 3.0), 0.2)
+    terms = objectives.ELBO(beta=7.0, capacity=capacities)(pass_)
+    expected = 7.0 * (np.abs(kls[0] - 1.5) + np.abs(kls[1] - 0.2))
+    np.testing.assert_allclose(terms.loss, expected, rtol=1e-4)
+    np.testing.assert_allclose(terms.kl, sum(kls), rtol=1e-4)
+    again = objectives.ELBO.from_config(objectives.ELBO(capacity=capacities).get_config())
+    assert float(again.capacity[0](10)) == 1.5
+    with pytest.raises(InputError, match=r"one capacity, or 2.*Received"):
+        objectives.ELBO(capacity=(1.0, 2.0, 3.0))(pass_)
+
+
 def test_schedules_are_read_at_the_step():
     loc, scale = normals()
     now = objectives.ELBO(beta=float(schedules.Sigmoid(10, 2.0)(7)))

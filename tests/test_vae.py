@@ -235,3 +235,13 @@ print("same")
     from conftest import python
 
     assert "same" in python(code)
+
+
+def test_validation_weighs_the_kl_as_training_does(x):
+    """At the weight of the step that the training has come to."""
+    vae = VAE(*small_networks(regularized=False), objective=ELBO(beta=schedules.warm_up(10, 4.0)))
+    vae.compile("adam", run_eagerly=True)
+    logs = vae.fit(x, batch_size=16, epochs=3, validation_data=(x,), verbose=0).history
+    for epoch, beta in enumerate((1.6, 3.2, 4.0)):  # after 4, 8 and 12 steps
+        weighed = logs["val_nll"][epoch] + beta * logs["val_kl"][epoch]
+        assert logs["val_loss"][epoch] == pytest.approx(weighed, rel=1e-5)
