@@ -37,7 +37,7 @@ def conditions(vae, num):
 def test_it_learns_digits_and_all_that_follows_works(name, x):
     vae = made(name)
     data = inputs(vae, x)
-    vae.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+    vae.compile(keras.optimizers.Adam(0.01), jit_compile=False)
     before = vae.evaluate(data, batch_size=32, verbose=0, return_dict=True)
     history = vae.fit(data, batch_size=32, epochs=6, verbose=0).history
     assert history["nll"][-1] < history["nll"][0]
@@ -58,34 +58,23 @@ def test_it_learns_digits_and_all_that_follows_works(name, x):
 
 
 @EVERY
-def test_every_parameter_gets_a_finite_gradient_also_with_labels(name, x):
+def test_under_xla_every_parameter_gets_a_finite_gradient_also_with_labels(name, x):
     vae = made(name, labelled=True)
     vae.compile("adam")
-    data = inputs(vae, x)
-    with tf.GradientTape() as tape:
-        loss = vae.compute_loss(x=data, y_pred=vae(data, training=True))
-    found = dict(zip(
-        [w.path for w in vae.trainable_weights],
-        tape.gradient(loss, [w.value for w in vae.trainable_weights]),
-        strict=True,
-    ))  # fmt: skip
-    assert [path for path, gradient in found.items() if gradient is None] == []
+    weights = [w.value for w in vae.trainable_weights]
+
+    @functools.partial(tf.function, jit_compile=True, autograph=False)
+    def gradients(data):
+        with tf.GradientTape() as tape:
+            loss = vae.compute_loss(x=data, y_pred=vae(data, training=True))
+        return [tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
+                for w, g in zip(weights, tape.gradient(loss, weights), strict=True)]  # fmt: skip
+
+    data = {key: tf.constant(value) for key, value in inputs(vae, x).items()}
+    paths = [w.path for w in vae.trainable_weights]
+    found = dict(zip(paths, gradients(data), strict=True))
     assert [path for path, g in found.items() if not np.isfinite(g).all()] == []
-    still = {path for path, g in found.items() if not np.any(g)}
-    assert not still, still
-
-
-@EVERY
-def test_it_is_compiled_by_xla_and_without(name, x):
-    for xla in (True, False):
-        vae = made(name)
-        vae.compile(keras.optimizers.Adam(0.01), jit_compile=xla)
-        before = [w.numpy() for w in vae.trainable_weights]
-        history = vae.fit(inputs(vae, x[:48]), batch_size=32, verbose=0).history
-        assert np.isfinite(history["loss"]).all()
-        after = [w.numpy() for w in vae.trainable_weights]
-        assert all(np.isfinite(w).all() for w in after)
-        assert all(np.any(w != start) for w, start in zip(after, before, strict=True))
+    assert [path for path, g in found.items() if not np.any(g)] == []
 
 
 @pytest.mark.parametrize("part", [0, 1])
