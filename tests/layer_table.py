@@ -100,11 +100,11 @@ def _poisson(event_shape):
     return _per_value(layers.IndependentPoisson, event_shape, parameters, family, False, "logpmf")
 
 
-def _shared_scale(event_shape, family, **options):
+def _shared_scale(event_shape, reference, **options):
     def parameters(t, size):
         return t.astype("float64"), np.full(t.shape, 0.7)
 
-    row = _per_value(layers.SharedScale, event_shape, parameters, family, True)
+    row = _per_value(layers.SharedScale, event_shape, parameters, reference, True)
     return row._replace(build=lambda **kw: layers.SharedScale(event_shape, **options, **kw))
 
 

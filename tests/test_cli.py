@@ -227,7 +227,6 @@ def inputs(here, run):
     bytes_ = np.zeros([20, 8, 8], np.uint8)
     np.savez(here / "shapes.npz", x_train=bytes_, x_test=bytes_[:, 1:])
     np.savez(here / "labels.npz", x_train=bytes_, x_test=bytes_, y_train=[1], y_test=[1])
-    np.save(here / "two_channels.npy", np.zeros([20, 8, 8, 2], np.uint8))
     np.save(here / "nought.npy", np.zeros([20, 0, 8], np.uint8))
     return here
 
@@ -276,7 +275,6 @@ def inputs(here, run):
         ("train --data mnist/none", "mnist"),
         ("train --data shapes.npz", "x_test"),
         ("train --data labels.npz", "y_train"),
-        ("train --data two_channels.npy", "channels"),
         ("train --data nought.npy", "image"),
         ("evaluate junk", "junk/model.keras"),
         ("evaluate foreign", "foreign/model.keras to be a VAE"),

@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 from conftest import small_networks
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 
-from tfp_vae import VAE, layers, networks, priors
+from tfp_vae import VAE, layers, networks, objectives, priors
 from tfp_vae.errors import InputError
 from tfp_vae.fit_prior import MaximumLikelihood, draws
 
@@ -47,7 +47,8 @@ def transparent(size=2):
     """A VAE whose z is x."""
     encoder = keras.Sequential([keras.Input((size,)), layers.Deterministic(size)])
     decoder = networks.decoder(size, layers.IndependentNormal(size), widths=(4,))
-    return VAE(encoder, decoder, prior=priors.unit_normal(size))
+    objective = objectives.RegularizedAE()
+    return VAE(encoder, decoder, priors.unit_normal(size), objective)
 
 
 TRUE = tfd.MixtureSameFamily(
