@@ -157,8 +157,11 @@ def test_a_conv_decoder_gives_each_pixel_its_own_parameters(likelihood):
         ([X, LABEL[:5], SIDE], "as many rows of label"),
         ([X, LABEL, SIDE[:, :1]], r"side of x of shape \(batch, 2\)"),
         ([X, LABEL, np.full_like(SIDE, np.nan)], "finite numbers in side"),
+        ([X, LABEL + 1, SIDE], r"integers from 0 to 4 in label of x.*Received: int32 from 1 to 5"),
+        ([X, LABEL - 1, SIDE], "integers from 0 to 4"),
+        ([X, np.where(LABEL == 0, 0.5, LABEL), SIDE], "integers from 0 to 4"),
     ],
-    ids=["x-alone", "short", "missing", "rows", "shape", "nan"],
+    ids=["x-alone", "short", "missing", "rows", "shape", "nan", "from-1", "negative", "half"],
 )
 def test_what_is_not_x_and_its_conditions_is_refused_in_words(given, message):
     vae = VAE(encoder_of(STRUCTURES["list"]), decoder_of())
@@ -175,12 +178,60 @@ def test_what_is_not_x_and_its_conditions_is_refused_in_words(given, message):
         ([LABEL], r"\[label, side\]"),
         ({"label": LABEL}, r"\[label, side\]"),
         ([LABEL, SIDE[:2]], "12 rows of side"),
+        ([3, SIDE], r"label of the conditions of shape \(batch\)"),
+        ([LABEL, SIDE[:, :1]], r"side of the conditions of shape \(batch, 2\)"),
+        ([LABEL + 1, SIDE], r"integers from 0 to 4.*Received: int32 from 1 to 5"),
     ],
 )
 def test_sampling_asks_for_its_conditions(conditions, message):
     vae = VAE(encoder_of(STRUCTURES["list"]), decoder_of())
     with pytest.raises(InputError, match=message):
         vae.sample(12, conditions=conditions)
+
+
+def test_decoding_asks_for_as_many_conditions_as_z():
+    vae = VAE(encoder_of(STRUCTURES["list"]), decoder_of())
+    with pytest.raises(InputError, match=r"as many rows of label as of z.*\(12,\)"):
+        vae.decode(np.zeros([3, 2], "float32"), [LABEL, SIDE])
+
+
+@pytest.mark.parametrize("category", [keras.layers.CategoryEncoding, keras.layers.Embedding])
+def test_the_fewest_categories_of_either_network_count(category):
+    """Keras makes a category that there is not into nothing, or into the last one."""
+
+    def conditioned(size, name, end, count):
+        given, number = keras.Input((size,), name=name), keras.Input((), dtype="int32", name="c")
+        shown = (category(count, output_mode="one_hot") if category is keras.layers.CategoryEncoding
+                 else category(count, 3))(number)  # fmt: skip
+        joined = keras.layers.Concatenate()([given, shown])
+        return keras.Model([given, number], end(keras.layers.Dense(2 * end.event_shape[0])(joined)))
+
+    normal = layers.IndependentNormal
+    vae = VAE(conditioned(3, "x", normal(2), 9), conditioned(2, "z", normal(3), 4))
+    assert vae.encode([X[:4], np.arange(4)]).mean().shape == (4, 2)
+    with pytest.raises(InputError, match="integers from 0 to 3"):
+        vae.encode([X[:4], np.arange(1, 5)])
+
+
+def test_conditions_of_another_shape_are_other_conditions():
+    def conditioned(size, name, side, end):
+        given, more = keras.Input((size,), name=name), keras.Input((side,), name=f"c{side}")
+        return keras.Model(
+            [given, more], end(keras.layers.Dense(4)(keras.layers.Concatenate()([given, more])))
+        )
+
+    normal = layers.IndependentNormal
+    vae = VAE(conditioned(3, "x", 1, normal(2)), conditioned(2, "z", 4, normal(2)))
+    assert list(vae.wiring.conditions) == ["c1", "c4"]
+    found = vae.reconstruct([X, SIDE[:, :1], np.zeros([12, 4], "float32")])
+    assert found.shape == (12, 2)
+    decoder = conditioned(2, "z", 4, normal(2))
+    decoder = keras.Model(
+        {"z": decoder.inputs[0], "c1": (c := keras.Input((4,), name="c1"))},
+        decoder([decoder.inputs[0], c]),
+    )
+    with pytest.raises(InputError, match=r"condition c1 to be of one shape.*\(None, 1\) and"):
+        VAE(conditioned(3, "x", 1, normal(2)), decoder)
 
 
 def test_a_model_without_conditions_refuses_them(x):

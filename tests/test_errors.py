@@ -176,3 +176,22 @@ def test_a_posterior_that_passes_no_gradient_is_refused_before_training(layer, x
     vae.compile("adam")
     with pytest.raises(InputError, match=r"reparameterized.*Received"):
         vae.fit(x, verbose=0)
+
+
+def straight_through(q):
+    return q.probs_parameter() + tf.stop_gradient(q.sample() - q.probs_parameter())
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_draw_of_ones_own_is_one_draw(samples, x):
+    """Several are sampled, without the gradient that the function carries."""
+    posterior = layers.OneHotCategorical(4, straight_through)
+    encoder = networks.encoder((8, 8, 1), posterior, widths=(8,))
+    vae = VAE(encoder, small_networks(4)[1], objective=IWAE(samples))
+    if samples > 1:
+        with pytest.raises(InputError, match=r"reparameterized.*Received"):
+            vae(x, training=True)
+        return
+    with tf.GradientTape() as tape:
+        loss = -tf.reduce_mean(vae(x, training=True).log_prob(x))
+    assert all(np.any(g) for g in tape.gradient(loss, encoder.trainable_weights))

@@ -322,6 +322,7 @@ def test_a_vae_learns_digits_and_reloads(make, x, tmp_path):
         (lambda: objectives.ELBO(free_bits=1.0, capacity=1.0), "not both"),
         (lambda: objectives.MIWAE(0, 2), "num_bounds >= 1"),
         (lambda: objectives.CIWAE(0), "num_samples >= 1"),
+        (lambda: objectives.CIWAE(2, beta=1.5), "share of the ELBO, in 0..1"),
         (lambda: objectives.BetaTC(1), "num_examples"),
         (lambda: objectives.BetaTC(9, sampling="both"), "stratified"),
         (lambda: objectives.DIP(kind=3), "1 or 2"),
@@ -332,6 +333,42 @@ def test_a_vae_learns_digits_and_reloads(make, x, tmp_path):
 def test_impossible_objectives_are_refused_in_words(make, message):
     with pytest.raises(InputError, match=rf"{message}.*Received"):
         make()
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+@pytest.mark.parametrize(
+    "q",
+    [
+        tfd.Independent(tfd.Normal(tf.zeros([2, D, 4]), 1.0), 2),
+        tfd.RelaxedOneHotCategorical(1.0, tf.zeros([2, D])),
+    ],
+    ids=["matrices", "no mean"],
+)
+def test_dip_asks_for_the_moments_of_vectors(kind, q):
+    with pytest.raises(InputError, match=r"posterior over vectors.*closed form.*Received"):
+        objectives.DIP(kind=kind).penalty(forward(q, tf.zeros([1, 2, D])))
+
+
+@pytest.mark.parametrize(
+    ("make", "value"),
+    [
+        (lambda value: objectives.ELBO(beta=value), 0.5),
+        (lambda value: objectives.ELBO(free_bits=value), 0.3),
+        (lambda value: objectives.ELBO(capacity=value), 2.0),
+        (lambda value: objectives.CIWAE(3, value), 0.3),
+        (lambda value: objectives.BetaTC(99, value), 0.3),
+        (lambda value: objectives.MMD(value), 0.3),
+        (lambda value: objectives.RegularizedAE(l2=0.0, z_weight=value), 0.3),
+    ],
+)
+def test_a_variable_is_read_anew_within_a_graph(make, value):
+    variable = keras.Variable(1.0, trainable=False)
+    objective, parameters = make(variable), [tf.constant(each) for each in normals()]
+    compiled = tf.function(lambda: _loss(objective, *parameters), autograph=False)
+    before = compiled()
+    variable.assign(value)
+    assert abs(compiled() - before) > 1e-3
+    np.testing.assert_allclose(compiled(), _loss(make(value), *parameters), rtol=1e-4)
 
 
 @pytest.mark.parametrize("make", [lambda: objectives.ELBO(free_bits=1.0),

@@ -77,6 +77,20 @@ def test_under_xla_every_parameter_gets_a_finite_gradient_also_with_labels(name,
     assert [path for path, g in found.items() if not np.any(g)] == []
 
 
+@EVERY
+def test_it_is_the_same_in_double_precision(name, x):
+    losses, weights = [], None
+    for policy in ("float32", "float64"):
+        keras.config.set_dtype_policy(policy)
+        vae = made(name, labelled=True)
+        weights = weights or vae.get_weights()
+        vae.set_weights(weights)
+        data = inputs(vae, x)
+        losses.append(vae.compute_loss(x=data, y_pred=vae(data, training=False)))
+    assert losses[1].dtype == tf.float64
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.2)  # of other draws
+
+
 @pytest.mark.parametrize("part", [0, 1])
 def test_saved_and_exported_models_answer_the_same_in_another_process(part, x, tmp_path):
     names, data, expected, exported = list(recipes.RECIPES)[part::2], x[:5], {}, {}

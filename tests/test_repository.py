@@ -40,6 +40,7 @@ ORDER = [
     "objectives",
     "networks",
     "checks",
+    "data_checks",
     "without_kl",
     "fit_prior",
     "importance",

@@ -1,20 +1,16 @@
-"""Checks that run before any work: one clear error, naming what was expected and what was given."""
+"""Checks of networks, before any work: one clear error, of what was expected and what was given."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import DistributionLayer
 from tfp_vae.layers.kl import KLDivergenceAddLoss
-from tfp_vae.wiring import Wiring, outline
+from tfp_vae.wiring import Wiring
 
 
 def final_operation(network: keras.Model, role: str) -> Any:
@@ -67,110 +63,16 @@ def latent_sizes_match(encoder: keras.Model, wiring: Wiring) -> None:
         )
 
 
-def gradients_go_through(posterior: tfd.Distribution, layer: Any) -> None:
+def gradients_go_through(posterior: tfd.Distribution, layer: Any, samples: int) -> None:
     """Raises `InputError` where a draw from the posterior carries no gradient to the encoder.
 
-    A `convert_to_tensor_fn` of the user's own, such as a straight-through draw, may carry one.
+    A `convert_to_tensor_fn` of the user's own, such as a straight-through draw, may carry one; it
+    makes one draw, and is not asked for several.
     """
-    drawn = getattr(layer, "convert_to_tensor_fn", "sample") == "sample"
+    drawn = samples > 1 or getattr(layer, "convert_to_tensor_fn", "sample") == "sample"
     if drawn and posterior.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
         raise InputError(
             "The encoder is expected to end in a distribution whose draws are reparameterized, "
             "such as IndependentNormal: no gradient goes through z otherwise.",
             f"{layer.name}, which makes a {posterior.name}",
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class DataChecks:
-    """What a model expects of its data, and the checks that these are it.
-
-    Attributes:
-      wiring: what the networks take.
-      target_shape: of one thing that the likelihood is over.
-      support: (low, high) of the likelihood, or None where any number will do.
-    """
-
-    wiring: Wiring
-    target_shape: tuple[int | None, ...]
-    support: tuple[float, float] | None
-
-    def data(self, x: Any, y: Any, what: str) -> Any:
-        """x with nothing lost, once a look at its first batch (all of an array) finds no fault.
-
-        Args:
-          x: what `fit` takes: an array, a data set, a generator.
-          y: targets given beside x, or None.
-          what: how the message calls x.
-
-        Raises:
-          InputError: see `batch`.
-        """
-        inputs, target, x = _first_batch(x)
-        if inputs is None:
-            raise InputError(f"Expected at least one example in {what}.", "none")
-        target = y if target is None else target
-        self.batch(inputs, what)
-        if target is not None:
-            _check(target, self.target_shape, self.support, f"the targets of {what}")
-        return x
-
-    def batch(self, data: Any, what: str = "x") -> None:
-        """Raises `InputError` unless these are a batch of at least one x, with its conditions."""
-        x, conditions = self.wiring.split(data)
-        _check(x, tuple(self.wiring.encoder.main.shape[1:]), self.support, what)
-        for name, tensor in self.wiring.conditions.items():
-            _check(conditions[name], tuple(tensor.shape[1:]), None, f"{name} of {what}")
-            counts = {np.shape(x)[0], np.shape(conditions[name])[0]} - {None}
-            if len(counts) > 1:
-                raise InputError(f"Expected as many rows of {name} as of x.", outline(data))
-
-
-def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> None:
-    if not tf.is_tensor(x):
-        x = np.asarray(x)
-    received = tuple(x.shape)
-    if len(received) != len(shape) + 1 or any(
-        want not in (None, got) for want, got in zip(shape, received[1:], strict=True)
-    ):
-        expected = ", ".join(["batch", *("any" if size is None else str(size) for size in shape)])
-        raise InputError(f"Expected {what} of shape ({expected}).", received)
-    if received[0] == 0:
-        raise InputError(f"Expected at least one example in {what}.", f"shape {received}")
-    if tf.is_tensor(x) and not hasattr(x, "numpy"):  # in a graph there are no values to look at
-        return
-    values = np.asarray(x)
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"Expected numbers in {what}.", f"dtype {values.dtype}")
-    low, high = values.min(), values.max()  # NaN spreads through both
-    if not np.isfinite([float(low), float(high)]).all():
-        bad = int((~np.isfinite(values)).any(axis=tuple(range(1, values.ndim))).sum())
-        raise InputError(f"Expected finite numbers in {what}.", f"{bad} examples with NaN or inf")
-    if support is not None and (low < support[0] or high > support[1]):
-        hint = " Divide pixels by 255 first." if support[1] == 1 and 1 < high <= 255 else ""
-        raise InputError(
-            f"Expected {what} within the likelihood's support, {support[0]:g} to "
-            f"{support[1]:g}.{hint}",
-            f"values from {low:g} to {high:g}",
-        )
-
-
-def _first_batch(x: Any) -> tuple[Any, Any, Any]:
-    """Inputs and targets of the first batch of what `fit` takes, and the same with nothing lost."""
-    if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x.take(1)), None)
-    elif isinstance(x, keras.utils.PyDataset):
-        batch = x[0] if len(x) else None
-    elif isinstance(x, Iterator):
-        batch = next(x, None)
-        x = _again(batch, x)
-    else:
-        return x, None, x
-    inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    return inputs, target, x
-
-
-def _again(first: Any, rest: Iterator) -> Iterator:
-    """The iterator before its first batch was taken, as a generator: Keras takes no other kind."""
-    yield first
-    yield from rest

@@ -166,7 +166,7 @@ def run(arguments: list[str]) -> int:
     try:
         options = parser.parse_args(_with_resumed_config(arguments[1:]))
         try:
-            given = vars(parser.instantiate_classes(options))
+            given = vars(parser.instantiate(options))
         except ValueError as error:  # an objective's or a schedule's own refusal
             raise InputError(str(error)) from error
         given.pop("config")

@@ -104,16 +104,31 @@ def decoder(
     return _model([z, label], [keras.layers.Concatenate(), *hidden], joined, "decoder")
 
 
+def categories(network: keras.Model) -> dict[str, int]:
+    """How many categories there are for each input that is a number of one, by the input's name.
+
+    These are the inputs that Keras' `CategoryEncoding` or `Embedding` takes as they are.
+    """
+    found = {}
+    for layer in network.layers:
+        if isinstance(layer, (keras.layers.CategoryEncoding, keras.layers.Embedding)):
+            size = layer.input_dim if hasattr(layer, "input_dim") else layer.num_tokens
+            taken = [node.input_tensors[0] for node in layer._inbound_nodes]
+            found.update({t.name: size for t in network.inputs if any(t is one for one in taken)})
+    return found
+
+
 def num_classes(network: keras.Model) -> int:
     """How many labels a network of this module was made for."""
-    kinds = (layer for layer in network.layers if isinstance(layer, keras.layers.CategoryEncoding))
-    return next(kinds).num_tokens
+    return categories(network)["label"]
 
 
 def _upwards(
     likelihood: IndependentLayer, widths: Sequence[int], activation: str
 ) -> list[keras.layers.Layer]:
     """From a vector to the parameters of an image, each pixel's from the channels at its place."""
+    if not isinstance(likelihood, IndependentLayer):
+        raise InputError("A conv body ends in a layer of independent pixels.", likelihood)
     _images_only(likelihood.event_shape)
     height, width, channels = likelihood.event_shape
     scale = 2 ** len(widths)

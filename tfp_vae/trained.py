@@ -49,7 +49,9 @@ class Trained:
         Where the decoder has conditions, they are given with z, `[n, ...]` each: a dict by name, a
         list in order, or the one that there is.
         """
-        return self._decode(z, self.wiring.given(conditions), False)
+        given = self.wiring.given(conditions)
+        self._checks.conditions(given, z, "z")
+        return self._decode(z, given, False)
 
     def reconstruct(self, x: Any) -> tf.Tensor:
         """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call.
@@ -73,6 +75,7 @@ class Trained:
         """
         given = self.wiring.given(conditions)
         for name, value in given.items():
+            self._checks.conditions({name: value}, value, "the conditions")
             if not tf.is_symbolic_tensor(value) and len(value) != num_samples:
                 raise InputError(f"Expected {num_samples} rows of {name}.", outline(value))
         pair = self.next_seed() if seed is None else tf.constant([seed, 0])

@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import checks, importance, schedules
 from tfp_vae.coercible import TensorCoercible
+from tfp_vae.data_checks import DataChecks
 from tfp_vae.errors import InputError
 from tfp_vae.objectives import ELBO, ForwardPass, Objective
 from tfp_vae.objectives.forward import Gate
@@ -89,7 +90,7 @@ class VAE(Trained, Seeded, keras.Model):
         likelihood = checks.final_operation(decoder, "decoder")
         self.wiring = Wiring(encoder, decoder)
         checks.latent_sizes_match(encoder, self.wiring)
-        self._checks = checks.DataChecks(
+        self._checks = DataChecks(
             self.wiring, decoder.output_shape[1:], getattr(likelihood, "support", None)
         )
         self.has_density: bool = getattr(self.posterior_layer, "has_density", True)
@@ -126,9 +127,9 @@ class VAE(Trained, Seeded, keras.Model):
         x, conditions = self.wiring.split(inputs)
         encoded = self.encoder(self.wiring.encoded(x, conditions), training=training)
         posterior = self._distribution(encoded, "encoder")
-        if training and self.objective.needs_gradient:
-            checks.gradients_go_through(posterior, self.posterior_layer)
         samples = 1 if training is None else self.objective.num_samples
+        if training and self.objective.needs_gradient:
+            checks.gradients_go_through(posterior, self.posterior_layer, samples)
         drawn = tf.convert_to_tensor(posterior) if samples == 1 else posterior.sample(samples)
         gate = Gate() if training and self.objective.weighs_gradients else None
         z = drawn[tf.newaxis] if samples == 1 else drawn

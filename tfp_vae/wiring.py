@@ -57,19 +57,30 @@ class Wiring:
     Args:
       encoder: a model of x (the input of that name, or the first), with or without conditions.
       decoder: a model of z, likewise. Its conditions are those of the encoder of the same names; if
-        no name is the same and there are as many, those in the same places.
+        no name is the same and all shapes are, those in the same places.
 
     Attributes:
       conditions: all of them by name, the encoder's first, each a `keras.KerasTensor`.
+      as_ours: those of the decoder: from its names to the names here.
       given_names: the names of those that the decoder takes, in its order.
+
+    Raises:
+      InputError: a condition of one name has two shapes.
     """
 
     def __init__(self, encoder: keras.Model, decoder: keras.Model) -> None:
         self.encoder, self.decoder = Ports(encoder, "x"), Ports(decoder, "z")
         ours, theirs = self.encoder.conditions, self.decoder.conditions
-        in_places = len(ours) == len(theirs) and not set(ours) & set(theirs)
-        self._as_ours = dict(zip(theirs, ours if in_places else theirs, strict=True))
-        self.given_names = list(self._as_ours.values())
+        for name in set(ours) & set(theirs):
+            if ours[name].shape != theirs[name].shape:
+                raise InputError(
+                    f"Expected the condition {name} to be of one shape in encoder and decoder.",
+                    f"{ours[name].shape} and {theirs[name].shape}",
+                )
+        shapes = [[tensor.shape for tensor in each.values()] for each in (ours, theirs)]
+        in_places = shapes[0] == shapes[1] and not set(ours) & set(theirs)
+        self.as_ours = dict(zip(theirs, ours if in_places else theirs, strict=True))
+        self.given_names = list(self.as_ours.values())
         self.conditions = dict(ours) if in_places else {**ours, **theirs, **ours}
 
     def split(self, data: Any) -> tuple[Any, dict[str, Any]]:
@@ -125,7 +136,7 @@ class Wiring:
     def decoded(self, z: Any, conditions: dict[str, Any], repeat: Any = None) -> Any:
         """What the decoder is called with; `repeat` tiles the conditions along the batch."""
         own = {}
-        for name, ours in self._as_ours.items():
+        for name, ours in self.as_ours.items():
             own[name] = conditions[ours]
             if repeat is not None:
                 own[name] = tile(tf.convert_to_tensor(own[name]), repeat)

@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.errors import InputError
 from tfp_vae.layers.around_mean import FisherAroundMean, PowerAroundMean
 from tfp_vae.layers.multivariate import RealVectorLayer
+from tfp_vae.precision import full_precision
 
 
 class SphericalLayer(RealVectorLayer):
@@ -44,7 +45,7 @@ class SphericalLayer(RealVectorLayer):
         super().__init__(event_size, *args, **kwargs)
 
     def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
-        return tfd.SphericalUniform(event_shape[-1])
+        return tfd.SphericalUniform(event_shape[-1], dtype=tf.as_dtype(full_precision()))
 
     def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
         return tf.math.l2_normalize(distribution.mean(), axis=-1)  # a direction, as z is

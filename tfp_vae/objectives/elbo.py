@@ -65,7 +65,7 @@ class ELBO(Objective):
         self.beta = beta
         self.free_bits = free_bits
         self.capacity = list(capacity) if isinstance(capacity, (list, tuple)) else capacity
-        if capacity is not None and free_bits != 0:
+        if capacity is not None and not is_zero(free_bits):
             raise InputError(
                 "Expected free_bits or capacity, not both.",
                 f"free_bits={free_bits}, capacity={capacity}",
@@ -81,7 +81,7 @@ class ELBO(Objective):
         penalized = kl
         if self.capacity is not None and kl is not None:
             penalized = self._away_from_capacity(forward, kl)
-        elif self.free_bits != 0 and kl is not None:
+        elif not is_zero(self.free_bits) and kl is not None:
             q, p = independent_base(forward.posterior), independent_base(forward.prior)
             each = tf.reduce_mean(kl_divergence(q, p, q.mean, exact=True), axis=0)
             free = now(self.free_bits, forward.step, kl.dtype)
@@ -96,7 +96,8 @@ class ELBO(Objective):
             capacities = [capacities]
         if len(kls) != len(capacities):
             raise InputError(
-                f"Expected one capacity, or {len(kls)}, as many as the posterior has blocks.",
+                "Expected one capacity for all of z, or one for each block of posterior and prior, "
+                f"of which there are {len(kls)}.",
                 capacities,
             )
         pairs = zip(kls, capacities, strict=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfp_vae import schedules
 from tfp_vae.errors import InputError
 from tfp_vae.objectives import estimators
-from tfp_vae.objectives.base import Objective, Terms, nll_and_kl, now
+from tfp_vae.objectives.base import Objective, Terms, is_zero, nll_and_kl, now
 from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.schedules import Scheduled
 
@@ -27,7 +27,7 @@ class ImportanceWeighted(Objective):
     Args:
       num_bounds: M.
       num_samples_each: K.
-      beta: a number in 0..1, or a schedule.
+      beta: a number in 0..1, a variable or a schedule.
       estimator: of the gradient. "plain": that of the bound itself. "stl": sticking the landing,
         without the score, for K = 1 (Roeder et al., arXiv:1703.09194). "dreg": doubly
         reparameterized, the same for any K (Tucker et al., arXiv:1810.04152). Both have the mean of
@@ -35,7 +35,8 @@ class ImportanceWeighted(Objective):
         `OneHotCategorical` (Mnih and Rezende, arXiv:1602.06725), K at least 2.
 
     Raises:
-      InputError: a number is below 1, or the estimator is no such word or not for this K.
+      InputError: a number is below 1, beta is one outside 0..1, or the estimator is no such word or
+        not for this K.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class ImportanceWeighted(Objective):
         self.num_samples = self.num_bounds * self.num_samples_each
         self.beta = beta
         self.estimator = estimator
+        if isinstance(beta, (int, float)) and not 0 <= beta <= 1:
+            raise InputError("Expected beta, the share of the ELBO, in 0..1.", beta)
         if estimator not in ESTIMATORS:
             raise InputError(f"Expected estimator to be one of {ESTIMATORS}.", repr(estimator))
         if estimator == "stl" and self.num_samples_each > 1:
@@ -72,7 +75,7 @@ class ImportanceWeighted(Objective):
     def bound(self, log_weights: tf.Tensor, step: Any) -> tf.Tensor:
         """The bound on log p(x), `[batch]`, of the logarithms of the weights, `[M K, batch]`."""
         inside = tf.reduce_mean(log_mean_exp(self._groups(log_weights), axis=1), axis=0)
-        if self.beta == 0:
+        if is_zero(self.beta):
             return inside
         beta = now(self.beta, step, log_weights.dtype)
         return beta * tf.reduce_mean(log_weights, axis=0) + (1 - beta) * inside
@@ -166,7 +169,7 @@ class CIWAE(ImportanceWeighted):
 
     Args:
       num_samples: K.
-      beta: the share of the ELBO, 0 to 1: a number, or a schedule over training steps.
+      beta: the share of the ELBO, 0 to 1: a number, a variable or a schedule over training steps.
       estimator: of the gradient: "plain", "dreg", or "vimco" (see `ImportanceWeighted`).
 
     Example:

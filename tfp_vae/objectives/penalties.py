@@ -15,6 +15,8 @@ from tfp_vae.objectives.base import Objective, Terms, is_zero, nll_and_kl, now, 
 from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.schedules import Scheduled
 
+_MOMENTS = "DIP is of moments: expected a posterior over vectors that has them in closed form."
+
 
 class Penalized(Objective):
     """`-E_q[log p(x|z)] + beta KL + weight * penalty`; a subclass says which in `penalty`.
@@ -62,7 +64,8 @@ class DIP(Penalized):
       beta: the weight of the KL.
 
     Raises:
-      InputError: `kind` is neither, or the posterior has no mean in closed form.
+      InputError: `kind` is neither, or the posterior is not over vectors, with a mean (kind 2: and
+        a covariance) in closed form.
 
     Example:
       >>> from tfp_vae.objectives import ForwardPass
@@ -86,21 +89,24 @@ class DIP(Penalized):
         self.kind = kind
 
     def penalty(self, forward: ForwardPass) -> tf.Tensor:
-        try:
-            mean = forward.posterior.mean()
-        except NotImplementedError as error:
-            raise InputError(
-                "DIP is of the posterior's mean: expected one with a mean in closed form.",
-                f"a {forward.posterior.name}",
-            ) from error
-        centered = mean - tf.reduce_mean(mean, axis=0)
-        count = tf.cast(tf.shape(mean)[0], mean.dtype)
-        covariance = tf.matmul(centered, centered, transpose_a=True) / count
-        if self.kind == 2:
-            covariance += tf.reduce_mean(_covariance(forward.posterior), axis=0)
+        covariance = self._covariance_of_z(forward.posterior)
         diagonal = tf.linalg.diag_part(covariance)
         off = tf.reduce_sum(tf.square(covariance)) - tf.reduce_sum(tf.square(diagonal))
         return off + self.diagonal * tf.reduce_sum(tf.math.squared_difference(diagonal, 1))
+
+    def _covariance_of_z(self, posterior: tfd.Distribution) -> tf.Tensor:
+        """`[d, d]`, over the batch."""
+        try:
+            mean = posterior.mean()
+            within = _covariance(posterior) if self.kind == 2 else None
+        except NotImplementedError as error:
+            raise InputError(_MOMENTS, f"a {posterior.name}") from error
+        if mean.shape.rank != 2:
+            raise InputError(_MOMENTS, f"a {posterior.name} over {posterior.event_shape}")
+        centered = mean - tf.reduce_mean(mean, axis=0)
+        count = tf.cast(tf.shape(mean)[0], mean.dtype)
+        covariance = tf.matmul(centered, centered, transpose_a=True) / count
+        return covariance if within is None else covariance + tf.reduce_mean(within, axis=0)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "diagonal": self.diagonal, "kind": self.kind}

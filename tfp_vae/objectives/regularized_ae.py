@@ -66,7 +66,7 @@ class RegularizedAE(Objective):
         loss = nll + now(self.z_weight, forward.step, nll.dtype) * square / 2
         if not is_zero(self.l2):
             weights = [tf.nn.l2_loss(w) * 2 for w in forward.decoder.trainable_weights]
-            loss += now(self.l2, forward.step, nll.dtype) * tf.add_n(weights)
+            loss += now(self.l2, forward.step, nll.dtype) * sum(weights)  # of a frozen one: 0
         if not is_zero(self.gradient_penalty):
             penalty = now(self.gradient_penalty, forward.step, nll.dtype)
             loss += penalty * squared_jacobian(forward)

@@ -103,10 +103,9 @@ class VampPrior(Prior):
             for name, tensor in ports.conditions.items()
         }
         posteriors = ports.network(ports.pack(u, given))
-        return tfd.MixtureSameFamily(
-            tfd.Categorical(logits=tf.zeros([self.count])),
-            getattr(posteriors, "tensor_distribution", posteriors),
-        )
+        each = getattr(posteriors, "tensor_distribution", posteriors)
+        alike = tfd.Categorical(logits=tf.zeros([self.count], each.dtype))
+        return tfd.MixtureSameFamily(alike, each)
 
     def get_config(self) -> dict[str, Any]:
         conditions = {name: value.tolist() for name, value in self.conditions.items()}
