@@ -74,8 +74,11 @@ def test_takes_float64_and_integer_inputs(kind, x):
         assert np.isfinite(model.evaluate(*targets(kind, x.astype(dtype)), verbose=0)).all()
 
 
-@KINDS
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "compiled"),
+    [(plain, False), (class_based, True), (importance_weighted, False)],
+    ids=["plain", "class-xla", "importance"],
+)
 def test_the_global_seed_makes_a_run_repeatable(kind, compiled, x):
     def run():
         keras.utils.set_random_seed(3)

@@ -220,8 +220,9 @@ def test_the_seed_decides_the_draws(row):
 
 
 @EVERY
-@pytest.mark.parametrize("compiled", [False, True])
-def test_the_global_seed_makes_the_draws_of_a_function_repeatable(row, compiled):
+def test_the_global_seed_makes_the_draws_of_a_function_repeatable(row):
+    """Under XLA where a sampler has a loop; test_layer_fits draws from each row there."""
+    compiled = row.build in [ROWS[name].build for name in ("gamma", "joint", "normal-vector")]
     twice = []
     for _ in range(2):
         keras.utils.set_random_seed(7)

@@ -308,7 +308,7 @@ def _loss(objective, loc, scale):
 def test_a_vae_learns_digits_and_reloads(make, x, tmp_path):
     vae = VAE(*small_networks(regularized=False), objective=make())
     vae.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
-    history = vae.fit(x, batch_size=24, epochs=8, verbose=0).history
+    history = vae.fit(x, batch_size=24, epochs=5, verbose=0).history
     assert history["nll"][-1] < history["nll"][0]
     vae.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
