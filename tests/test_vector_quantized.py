@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_vae import IWAE, VAE, layers, networks, priors
+from tfp_vae import IWAE, VAE, importance, layers, networks, priors
 from tfp_vae.errors import InputError
 
 tfd = tfp.distributions
@@ -270,3 +270,15 @@ def test_what_cannot_be_used_is_refused_in_words(use, message):
 def vae_parts(posterior):
     encoder = networks.encoder((4,), posterior, widths=())
     return encoder, networks.decoder(2, layers.IndependentNormal(4), widths=())
+
+
+def test_one_draw_is_enough_for_the_likelihood(x, monkeypatch):
+    """All draws are the same codes: the decoder is asked once for each example."""
+    vae = vq_vae()
+    asked = []
+    decode = vae.decode
+    monkeypatch.setattr(vae, "decode", lambda z, c: asked.append(len(z)) or decode(z, c))
+    once = importance.estimate_batch(vae, (x[:4], {}), tf.constant(1))
+    fifty = importance.estimate_batch(vae, (x[:4], {}), tf.constant(50))
+    assert asked == [4, 4]
+    np.testing.assert_allclose(fifty, once, rtol=1e-6)

@@ -52,6 +52,8 @@ def estimate_batch(
     """`log 1/K sum_k w_k` for one batch, the samples taken in chunks and summed as they come."""
     x, conditions = data
     posterior = vae.encode(x if not conditions else {"x": x, **conditions})
+    if not getattr(vae.posterior_layer, "is_random", True):
+        num_samples = tf.ones_like(num_samples)  # a mean of weights that are all the same
     count = tf.shape(x)[0]
     chunk = tf.clip_by_value(_ROWS // tf.maximum(count, 1), 1, num_samples)
 

@@ -147,7 +147,7 @@ class Training:
         return self.vae.fit_prior(
             _inputs(self.vae, x, labels),
             self.recipe.prior_after(setting),
-            epochs=max(5, min(100, 3000 * 128 // len(x))),
+            epochs=max(5, min(50, 1500 * 128 // len(x))),
             seed=self.seed,
             verbose=0,
         )

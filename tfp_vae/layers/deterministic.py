@@ -25,6 +25,7 @@ class Deterministic(OneParameterLayer):
       ([[1.0, 2.0]], [0.0])
     """
 
+    is_random = False
     has_density = False
 
     @staticmethod

@@ -26,11 +26,13 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
 
     Attributes:
       support: (low, high), where values outside have probability 0; None where any number will do.
+      is_random: False where all draws are the same one, so that one of them says all.
       has_density: False where `log_prob` is none to be summed in nats (a point mass among reals).
       kl_regularizer: the `KLDivergenceRegularizer` given as `activity_regularizer`, or None.
     """
 
     support: tuple[float, float] | None = None
+    is_random: bool = True
     has_density: bool = True
     tells_training = False  # whether `make_distribution` is told if the model trains
 

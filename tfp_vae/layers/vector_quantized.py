@@ -66,6 +66,7 @@ class VectorQuantized(IndependentLayer):
     """
 
     tells_training = True
+    is_random = False
 
     def __init__(
         self,
