@@ -63,6 +63,9 @@ def options(tmp_path_factory, digits):
     np.save(path, digits.train[:50])
     return {
         "data": str(path),
+        "recipe": "vae",
+        "likelihood": None,
+        "conditional": False,
         "binarize": "dynamic",
         "latent_size": 2,
         "body": "mlp",

@@ -52,9 +52,9 @@ def train(
         likelihood: bernoulli, continuous_bernoulli, normal, shared_normal, logistic, laplace,
             student_t, poisson, negative_binomial or zero_inflated_negative_binomial; default: the
             recipe's, else bernoulli for images, normal for reals, negative_binomial for counts.
-        conditional: condition encoder and decoder on the labels of the data.
+        conditional: condition encoder and decoder on the labels of the data, integers from 0.
         binarize: pixels drawn afresh each epoch (dynamic), once (fixed), or left grey (none).
-        latent_size: dimensions of z; 2 adds a picture of the latent plane.
+        latent_size: dimensions of z; 2 adds a picture of the latent plane of a unit normal prior.
         body: a multilayer perceptron or a convolutional network.
         widths: units of the encoder's hidden layers, or channels; the decoder has them reversed.
         activation: the name of a Keras activation.
