@@ -99,6 +99,21 @@ def test_capacity_is_a_distance():
     np.testing.assert_allclose(terms.loss - terms.nll, 3.0 * np.abs(kl - 2.0), rtol=1e-4)
 
 
+def test_each_block_has_the_capacity_in_its_place():
+    loc, scale = normals()
+    cut = [slice(0, 1), slice(1, D)]
+    q = tfd.Blockwise([posterior(loc[:, c], scale[:, c]) for c in cut])
+    p = tfd.Blockwise([posterior(np.zeros_like(loc[0, c]), np.ones_like(loc[0, c])) for c in cut])
+    z, log_likelihood = tf.zeros([1, B, D]), tf.zeros([1, B])
+    capacities = [0.5, schedules.warm_up(10, 4.0)]
+    objective = objectives.ELBO(beta=3.0, capacity=capacities)
+    terms = objective(objectives.ForwardPass(q, p, z, log_likelihood, step=5))
+    kl = [kl_of(loc[:, c], scale[:, c]).sum(axis=1) for c in cut]
+    expected = 3.0 * (np.abs(kl[0] - 0.5) + np.abs(kl[1] - 2.0))
+    np.testing.assert_allclose(terms.loss, expected, rtol=1e-4)
+    np.testing.assert_allclose(terms.kl, sum(kl), rtol=1e-4)
+
+
 def test_schedules_are_read_at_the_step():
     loc, scale = normals()
     now = objectives.ELBO(beta=float(schedules.Sigmoid(10, 2.0)(7)))
