@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from conftest import small_networks
 
-from tfp_vae import IWAE, VAE, InputError, evaluate, layers, networks, priors
+from tfp_vae import ELBO, IWAE, VAE, InputError, evaluate, layers, networks, priors
 from tfp_vae.wiring import Wiring
 
 
@@ -93,6 +93,44 @@ def test_the_conditions_matter_and_go_with_their_x():
         np.testing.assert_allclose(p.mean()[12 * k : 12 * (k + 1)], known, rtol=1e-5)
 
 
+def test_likelihoods_are_given_the_conditions_of_their_x():
+    """By hand, with the same draws."""
+    vae = VAE(encoder_of(STRUCTURES["list"]), decoder_of())
+    state = vae.posterior_layer.seed_generator.state
+    start, prior = state.numpy(), vae.prior.distribution()
+
+    def by_hand(samples):
+        state.assign(start)
+        q = vae.encoder(tensors(X, LABEL, SIDE))
+        z = q.sample(samples) if samples else tf.convert_to_tensor(q)[None]
+        likelihoods = [vae.decoder(tensors(each, LABEL, SIDE)).log_prob(X) for each in z]
+        return tf.stack(likelihoods), prior.log_prob(z) - q.log_prob(z), q
+
+    likelihoods, others, _ = by_hand(3)
+    known = tf.reduce_logsumexp(likelihoods + others, axis=0) - np.log(3)
+    state.assign(start)
+    np.testing.assert_allclose(vae.log_likelihood(GIVEN, 3), known, rtol=1e-4)
+    likelihoods, _, q = by_hand(None)
+    state.assign(start)
+    found = evaluate.evaluate(vae, GIVEN, num_samples=1)
+    assert found["nll"] == pytest.approx(-float(tf.reduce_mean(likelihoods)), rel=1e-4)
+    kl = tf.reduce_mean(q.kl_divergence(prior))
+    assert found["kl"] == pytest.approx(float(kl), rel=1e-4)
+
+
+def test_an_objective_decodes_with_the_conditions():
+    class Decodes(ELBO):
+        def __call__(self, forward):
+            self.decoded = forward.decode(forward.z[0]).mean()
+            return super().__call__(forward)
+
+    objective = Decodes()
+    vae = VAE(encoder_of(STRUCTURES["list"]), decoder_of(), objective=objective)
+    p = vae([X, LABEL, SIDE], training=True)
+    vae.compute_loss(x=GIVEN, y_pred=p)
+    np.testing.assert_allclose(objective.decoded, p.mean(), rtol=1e-5)
+
+
 def test_conditions_without_a_common_name_go_by_their_places():
     vae = VAE(encoder_of(STRUCTURES["list"]), decoder_of(("z", "b", "c")))
     z = vae.encode([X, LABEL, SIDE]).mean()
@@ -126,6 +164,13 @@ def test_the_bodies_take_labels(body, x, tmp_path):
     served = tf.saved_model.load(str(tmp_path / "saved"))
     np.testing.assert_allclose(served.serve(x, labels), vae.reconstruct([x, labels]), atol=1e-5)
     assert served.sample(labels[:5]).shape == (5, *shape)
+    for name in ("mean", "stddev"):
+        known = getattr(vae.encode([x, labels]), name)()
+        np.testing.assert_allclose(served.encode(x, labels)[name], known, atol=1e-5)
+    z = np.zeros([3, 2], "float32")
+    decoded = served.decode(z, tf.range(3))
+    np.testing.assert_allclose(decoded, vae.decode(z, np.arange(3)).mean(), atol=1e-5)
+    assert np.abs(decoded[1:] - decoded[0]).max() > 1e-4
     assert set(served.encode(x, labels)) == {"mean", "stddev", "z"}
 
 
@@ -232,6 +277,18 @@ def test_conditions_of_another_shape_are_other_conditions():
     )
     with pytest.raises(InputError, match=r"condition c1 to be of one shape.*\(None, 1\) and"):
         VAE(conditioned(3, "x", 1, normal(2)), decoder)
+
+
+def test_samples_that_are_served_are_of_their_conditions(tmp_path):
+    """Of a decoder that sees nothing else."""
+    vae = VAE(encoder_of(STRUCTURES["list"]), decoder_of())
+    (dense,) = (each for each in vae.decoder.layers if isinstance(each, keras.layers.Dense))
+    dense.kernel.assign(tf.concat([tf.zeros([2, 6]), dense.kernel[2:]], axis=0))
+    vae.export(tmp_path / "saved")
+    served = tf.saved_model.load(str(tmp_path / "saved"))
+    known = vae.sample(12, conditions=[LABEL, SIDE])
+    np.testing.assert_allclose(served.sample(LABEL, SIDE), known, atol=1e-5)
+    assert np.abs(known[1:] - known[0]).max() > 1e-2
 
 
 def test_a_model_without_conditions_refuses_them(x):

@@ -52,9 +52,9 @@ def train(
         likelihood: bernoulli, continuous_bernoulli, normal, shared_normal, logistic, laplace,
             student_t, poisson, negative_binomial or zero_inflated_negative_binomial; default: the
             recipe's, else bernoulli for images, normal for reals, negative_binomial for counts.
-        conditional: condition encoder and decoder on the labels of the data.
+        conditional: condition encoder and decoder on the labels of the data, integers from 0.
         binarize: pixels drawn afresh each epoch (dynamic), once (fixed), or left grey (none).
-        latent_size: dimensions of z; 2 adds a picture of the latent plane.
+        latent_size: dimensions of z; 2 adds a picture of the latent plane of a unit normal prior.
         body: a multilayer perceptron or a convolutional network.
         widths: units of the encoder's hidden layers, or channels; the decoder has them reversed.
         activation: the name of a Keras activation.
@@ -130,7 +130,15 @@ def sample(
     """
     if not out.endswith((".png", ".npy")):
         raise InputError("Expected --out to end in .png or .npy.", out)
-    images = drawn(Run.open(run).load_model(), num, seed)
+    folder = Run.open(run)
+    recipe = find(folder.read_config().get("recipe", "vae"))
+    if recipe.prior_after is not None and not folder.fitted.is_file():
+        raise InputError(
+            f"The prior of a {recipe.title} is fitted when its training is complete: expected a "
+            f"run that is (tfp-vae train --resume {run}).",
+            "one without fitted.keras",
+        )
+    images = drawn(folder.load_model(), num, seed)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     if out.endswith(".npy"):
         np.save(out, images)
@@ -190,6 +198,10 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
     )
     try:
         keep = training.fit()
+        report = training.report() if keep.failed_at is None else ""
+    except InputError:  # of an objective that cannot take this model
+        folder.discard()
+        raise
     except KeyboardInterrupt:
         folder.save_model(training.vae)
         print(
@@ -206,10 +218,11 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
             file=sys.stderr,
         )
         return 1
-    print(training.report())
+    print(report)
+    samples = "png" if plots.can_show(training.images.shape) else "npy"
     print(
         f"model, config, metrics, TensorBoard logs and figures: {folder.path}\n"
-        f"next: tfp-vae sample {folder.path} --num 64 --out samples.png\n"
+        f"next: tfp-vae sample {folder.path} --num 64 --out samples.{samples}\n"
         f"      tfp-vae export {folder.path} saved_model/\n"
         f"      tensorboard --logdir {folder.logs}"
     )
@@ -262,7 +275,9 @@ def _with_resumed_config(arguments: list[str]) -> list[str]:
 
 
 def _as_config(value: Any) -> Any:
-    """An objective or a schedule in the form that `--config` reads."""
+    """An objective or a schedule, or a list of these, in the form that `--config` reads."""
+    if isinstance(value, (list, tuple)):
+        return [_as_config(each) for each in value]
     if not hasattr(value, "get_config"):
         return value
     arguments = {key: _as_config(getattr(value, key)) for key in value.get_config()}

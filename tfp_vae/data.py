@@ -58,8 +58,11 @@ class Examples:
         if self.train_labels is None or self.test_labels is None:
             raise InputError("Expected examples with labels, to condition on.", self.name)
         both = np.concatenate([self.train_labels, self.test_labels])
-        if both.dtype.kind not in "iu" or both.min() < 0:
-            raise InputError(f"Expected integer labels from 0 in {self.name}.", both.dtype)
+        what = f"Expected integer labels from 0 in {self.name}."
+        if both.dtype.kind not in "iu":
+            raise InputError(what, both.dtype)
+        if both.min() != 0:
+            raise InputError(what, f"labels from {both.min()} to {both.max()}")
         return int(both.max()) + 1
 
 
@@ -240,6 +243,8 @@ def _standard(examples: np.ndarray, what: str) -> np.ndarray:
         raise InputError(f"Expected finite numbers in {what}.", examples.dtype)
     integers = examples.dtype.kind in "biu"
     if examples.ndim == 2:
+        if integers and examples.max() > np.iinfo(np.int32).max:
+            raise InputError(f"Expected counts in {what} below 2**31.", examples.max())
         return examples.astype(np.int32 if integers and examples.min() >= 0 else np.float32)
     if examples.dtype == np.uint8:
         return examples

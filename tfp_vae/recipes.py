@@ -35,7 +35,7 @@ _learned_scale = functools.partial(layers.SharedScale, trainable_scale=True)
 
 
 def _mixture(s: Setting) -> GaussianMixture:
-    return GaussianMixture(10, covariance_type="full", reg_covar=1e-4)
+    return GaussianMixture(min(10, s.num_examples), covariance_type="full", reg_covar=1e-4)
 
 
 # -- one posterior, one prior: the objective makes the model ---------------------------------------
@@ -210,7 +210,7 @@ def iaf_vae(s: Setting) -> VAE:
     "a prior as rich as the posteriors themselves",
 )
 def vamp_prior_vae(s: Setting) -> VAE:
-    count = min(500, s.num_examples // 3)
+    count = max(1, min(500, s.num_examples // 3))
     pixels = (0.0, 1.0) if len(s.shape) == 3 else None
     labels = None if s.num_classes is None else {"label": np.arange(count) % s.num_classes}
     return s.vae(prior=priors.VampPrior(count, pixels, labels))

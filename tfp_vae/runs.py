@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,31 @@ class Run:
 
     def save_model(self, vae: VAE) -> None:
         """Writes `model.keras`; a run stopped in the middle of it keeps the one before."""
-        new = self.path / "model.new.keras"
-        vae.save(new)
-        os.replace(new, self.model)
+        _save(vae, self.model)
 
     def save_fitted(self, vae: VAE) -> None:
-        """Writes `fitted.keras`."""
-        vae.save(self.fitted)
+        """Writes `fitted.keras`, likewise."""
+        _save(vae, self.fitted)
+
+    def forget_fitted(self) -> None:
+        """Takes `fitted.keras` away: the model that it belongs to is about to change."""
+        self.fitted.unlink(missing_ok=True)
+
+    def is_reported(self, step: int) -> bool:
+        """Whether `results.json` is of the model at this step."""
+        try:
+            return json.loads(self.results.read_text())["steps"] == step
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+        ):  # a run that stopped before, or while it was written
+            return False
+
+    def discard(self) -> None:
+        """Takes away the folder of a run that did not begin."""
+        if not self.model.is_file():
+            shutil.rmtree(self.path)
 
     def load_model(self) -> VAE:
         """The model to use: `fitted.keras` where it is, else `model.keras`.
@@ -110,6 +129,12 @@ class Run:
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes `results.json`."""
         self.results.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _save(vae: VAE, file: Path) -> None:
+    new = file.with_suffix(".new.keras")
+    vae.save(new)
+    os.replace(new, file)
 
 
 def _load(file: Path) -> VAE:

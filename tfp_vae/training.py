@@ -8,12 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae import data, evaluate, plots, recipes
 from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar
 from tfp_vae.errors import InputError
 from tfp_vae.networks import num_classes
 from tfp_vae.objectives import Objective
+from tfp_vae.prior import DistributionPrior
 from tfp_vae.recipe import LIKELIHOODS, USUAL, find, likelihood_named
 from tfp_vae.runs import Run
 from tfp_vae.vae import VAE
@@ -55,7 +57,9 @@ class Training:
             optimizer = keras.optimizers.Adam(self.learning_rate)
             self.vae.compile(optimizer, steps_per_execution=per_execution)
         self.vae.check(_inputs(self.vae, self.x_test, self.images.test_labels))
-        if self.step >= self.steps * self.epochs:
+        total = self.steps * self.epochs
+        # One that stopped after its last step has its prior, results and figures still to come.
+        if self.step > total or (self.step == total and run.is_reported(total)):
             raise InputError(
                 f"The run is complete at epoch {self.step // self.steps}: expected more --epochs.",
                 self.epochs,
@@ -81,6 +85,8 @@ class Training:
     def fit(self) -> KeepGood:
         """Trains from where the model stands to the last epoch; saves it as it goes."""
         done = self.step
+        if done < self.steps * self.epochs:
+            self.run.forget_fitted()
         keep, evaluation = KeepGood(self.run.save_model), FixedEvaluation()
         callbacks = [
             evaluation,
@@ -144,6 +150,7 @@ class Training:
         labels = None if images.train_labels is None else images.train_labels[some]
         size = self.vae.wiring.decoder.main.shape[1:]
         setting = recipes.Setting(tuple(size), len(x), latent_size=size[-1])
+        keras.utils.set_random_seed(self.seed)  # the same prior for a run that went on
         return self.vae.fit_prior(
             _inputs(self.vae, x, labels),
             self.recipe.prior_after(setting),
@@ -189,7 +196,7 @@ def figures(vae: VAE, images: data.Examples, x_test: np.ndarray, seed: int) -> d
         found["samples"] = plots.image_grid(
             drawn(vae, 8 * columns, seed), columns, f"{name}: drawn from the prior, {what}"
         )
-        if vae.wiring.decoder.main.shape[1:] == (2,) and not conditional:
+        if vae.wiring.decoder.main.shape[1:] == (2,) and not conditional and _is_unit_normal(vae):
             found["manifold"] = plots.manifold(vae)
     some = None if labels is None else labels[:5000]
     posterior = vae.encode(_inputs(vae, x_test[:5000], some))
@@ -197,6 +204,14 @@ def figures(vae: VAE, images: data.Examples, x_test: np.ndarray, seed: int) -> d
         vae.representative(posterior), some, f"{name}: posterior means of the test set"
     )
     return found
+
+
+def _is_unit_normal(vae: VAE) -> bool:
+    """Whether the prior is the one whose plane `plots.manifold` draws."""
+    given = vae.prior.given if isinstance(vae.prior, DistributionPrior) else None
+    if not (isinstance(given, tfd.Independent) and isinstance(given.distribution, tfd.Normal)):
+        return False
+    return bool(tf.reduce_all(given.mean() == 0) and tf.reduce_all(given.stddev() == 1))
 
 
 def _inputs(vae: VAE, x: np.ndarray, labels: np.ndarray | None) -> Any:
