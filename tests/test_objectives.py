@@ -120,7 +120,7 @@ def test_each_block_of_a_joint_posterior_has_a_capacity_of_its_own():
     np.testing.assert_allclose(terms.kl, sum(kls), rtol=1e-4)
     again = objectives.ELBO.from_config(objectives.ELBO(capacity=capacities).get_config())
     assert float(again.capacity[0](10)) == 1.5
-    with pytest.raises(InputError, match=r"one capacity, or 2.*Received"):
+    with pytest.raises(InputError, match=r"one capacity for all.*are 2.*Received"):
         objectives.ELBO(capacity=(1.0, 2.0, 3.0))(pass_)
 
 
