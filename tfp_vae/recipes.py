@@ -7,6 +7,7 @@ A recipe is a function from a `Setting` (the data and the networks) to a `VAE`, 
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
@@ -178,7 +179,8 @@ def joint_vae(s: Setting) -> VAE:
     posterior = layers.Joint(
         [layers.IndependentNormal(s.latent_size), layers.RelaxedOneHotCategorical(10, 0.67)]
     )
-    capacities = (schedules.warm_up(s.steps, 5.0), schedules.warm_up(s.steps, 5.0))
+    # Ten categories hold log 10 nats, and no more.
+    capacities = (schedules.warm_up(s.steps, 5.0), schedules.warm_up(s.steps, math.log(10)))
     return s.vae(posterior, objective=ELBO(beta=30.0, capacity=capacities))
 
 
