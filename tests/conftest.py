@@ -17,6 +17,22 @@ from tfp_vae import data, layers, networks
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="also cases that repeat another in one more shape or mode: a third longer",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--full") or any("::" in argument for argument in config.args):
+        return
+    again = [item for item in items if item.get_closest_marker("again")]
+    config.hook.pytest_deselected(items=again)
+    items[:] = [item for item in items if item not in set(again)]
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)

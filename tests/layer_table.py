@@ -406,3 +406,18 @@ ROWS = {
     "inverse-autoregressive-flow": _inverse_autoregressive(2, 1, 2),
     "joint": _joint(_NORMAL, _relaxed_several(3, 0.5, 2), gives=()),
 }
+
+# Another shape or number of a layer that has a row: these run with `pytest --full`.
+AGAIN = {
+    "normal-scalar",
+    "bernoulli-vector",
+    "shared-logistic",
+    "mixture-logistic",
+    "categorical-256",
+    "quantized-16",
+    "relaxed",
+    "von-mises-fisher-5",
+    "power-spherical",
+}
+# Trained under XLA in tests of their own too.
+HEAVY = {"planar-flow", "inverse-autoregressive-flow", "joint"}

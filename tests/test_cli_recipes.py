@@ -81,7 +81,7 @@ def test_vectors_get_the_likelihood_of_their_kind(here, kind, layer):
 
 
 def test_a_likelihood_may_be_chosen(here):
-    run = trained("--likelihood", "student_t", "--binarize", "none", "--body", "conv")
+    run = trained("--likelihood", "student_t", "--binarize", "none")
     assert isinstance(run.load_model().decoder.layers[-1], layers.StudentT)
 
 

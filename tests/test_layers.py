@@ -7,13 +7,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from layer_table import ROWS
+from layer_table import AGAIN, ROWS
 
 from tfp_vae import layers
 from tfp_vae.errors import InputError
 
 tfd = tfp.distributions
-EVERY = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+
+
+def rows(*marked):
+    """Every row; the named ones with `--full` alone."""
+    marks = {name: [pytest.mark.again] if name in marked else [] for name in ROWS}
+    cases = [pytest.param(row, id=name, marks=marks[name]) for name, row in ROWS.items()]
+    return pytest.mark.parametrize("row", cases)
+
+
+EVERY = rows(*AGAIN)
 
 
 def parameters(row, n=5, seed=1, dtype="float32"):
