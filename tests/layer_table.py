@@ -409,6 +409,7 @@ ROWS = {
 
 # Another shape or number of a layer that has a row: these run with `pytest --full`.
 AGAIN = {
+    "normal-vector",
     "normal-scalar",
     "bernoulli-vector",
     "shared-logistic",
@@ -419,5 +420,15 @@ AGAIN = {
     "von-mises-fisher-5",
     "power-spherical",
 }
-# Trained under XLA in tests of their own too.
-HEAVY = {"planar-flow", "inverse-autoregressive-flow", "joint"}
+# Those whose draws, densities or gradients XLA might take otherwise: the others are of these kinds.
+COMPILED = {
+    "normal-image",
+    "tril",
+    "student-t",
+    "mixture-normal",
+    "one-hot",
+    "negative-binomial",
+    "quantized",
+    "von-mises-fisher",
+    "gamma",
+}

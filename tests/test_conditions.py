@@ -61,7 +61,7 @@ def test_x_and_the_conditions_are_found_in_any_structure(structure, listed):
         np.testing.assert_allclose(vae.decode(known, conditions).mean(), decoded, rtol=1e-5)
 
 
-@pytest.mark.parametrize("structure", ["dict", "nested"])
+@pytest.mark.parametrize("structure", [pytest.param("dict", marks=pytest.mark.again), "nested"])
 def test_all_that_takes_x_takes_its_conditions(structure, tmp_path):
     structure, given = STRUCTURES[structure], GIVEN
     vae = VAE(encoder_of(structure), decoder_of())

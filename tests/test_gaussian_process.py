@@ -116,8 +116,11 @@ def model_of(**kwargs):
 
 @pytest.mark.parametrize(
     ("mode", "epochs"),
-    [({"jit_compile": True}, 15), ({"jit_compile": False}, 15), ({"run_eagerly": True}, 5)],
-    ids=["xla", "graph", "eager"],
+    [
+        pytest.param({"jit_compile": True}, 15, id="xla"),
+        pytest.param({"jit_compile": False}, 15, id="graph", marks=pytest.mark.again),
+        pytest.param({"run_eagerly": True}, 5, id="eager"),
+    ],
 )
 def test_it_trains_in_every_mode_with_a_partial_last_batch(data, mode, epochs):
     x, y = (np.tile(part, [4, 1]) for part in data)
