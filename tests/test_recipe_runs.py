@@ -43,6 +43,7 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.again
 def test_a_conditional_vq_vae_of_vectors_with_its_fitted_prior(here, capsys):
     arguments = ["--data", "vectors.npz", "--recipe", "vq_vae", "--conditional", "true"]
     assert main(["train", *arguments, *FAST, "--out", "run"]) == 0

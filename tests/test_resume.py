@@ -150,6 +150,7 @@ def test_a_run_interrupted_saved_and_resumed_ends_as_one_that_was_not(
         assert by_epoch[row["epoch"]] == pytest.approx(row, rel=1e-5)
 
 
+@pytest.mark.again
 def test_a_run_interrupted_twice_ends_as_one_that_was_not(
     tmp_path, options, uninterrupted, monkeypatch
 ):

@@ -216,10 +216,10 @@ PLACES = ["vae", "regularizer", "add-loss"]
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize(("make", "number"), PRIORS.values(), ids=PRIORS.keys())
 def test_a_trainable_prior_is_trained(make, number, where):
-    """Each prior and each place of it under XLA once, all of them without."""
+    """Two of them under XLA: its compilation is what takes time."""
     vae = vae_of(make(), where)
     number_of_prior = [value[0] for value in PRIORS.values()].index(make)
-    xla = where == PLACES[number_of_prior % 3]
+    xla = number_of_prior < 2 and where == PLACES[number_of_prior % 3]
     assert len(vae.prior.trainable_weights) == number
     assert len(vae.trainable_weights) == 4 + number
     vae.compile(keras.optimizers.Adam(0.01), jit_compile=xla, run_eagerly=not xla)
@@ -248,7 +248,14 @@ def test_a_trained_prior_fits_the_aggregated_posterior():
     np.testing.assert_allclose(prior.variance(), 1 + c.var(axis=0), atol=0.05)
 
 
-@pytest.mark.parametrize("name", ["diagonal", "mixture", "flow"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("diagonal", marks=pytest.mark.again),
+        pytest.param("mixture", marks=pytest.mark.again),
+        "flow",
+    ],
+)
 def test_trained_priors_reload_and_serve_in_a_fresh_process(name, tmp_path):
     vae = vae_of(PRIORS[name][0](), "vae")
     vae.compile("adam", jit_compile=False)

@@ -64,6 +64,7 @@ def test_it_comes_nearer_to_the_posteriors_with_the_networks_frozen(x):
     assert np.mean(history[-5:]) < np.mean(history[:2]) - 0.02
 
 
+@pytest.mark.again  # with other recipes in test_recipes
 def test_it_reloads_and_serves_in_a_fresh_process(x, tmp_path):
     vae = vae_of(x[:5], objective=IWAE(3))
     vae.compile("adam", jit_compile=False)
