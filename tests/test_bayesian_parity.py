@@ -24,6 +24,7 @@ CASES = {
     "Convolution3DReparameterization": ((3, 2), {}, (3, 4, 3, 2)),
     "Convolution3DFlipout": ((3, 2), {"padding": "same"}, (3, 4, 3, 2)),
 }
+pytestmark = pytest.mark.again  # tests/test_bayesian.py has the exact moments
 EVERY = pytest.mark.parametrize(("name", "case"), CASES.items(), ids=CASES.keys())
 
 

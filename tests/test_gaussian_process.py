@@ -117,8 +117,8 @@ def model_of(**kwargs):
 @pytest.mark.parametrize(
     ("mode", "epochs"),
     [
-        pytest.param({"jit_compile": True}, 15, id="xla"),
-        pytest.param({"jit_compile": False}, 15, id="graph", marks=pytest.mark.again),
+        pytest.param({"jit_compile": True}, 15, id="xla", marks=pytest.mark.again),
+        pytest.param({"jit_compile": False}, 15, id="graph"),
         pytest.param({"run_eagerly": True}, 5, id="eager"),
     ],
 )

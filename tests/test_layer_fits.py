@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import python
-from layer_table import AGAIN, COMPILED, ROWS
+from layer_table import COMPILED, ROWS
 from test_layers import EVERY, model_of, parameters, rows, values_of
-
-SAVED = [name for name in ROWS if name not in AGAIN]
 
 
 @rows(*ROWS.keys() - COMPILED)
@@ -46,9 +44,16 @@ def fits(row, batch_size, **mode):
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def names(request):
+    """The rows to save: one of each kind, with `--full` all."""
+    full = request.config.getoption("--full")
+    return [name for name in ROWS if full or name in COMPILED]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, names):
     folder = tmp_path_factory.mktemp("layers")
-    for name in SAVED:
+    for name in names:
         row = ROWS[name]
         keras.utils.set_random_seed(0)
         model = model_of(row)
@@ -59,10 +64,10 @@ def saved(tmp_path_factory):
     return folder
 
 
-def test_every_layer_reloads_and_serves_the_same_draws_in_a_fresh_process(saved):
+def test_every_layer_reloads_and_serves_the_same_draws_in_a_fresh_process(saved, names):
     code = f"""
 import keras, numpy as np, tensorflow as tf, tfp_vae
-for name in {SAVED}:
+for name in {names}:
     known = np.load(f"{saved}/{{name}}.npz")
     model = keras.models.load_model(f"{saved}/{{name}}.keras", safe_mode=True)
     np.testing.assert_array_equal(model.predict(known["inputs"], verbose=0), known["output"], name)
@@ -71,7 +76,7 @@ for name in {SAVED}:
     np.testing.assert_allclose(output, known["output"], rtol=1e-4, atol=1e-5, err_msg=name)
     print(name)
 """
-    assert python(code).split() == SAVED
+    assert python(code).split() == names
 
 
 @EVERY

@@ -17,6 +17,7 @@ EVERY = pytest.mark.parametrize("name", recipes.RECIPES)
 AGAIN = {
     "conditional_vae", "beta_vae", "capacity_beta_vae", "dip_vae_ii", "wae_mmd_rbf", "miwae",
     "ciwae", "rae_l2", "two_stage_vae", "swae", "planar_flow_vae", "sigma_vae",
+    "dip_vae", "info_vae", "wae_mmd_imq", "log_cosh_vae", "rae_gp", "iwae", "mixture_prior_vae",
 }  # fmt: skip
 DOUBLE = {"hyperspherical_vae", "vamp_prior_vae", "joint_vae", "iaf_vae", "vq_vae", "beta_tc_vae"}
 ONCE = pytest.mark.parametrize("name", [
