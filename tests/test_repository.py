@@ -46,6 +46,8 @@ ORDER = [
     "importance",
     "export",
     "trained",
+    "blocks",
+    "execution",
     "vae",
     "recipe",
     "recipes",

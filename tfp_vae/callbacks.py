@@ -30,6 +30,8 @@ class KeepGood(keras.callbacks.Callback):
       True
     """
 
+    each_batch = False  # a look now and then is enough
+
     def __init__(self, save: Callable[[Any], None], every_seconds: float = 15.0) -> None:
         super().__init__()
         self.save = save
@@ -115,6 +117,8 @@ class ProgressBar(keras.callbacks.Callback):
       done: steps before this `fit`.
     """
 
+    each_batch = False
+
     def __init__(self, total: int, done: int = 0) -> None:
         super().__init__()
         self.total = total
@@ -125,7 +129,8 @@ class ProgressBar(keras.callbacks.Callback):
         self._validation: dict[str, float] = {}
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._in_epoch = batch + 1
+        steps = (self.params or {}).get("steps") or batch + 1
+        self._in_epoch = min(batch + 1, steps)  # the last call of an epoch may have fewer
         if self._terminal and self.done + self._in_epoch < self.total:
             self._show(self.done + self._in_epoch, logs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import zipfile
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from tfp_vae.errors import InputError
 Binarize = Literal["dynamic", "fixed", "none"]
 _TEST_SHARE = 0.1  # where a source has no test split of its own
 _EVALUATION_SEED = 2**31 - 1
+_AHEAD, _AHEAD_BYTES = 64, 2**26  # batches made in advance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,8 +164,8 @@ def batches(
         if binarize == "dynamic":
             # A byte of noise against a byte of pixel: a quarter of the random bits of a uniform.
             noise = _random_bytes(x.shape, [seed, step])
-            threshold = tf.cast(x, tf.int16) + tf.cast(x > 127, tf.int16)
-            return tf.cast(tf.cast(noise, tf.int16) < threshold, tf.float32)
+            noise -= tf.cast(noise > 127, tf.uint8)  # 0 to 254, so that white is always white
+            return tf.cast(noise < x, tf.float32)
         return tf.cast(x, tf.float32) / 255
 
     forever = np.iinfo(np.int64).max
@@ -171,7 +173,9 @@ def batches(
     numbered = tf.data.Dataset.zip(
         tf.data.Dataset.range(first_step, forever), rows.skip(first_step % steps)
     )
-    return numbered.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
+    # As many ahead as `fit` takes at once, so that they are made while it computes.
+    ahead = max(4, min(_AHEAD, _AHEAD_BYTES // (4 * batch_size * math.prod(images.shape[1:]))))
+    return numbered.map(batch, num_parallel_calls=2, deterministic=True).prefetch(ahead)
 
 
 def _random_bytes(shape: tf.TensorShape, seed: Any) -> tf.Tensor:

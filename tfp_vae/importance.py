@@ -19,10 +19,10 @@ def log_likelihood(likelihood: tfd.Distribution, x: Any, num_samples: int | tf.T
     """`log p(x|z)`, `[num_samples, n]`, of a likelihood whose batch is `[num_samples * n]`.
 
     The data are tiled, since a likelihood cannot be reshaped (`tfd.BatchReshape` needs static
-    shapes).
+    shapes); a single x is broadcast.
     """
     x = tf.cast(x, likelihood.dtype)
-    if not (isinstance(num_samples, int) and num_samples == 1):
+    if x.shape[0] != 1 and not (isinstance(num_samples, int) and num_samples == 1):
         x = tile(x, num_samples)
     values = likelihood.log_prob(x)
     if values.shape.rank != 1:
@@ -55,7 +55,8 @@ def estimate_batch(
     if not getattr(vae.posterior_layer, "is_random", True):
         num_samples = tf.ones_like(num_samples)  # a mean of weights that are all the same
     count = tf.shape(x)[0]
-    chunk = tf.clip_by_value(_ROWS // tf.maximum(count, 1), 1, num_samples)
+    chunk = tf.maximum(_ROWS // tf.maximum(count, 1), 1)
+    chunk = -(-num_samples // -(-num_samples // chunk))  # all of about the same size
 
     def step(done: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         size = tf.minimum(chunk, num_samples - done)
@@ -82,6 +83,8 @@ def estimate(
             f"num_samples={num_samples}, batch_size={batch_size}",
         )
     samples = tf.constant(num_samples, tf.int32)
+    # With many samples one x at a time: it is broadcast, where several would be tiled.
+    batch_size = max(1, min(batch_size, _ROWS // num_samples))
     batches = [rows(data, i, batch_size) for i in range(0, len(data[0]), batch_size)]
     return tf.concat([run_batch(batch, samples) for batch in batches], axis=0)
 

@@ -105,6 +105,8 @@ class Trained:
                 f"an encoder that ends in {type(self.posterior_layer).__name__}",
             )
         self.check(x)
+        if num_samples > 1 and not getattr(self.posterior_layer, "is_random", True):
+            num_samples = 1  # they would all be the same
         return importance.estimate(
             self.log_likelihood_batch, self.wiring.split(x), num_samples, batch_size
         )

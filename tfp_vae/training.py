@@ -53,11 +53,10 @@ class Training:
         else:
             keras.utils.set_random_seed(self.seed)
             self.vae = recipes.build(self.recipe.name, self._setting(options, objective))
-            per_execution = max(n for n in range(1, 41) if self.steps % n == 0)
-            optimizer = keras.optimizers.Adam(self.learning_rate)
-            self.vae.compile(optimizer, steps_per_execution=per_execution)
+            self.vae.compile(keras.optimizers.Adam(self.learning_rate))
         self.vae.check(_inputs(self.vae, self.x_test, self.images.test_labels))
         total = self.steps * self.epochs
+        self.vae.expect(total)  # as it was, if this run goes on in the middle of an epoch
         # One that stopped after its last step has its prior, results and figures still to come.
         if self.step > total or (self.step == total and run.is_reported(total)):
             raise InputError(

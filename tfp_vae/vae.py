@@ -15,6 +15,7 @@ from tfp_vae import checks, importance, schedules
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.data_checks import DataChecks
 from tfp_vae.errors import InputError
+from tfp_vae.execution import Execution
 from tfp_vae.objectives import ELBO, ForwardPass, Objective
 from tfp_vae.objectives.forward import Gate
 from tfp_vae.prior import Prior, as_prior, unit_normal
@@ -39,7 +40,7 @@ class Latents:
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class VAE(Trained, Seeded, keras.Model):
+class VAE(Trained, Execution, Seeded, keras.Model):
     """A variational autoencoder from four choices: posterior, prior, likelihood, objective.
 
     `fit` minimizes the objective's loss, by default the negative ELBO in nats,
@@ -229,6 +230,7 @@ class VAE(Trained, Seeded, keras.Model):
             inputs, target, _ = keras.utils.unpack_x_y_sample_weight(validation)
             checked = self._checks.data(inputs, target, "validation_data")
             kwargs["validation_data"] = checked if inputs is validation else validation
+        self._plan(keras.Model.fit, x, y, *args, **kwargs)
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -236,6 +238,7 @@ class VAE(Trained, Seeded, keras.Model):
         if not kwargs.get("_use_cached_eval_dataset"):
             self._without_loss()
             x = self._checks.data(x, y, "x")
+        self._plan(keras.Model.evaluate, x, y, *args, **kwargs)
         return super().evaluate(x, y, *args, **kwargs)
 
     def _without_loss(self) -> None:

@@ -27,6 +27,7 @@ class Deterministic(OneParameterLayer):
 
     is_random = False
     has_density = False
+    fast_under_xla = True
 
     @staticmethod
     def each(parameter: tf.Tensor, validate_args: bool) -> tfd.Distribution:

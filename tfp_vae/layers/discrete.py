@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.fast import Bernoulli
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
 
 
@@ -70,7 +71,7 @@ class IndependentBernoulli(IndependentLayer):
         """The distribution of a tensor of logits `[..., params_size(event_shape)]`."""
         with tf.name_scope(name or cls.__name__):
             params = tf.convert_to_tensor(params)
-            each = tfd.Bernoulli(
+            each = Bernoulli(
                 logits=to_event_shape(params, event_shape),
                 dtype=params.dtype if dtype is None else tf.as_dtype(dtype),
                 validate_args=validate_args,

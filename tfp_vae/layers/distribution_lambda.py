@@ -28,12 +28,14 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
       support: (low, high), where values outside have probability 0; None where any number will do.
       is_random: False where all draws are the same one, so that one of them says all.
       has_density: False where `log_prob` is none to be summed in nats (a point mass among reals).
+      fast_under_xla: True where draws do not slow down a program that XLA compiles for a CPU.
       kl_regularizer: the `KLDivergenceRegularizer` given as `activity_regularizer`, or None.
     """
 
     support: tuple[float, float] | None = None
     is_random: bool = True
     has_density: bool = True
+    fast_under_xla: bool = False
     tells_training = False  # whether `make_distribution` is told if the model trains
 
     def __init__(

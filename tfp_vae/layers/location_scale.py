@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.fast import Normal
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
 
 
@@ -85,7 +86,8 @@ class IndependentNormal(LocationScaleLayer):
       ([[1.0, -1.0]], [[1.0, 1.0]])
     """
 
-    family = tfd.Normal
+    family = Normal
+    fast_under_xla = True
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

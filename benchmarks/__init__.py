@@ -1,0 +1,1 @@
+"""Times `tfp_vae` beside what a user would pick instead: `python -m benchmarks`."""

@@ -1,0 +1,202 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae import VAE, execution, layers, networks
+from tfp_vae.layers import fast
+
+PIXELS = (np.random.default_rng(0).random((50, 6)) < 0.5).astype(np.float32)
+LABELS = np.arange(50, dtype=np.int32) % 3
+
+
+def small(num_classes=None, seed=1):
+    keras.utils.set_random_seed(seed)
+    return VAE(
+        networks.encoder((6,), 2, widths=(8,), num_classes=num_classes),
+        networks.decoder(2, layers.IndependentBernoulli(6), widths=(8,), num_classes=num_classes),
+    )
+
+
+def uneven():
+    """Batches of 8, 8, 5, 8, 8, 8 and 5 rows."""
+    sizes = [8, 8, 5, 8, 8, 8, 5]
+    parts = [PIXELS[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
+    spec = tf.TensorSpec([None, 6], tf.float32)
+    made = tf.data.Dataset.from_generator(lambda: iter(parts), output_signature=spec)
+    # Where Keras does not know the number it counts one step more, at the end of the data.
+    return made.apply(tf.data.experimental.assert_cardinality(7))
+
+
+DATA = {  # what `fit` is given, and how many steps it is to make
+    "array, the last batch smaller": (lambda: PIXELS, {"batch_size": 8, "shuffle": False}, 14),
+    "even batches": (lambda: PIXELS[:48], {"batch_size": 8, "shuffle": False}, 12),
+    "one batch": (lambda: PIXELS, {"batch_size": 64, "shuffle": False}, 2),
+    "batches of any size": (uneven, {}, 14),
+    "endless, a prime number of steps": (
+        lambda: tf.data.Dataset.from_tensor_slices(PIXELS).batch(10).repeat(),
+        {"steps_per_epoch": 7},
+        14,
+    ),
+    "with a condition": (
+        lambda: {"x": PIXELS, "label": LABELS},
+        {"batch_size": 8, "shuffle": False},
+        14,
+    ),
+    "with weights": (
+        lambda: PIXELS,
+        {"batch_size": 8, "shuffle": False, "sample_weight": np.linspace(0, 1, 50)},
+        14,
+    ),
+}
+
+
+def trained(make, options, **compiled):
+    vae = small(num_classes=3 if isinstance(make(), dict) else None)
+    vae.compile(keras.optimizers.Adam(0.05), metrics=["mse"], **compiled)
+    return vae, vae.fit(make(), epochs=2, verbose=0, **options).history
+
+
+@pytest.mark.parametrize(("make", "options", "steps"), DATA.values(), ids=DATA)
+def test_steps_in_one_call_are_the_steps_one_by_one(make, options, steps, monkeypatch):
+    found, losses = trained(make, options, steps_per_execution=4, jit_compile=False)
+    monkeypatch.setattr(execution, "_can_be_stacked", lambda iterator: False)  # as Keras
+    expected, expected_losses = trained(make, options, steps_per_execution=1, jit_compile=False)
+    assert int(found.optimizer.iterations) == int(expected.optimizer.iterations) == steps
+    for a, b in zip(found.variables, expected.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, err_msg=a.path)
+    assert losses.keys() == expected_losses.keys()
+    for name, values in losses.items():
+        np.testing.assert_allclose(values, expected_losses[name], rtol=1e-4, err_msg=name)
+
+
+def test_so_are_those_that_xla_compiles(monkeypatch):
+    make, options, _ = DATA["even batches"]
+    found, losses = trained(make, options, steps_per_execution=4, jit_compile=True)
+    monkeypatch.setattr(execution, "_can_be_stacked", lambda iterator: False)
+    expected, expected_losses = trained(make, options, steps_per_execution=1, jit_compile=True)
+    for a, b in zip(found.variables, expected.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=a.path)
+    np.testing.assert_allclose(losses["loss"], expected_losses["loss"], rtol=1e-4)
+
+
+def test_evaluation_in_blocks_is_the_mean_over_all():
+    vae = small()
+    vae.compile("adam", steps_per_execution=4)
+    vae.encoder.layers[-2].kernel.assign(tf.zeros_like(vae.encoder.layers[-2].kernel))
+    vae.encoder.layers[-2].bias.assign([1.0, 2.0, -30.0, -30.0])  # the same z for each x: no noise
+    found = vae.evaluate(PIXELS, batch_size=8, verbose=0, return_dict=True)
+    expected = -vae.decode(np.tile([[1.0, 2.0]], (50, 1)).astype("f")).log_prob(PIXELS)
+    np.testing.assert_allclose(found["nll"], np.mean(expected), rtol=1e-4)
+    endless = tf.data.Dataset.from_tensor_slices(PIXELS).batch(10).repeat()
+    found = vae.evaluate(endless, steps=3, verbose=0, return_dict=True)
+    np.testing.assert_allclose(found["nll"], np.mean(expected[:30]), rtol=1e-4)
+
+
+def watching(*args):
+    pass
+
+
+CALLBACKS = {
+    "none of its own": (keras.callbacks.Callback, False),
+    "each batch": (lambda: keras.callbacks.LambdaCallback(on_train_batch_end=watching), True),
+    "epochs": (lambda: keras.callbacks.LambdaCallback(on_epoch_end=watching), False),
+    "checkpoints of epochs": (lambda: keras.callbacks.ModelCheckpoint("a.keras"), False),
+    "checkpoints of steps": (
+        lambda: keras.callbacks.ModelCheckpoint("a.keras", save_freq=5),
+        True,
+    ),
+    "TensorBoard": (lambda: keras.callbacks.TensorBoard("logs"), False),
+    "TensorBoard of steps": (
+        lambda: keras.callbacks.TensorBoard("logs", update_freq="batch"),
+        True,
+    ),
+    "stopping early": (keras.callbacks.EarlyStopping, False),
+}
+
+
+@pytest.mark.parametrize(("make", "looks"), CALLBACKS.values(), ids=CALLBACKS)
+def test_a_callback_that_looks_at_each_batch_gets_each(make, looks):
+    assert execution.looks_at_each_batch(make()) == looks
+
+
+def test_batches_are_counted_one_by_one_for_a_callback_that_wants_it():
+    vae, seen = small(), []
+    vae.compile("adam")
+    count = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(batch)
+    )
+    vae.fit(PIXELS, batch_size=10, verbose=0, callbacks=[count])
+    assert seen == [0, 1, 2, 3, 4]
+    vae.fit(PIXELS, batch_size=10, verbose=0)
+    assert vae.steps_per_execution == 32
+
+
+def network(*hidden, posterior=None):
+    posterior = posterior or layers.IndependentNormal(2)
+    encoder = [keras.Input((8, 8, 1)), *hidden, keras.layers.Flatten()]
+    encoder += [keras.layers.Dense(posterior.num_parameters), posterior]
+    likelihood = layers.IndependentBernoulli((8, 8, 1))
+    return VAE(keras.Sequential(encoder), networks.decoder(2, likelihood, widths=(8,)))
+
+
+MODELS = {
+    "dense": (lambda: network(keras.layers.Dense(3)), True),
+    "convolution": (lambda: network(keras.layers.Conv2D(2, 3)), False),
+    "within a model": (lambda: network(keras.Sequential([keras.layers.Conv2D(2, 3)])), False),
+    "dropout": (lambda: network(keras.layers.Dropout(0.5)), False),
+    "TFP's noise": (lambda: network(posterior=layers.MultivariateNormalTriL(2)), False),
+}
+
+
+@pytest.mark.skipif(len(tf.config.list_physical_devices("GPU")) > 0, reason="the rule is for CPUs")
+@pytest.mark.parametrize(("make", "suits"), MODELS.values(), ids=MODELS)
+def test_xla_is_taken_for_long_trainings_of_what_it_makes_faster(make, suits):
+    vae, x = make(), np.zeros([640, 8, 8, 1], np.float32)
+    vae.compile("adam")
+    vae._plan(keras.Model.fit, x, epochs=49)  # 20 steps each
+    assert not vae.trains_by_xla
+    vae._plan(keras.Model.fit, x, epochs=50)
+    assert vae.trains_by_xla == suits
+    vae.compile("adam", jit_compile=False)
+    vae._plan(keras.Model.fit, x, epochs=50)
+    assert not vae.trains_by_xla
+
+
+def test_what_was_asked_for_is_saved(tmp_path):
+    vae = small()
+    vae.compile("adam")
+    vae.fit(PIXELS, verbose=0)
+    vae.save(tmp_path / "vae.keras")
+    config = keras.models.load_model(tmp_path / "vae.keras").get_compile_config()
+    assert (config["steps_per_execution"], config["jit_compile"]) == ("auto", "auto")
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_fast_noise_is_normal_and_independent(compiled):
+    normal = fast.Normal(tf.constant([1.0, -2.0]), tf.constant([0.5, 3.0]))
+    draw = tf.function(lambda seed: normal.sample(20_000, seed=seed), jit_compile=compiled)
+    seeds = [[0, 0], [0, 1], [1, 0], [2**31 - 1, -5]]
+    noise = [((draw(tf.constant(s)) - normal.loc) / normal.scale).numpy().ravel() for s in seeds]
+    for each in noise:
+        assert stats.kstest(each, "norm").pvalue > 1e-3
+        assert abs(np.corrcoef(each[:-1], each[1:])[0, 1]) < 0.03
+    across = np.corrcoef(noise) - np.eye(len(seeds))
+    assert np.abs(across).max() < 4 / np.sqrt(40_000)
+    np.testing.assert_array_equal(draw(tf.constant(seeds[0])), draw(tf.constant(seeds[0])))
+
+
+def test_the_fast_bernoulli_is_tfps():
+    logits = tf.constant(np.random.default_rng(0).normal(0, 20, [4, 5]), tf.float32)
+    for x in ([[0.0], [1.0], [1.0], [0.0]], [0.0, 1.0, 0.25, 1.0, 0.0], 1.0, np.ones([3, 1, 5])):
+        x = tf.constant(x, tf.float32)
+        ours, theirs = fast.Bernoulli(logits=logits), tfd.Bernoulli(logits=logits)
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(logits)
+            a = fast.Bernoulli(logits=logits).log_prob(x)
+            b = tfd.Bernoulli(logits=logits).log_prob(x)
+        np.testing.assert_allclose(ours.log_prob(x), theirs.log_prob(x), rtol=1e-5, atol=1e-5)
+        gradients = tape.gradient(a, logits), tape.gradient(b, logits)
+        np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-6)

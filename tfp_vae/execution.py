@@ -1,0 +1,234 @@
+"""How training steps are run: by which compiler, and how many of them in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfp_vae.blocks import Block
+
+_STEPS_FOR_XLA = 1000
+# Enough that starting a call costs nothing beside its steps; few enough that a progress bar moves.
+_STEPS = 32
+_BYTES = 2**26  # that the batches of one call may take
+_SLOW = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.AlphaDropout,
+)
+_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+_ONLY_LOOK_ON = (keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN)
+
+
+@dataclasses.dataclass
+class _Epoch:
+    """How far an epoch has come, where it has a number of steps that its data do not say."""
+
+    steps: int | None = None
+    done: int = 0
+
+    def next(self, most: int) -> int:
+        """How many steps the next call may do."""
+        if self.steps is None:
+            return most
+        count = min(most, self.steps - self.done)
+        self.done = (self.done + count) % self.steps
+        return count
+
+
+class Execution:
+    """The training and evaluation of a `keras.Model` in calls of several steps.
+
+    The batches of a call are stacked, and one compiled loop runs `train_step` on one after the
+    other: the same steps as one by one, without the time between them. `compile` has Keras'
+    arguments, and two of them decide by themselves unless they are given:
+
+    - `jit_compile="auto"`: on a GPU or TPU as Keras does; on a CPU XLA from 1,000 training steps
+      on, so that compiling (3 s) pays, if it is faster there: not with convolutions, nor with
+      noise other than that of `IndependentNormal`.
+    - `steps_per_execution="auto"`: as many steps in a call as take 64 MB of data, 32 at most; one
+      where a callback looks at each batch. As always in Keras, callbacks are called once a call.
+    """
+
+    def compile(
+        self,
+        *args: Any,
+        steps_per_execution: Any = "auto",
+        jit_compile: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """As `keras.Model.compile`."""
+        self._asked = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
+        self._epochs = (_Epoch(), _Epoch())  # of evaluation and of training
+        self.trains_by_xla = False
+        if jit_compile == "auto" and not _has_accelerator():
+            jit_compile = False  # for evaluation and prediction; `fit` knows more of training
+        kwargs["steps_per_execution"] = 1 if steps_per_execution == "auto" else steps_per_execution
+        super().compile(*args, jit_compile=jit_compile, **kwargs)  # type: ignore[misc]
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """As Keras', with what was asked for: another machine may choose otherwise."""
+        config = super().get_compile_config()  # type: ignore[misc]
+        return {**config, **self._asked} if config else config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """As Keras', which calls no `compile` but its own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)  # for its state to be loaded into
+
+    def make_train_function(self, force: bool = False) -> None:
+        """As Keras'."""
+        if self.train_function is None or force:
+            super().make_train_function(force)  # type: ignore[misc]
+            self.train_function = self._in_blocks(self.train_step, self.train_function, True)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """As Keras'."""
+        if self.test_function is None or force:
+            super().make_test_function(force)  # type: ignore[misc]
+            self.test_function = self._in_blocks(self.test_step, self.test_function, False)
+
+    def expect(self, steps: int) -> None:
+        """Says how many training steps there will be, done ones too: `fit` knows its own only."""
+        by_itself = self._asked["jit_compile"] == "auto" and not _has_accelerator()
+        if by_itself and steps >= _STEPS_FOR_XLA and not self.trains_by_xla and suits_xla(self):
+            self.trains_by_xla, self.train_function = True, None
+
+    def _plan(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Chooses how many steps a call of `fit` or `evaluate` with these arguments takes."""
+        given = inspect.signature(method).bind(self, *args, **kwargs).arguments
+        training = method is keras.Model.fit
+        self._epochs[training].done = 0
+        self._epochs[training].steps = given.get("steps_per_epoch" if training else "steps")
+        if "_use_cached_eval_dataset" in kwargs:
+            return
+        if training:
+            done = tf.convert_to_tensor(self.optimizer.iterations.value)  # it may be mirrored
+            self.expect(int(done) + _steps_of(given))
+        if self._asked["steps_per_execution"] != "auto":
+            return
+        looked_at = any(looks_at_each_batch(c) for c in _listed(given.get("callbacks")))
+        fitting = max(1, _BYTES // max(1, _bytes_of_a_batch(given)))
+        steps = 1 if looked_at else min(_STEPS, fitting)
+        if steps != self.steps_per_execution:
+            self.steps_per_execution = steps
+            self.train_function = self.test_function = None
+
+    @property
+    def _is_replicated(self) -> bool:
+        return tf.distribute.has_strategy() or self.distribute_strategy.num_replicas_in_sync > 1
+
+    def _in_blocks(self, step: Callable[[Any], Any], as_keras: Any, training: bool) -> Any:
+        """`step` as a function of an iterator; Keras' own of what cannot be stacked."""
+        if self.run_eagerly or self._is_replicated:
+            return as_keras
+        if training and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        most = self.steps_per_execution
+        jit_compile = self.jit_compile or (training and self.trains_by_xla)
+        block = Block(step, self.get_metrics_result, most, jit_compile)
+
+        def function(iterator: Any) -> Any:
+            count = self._epochs[training].next(most)
+            if not _can_be_stacked(iterator):
+                return as_keras(iterator)
+            return block(iterator, count)
+
+        return function
+
+
+def suits_xla(model: Any) -> bool:
+    """Whether XLA can compile the training of a `VAE`, and makes it faster on a CPU.
+
+    Not convolutions, and not random numbers as TensorFlow and TFP draw them (see `layers.fast`).
+    """
+    found = model._flatten_layers(include_self=False)
+    if not all(layer.supports_jit and not isinstance(layer, _SLOW) for layer in found):
+        return False
+    return getattr(model.posterior_layer, "fast_under_xla", False)
+
+
+def looks_at_each_batch(callback: keras.callbacks.Callback) -> bool:
+    """Whether it may want to be called at each training step.
+
+    One that has a method for that does, unless it says `each_batch = False`, or is one of Keras'
+    that works at the end of epochs.
+    """
+    if not getattr(callback, "each_batch", True) or isinstance(callback, _ONLY_LOOK_ON):
+        return False
+    often = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
+    if often == "epoch":
+        return False
+    here, base = type(callback), keras.callbacks.Callback
+    overridden = any(getattr(here, hook) is not getattr(base, hook) for hook in _HOOKS)
+    return overridden or any(hook in vars(callback) for hook in _HOOKS)
+
+
+def _has_accelerator() -> bool:
+    return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
+
+
+def _steps_of(given: dict[str, Any]) -> int:
+    """How many training steps `fit` was asked for; 0 where the data do not say."""
+    x, epochs = given.get("x"), given.get("epochs", 1) - given.get("initial_epoch", 0)
+    each = given.get("steps_per_epoch")
+    if each is None and isinstance(x, tf.data.Dataset):
+        each = max(0, int(x.cardinality()))
+    elif each is None:
+        sizes = [len(a) for a in keras.tree.flatten(x) if hasattr(a, "shape")]
+        each = sizes[0] // (given.get("batch_size") or 32) if sizes else 0
+    return int(each) * epochs
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks.callbacks
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
+def _bytes_of_a_batch(given: dict[str, Any]) -> int:
+    """Of what `fit` was given; 0 where nothing is known."""
+    x = given.get("x")
+    if isinstance(x, tf.data.Dataset):
+        shapes = [
+            (s.shape, s.dtype) for s in tf.nest.flatten(x.element_spec) if hasattr(s, "shape")
+        ]
+        return sum((shape.num_elements() or 0) * dtype.size for shape, dtype in shapes)
+    rows = given.get("batch_size") or 32
+    arrays = [a for a in keras.tree.flatten([x, given.get("y")]) if hasattr(a, "shape")]
+    return sum(4 * rows * int(np.prod(a.shape[1:])) for a in arrays)
+
+
+def _can_be_stacked(iterator: Any) -> bool:
+    """Whether its batches are tensors of one shape, but for their number of rows."""
+    if not isinstance(iterator, tf.data.Iterator):
+        return False
+    return all(
+        isinstance(spec, tf.TensorSpec)
+        and spec.shape.rank is not None
+        and spec.shape.rank > 0
+        and spec.shape[1:].is_fully_defined()
+        for spec in tf.nest.flatten(iterator.element_spec)
+    )

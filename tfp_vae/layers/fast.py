@@ -1,0 +1,45 @@
+"""TFP's Normal and Bernoulli, the two of nearly every VAE, at the speed of their arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import random as tfp_random
+
+
+class Normal(tfd.Normal):
+    """`tfd.Normal`, with the noise straight from the generator, its key the seed.
+
+    TFP's samplers first hash the seed by the generator itself. XLA puts that into the loop over
+    the numbers, once for each: half the time of a training step of a small VAE on a CPU.
+
+    Philox (Salmon et al., doi:10.1145/2063384.2063405) gives independent streams for different
+    keys, hashed or not.
+    """
+
+    _PHILOX = 1  # tf.random.Algorithm.PHILOX; the one that all devices and XLA have
+
+    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
+        pair = tf.cast(tfp_random.sanitize_seed(seed), tf.int32)
+        shape = tf.concat([[n], self._batch_shape_tensor()], axis=0)
+        noise = tf.raw_ops.StatelessRandomNormalV2(
+            shape=shape,
+            key=tf.bitcast(pair[tf.newaxis], tf.uint64),
+            counter=tf.zeros([2], tf.uint64),
+            alg=self._PHILOX,
+            dtype=self.dtype,
+        )
+        return self.loc + self.scale * noise
+
+
+class Bernoulli(tfd.Bernoulli):
+    """`tfd.Bernoulli` of finite logits t: `log p(x) = x t - log(1 + exp(t))`, one softplus a value.
+
+    TFP's takes two, and a product with what is not to become NaN for each.
+    """
+
+    def _log_prob(self, event: Any) -> tf.Tensor:
+        logits = tf.convert_to_tensor(self.logits)
+        return tf.cast(event, logits.dtype) * logits - tf.math.softplus(logits)
