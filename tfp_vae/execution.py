@@ -127,9 +127,9 @@ class Execution:
             self.expect(int(done) + _steps_of(given))
         if self._asked["steps_per_execution"] != "auto":
             return
-        looked_at = any(looks_at_each_batch(c) for c in _listed(given.get("callbacks")))
+        alone = any(looks_at_each_batch(c) for c in _listed(given.get("callbacks")))
         fitting = max(1, _BYTES // max(1, _bytes_of_a_batch(given)))
-        steps = 1 if looked_at else min(_STEPS, fitting)
+        steps = 1 if alone or self._is_replicated else min(_STEPS, fitting)
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
             self.train_function = self.test_function = None
