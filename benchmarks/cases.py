@@ -56,7 +56,7 @@ CASES = {
         "log p(x), 5,000 samples an image, the same MLP",
         "200 images",
         "likelihood",
-        {"num_samples": 5000, "train_images": 12800, "test_images": 200},
+        {"epochs": 1, "num_samples": 5000, "train_images": 12800, "test_images": 200},
         check=("log_likelihood", 8.0),
     ),
     "start": Case(

@@ -5,7 +5,7 @@ import tensorflow as tf
 from scipy import stats
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import VAE, execution, layers, networks
+from tfp_vae import IWAE, VAE, execution, layers, networks
 from tfp_vae.layers import fast
 
 PIXELS = (np.random.default_rng(0).random((50, 6)) < 0.5).astype(np.float32)
@@ -163,6 +163,10 @@ def test_xla_is_taken_for_long_trainings_of_what_it_makes_faster(make, suits):
     vae.compile("adam", jit_compile=False)
     vae._plan(keras.Model.fit, x, epochs=50)
     assert not vae.trains_by_xla
+    several = VAE(vae.encoder, vae.decoder, objective=IWAE(50))  # a step is the work of 50
+    several.compile("adam")
+    several._plan(keras.Model.fit, x, epochs=1)
+    assert several.trains_by_xla == suits
 
 
 def test_what_was_asked_for_is_saved(tmp_path):

@@ -63,11 +63,25 @@ class Execution:
     arguments, and two of them decide by themselves unless they are given:
 
     - `jit_compile="auto"`: on a GPU or TPU as Keras does; on a CPU XLA from 1,000 training steps
-      on, so that compiling (3 s) pays, if it is faster there: not with convolutions, nor with
-      noise other than that of `IndependentNormal`.
+      on (each counted as often as the objective draws z), so that compiling (3 s) pays, if it is
+      faster there: not with convolutions, nor with noise other than that of `IndependentNormal`.
     - `steps_per_execution="auto"`: as many steps in a call as take 64 MB of data, 32 at most; one
       where a callback looks at each batch. As always in Keras, callbacks are called once a call.
     """
+
+    built: bool
+    distribute_strategy: Any
+    get_metrics_result: Any
+    jit_compile: Any
+    objective: Any
+    optimizer: Any
+    run_eagerly: bool
+    steps_per_execution: int
+    test_function: Any
+    test_step: Any
+    train_function: Any
+    train_step: Any
+    trainable_variables: Any
 
     def compile(
         self,
@@ -111,6 +125,7 @@ class Execution:
     def expect(self, steps: int) -> None:
         """Says how many training steps there will be, done ones too: `fit` knows its own only."""
         by_itself = self._asked["jit_compile"] == "auto" and not _has_accelerator()
+        steps *= self.objective.num_samples
         if by_itself and steps >= _STEPS_FOR_XLA and not self.trains_by_xla and suits_xla(self):
             self.trains_by_xla, self.train_function = True, None
 
