@@ -1,3 +1,5 @@
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -134,6 +136,28 @@ def test_batches_are_counted_one_by_one_for_a_callback_that_wants_it():
     assert vae.steps_per_execution == 32
 
 
+BIG = np.zeros([8, 2**16], np.float32)  # 2 MB a batch of 8: 32 of them fill a call
+SOURCES = {
+    "array": lambda: BIG,
+    "data set": lambda: tf.data.Dataset.from_tensor_slices(BIG).batch(8),
+    "generator": lambda: iter([BIG]),
+}
+
+
+@pytest.mark.parametrize("size", [2**16, 2**17])
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_call_takes_no_more_than_64_megabytes(source, size, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "BIG", np.zeros([8, size], np.float32))
+    vae = VAE(
+        networks.encoder((size,), 1, widths=(1,)),
+        networks.decoder(1, layers.IndependentBernoulli(size), widths=(1,)),
+    )
+    vae.compile("adam")
+    x = vae._checks.data(SOURCES[source](), None, "x")
+    vae._plan(keras.Model.fit, x, batch_size=8)
+    assert vae.steps_per_execution == 2**21 // size
+
+
 def network(*hidden, posterior=None):
     posterior = posterior or layers.IndependentNormal(2)
     encoder = [keras.Input((8, 8, 1)), *hidden, keras.layers.Flatten()]
@@ -167,6 +191,12 @@ def test_xla_is_taken_for_long_trainings_of_what_it_makes_faster(make, suits):
     several.compile("adam")
     several._plan(keras.Model.fit, x, epochs=1)
     assert several.trains_by_xla == suits
+
+
+def test_without_compile_keras_says_what_to_do():
+    for method in (small().fit, small().evaluate):
+        with pytest.raises(ValueError, match="compile"):
+            method(PIXELS)
 
 
 def test_what_was_asked_for_is_saved(tmp_path):

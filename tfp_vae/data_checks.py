@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from tfp_vae.networks import categories
 from tfp_vae.wiring import Wiring, outline
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class DataChecks:
     """What a model expects of its data, and the checks that these are it.
 
@@ -24,11 +25,13 @@ class DataChecks:
       wiring: what the networks take.
       target_shape: of one thing that the likelihood is over.
       support: (low, high) of the likelihood, or None where any number will do.
+      values_in_batch: how many numbers the batch had that `data` looked at last; 0 for arrays.
     """
 
     wiring: Wiring
     target_shape: tuple[int | None, ...]
     support: tuple[float, float] | None
+    values_in_batch: int = 0
 
     def data(self, x: Any, y: Any, what: str) -> Any:
         """x with nothing lost, once a look at its first batch (all of an array) finds no fault.
@@ -41,7 +44,10 @@ class DataChecks:
         Raises:
           InputError: see `batch`.
         """
-        inputs, target, x = _first_batch(x)
+        given = x
+        inputs, target, x = _first_batch(given)
+        parts = [] if inputs is given else keras.tree.flatten([inputs, target])
+        self.values_in_batch = sum(math.prod(np.shape(part)) for part in parts)
         if inputs is None:
             raise InputError(f"Expected at least one example in {what}.", "none")
         target = y if target is None else target

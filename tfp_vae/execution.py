@@ -69,7 +69,9 @@ class Execution:
       where a callback looks at each batch. As always in Keras, callbacks are called once a call.
     """
 
+    _checks: Any
     built: bool
+    compiled: bool
     distribute_strategy: Any
     get_metrics_result: Any
     jit_compile: Any
@@ -131,6 +133,8 @@ class Execution:
 
     def _plan(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Chooses how many steps a call of `fit` or `evaluate` with these arguments takes."""
+        if not self.compiled:
+            return  # Keras says so
         given = inspect.signature(method).bind(self, *args, **kwargs).arguments
         training = method is keras.Model.fit
         self._epochs[training].done = 0
@@ -143,7 +147,8 @@ class Execution:
         if self._asked["steps_per_execution"] != "auto":
             return
         alone = any(looks_at_each_batch(c) for c in _listed(given.get("callbacks")))
-        fitting = max(1, _BYTES // max(1, _bytes_of_a_batch(given)))
+        values = self._checks.values_in_batch or _values_in_batch(given)
+        fitting = max(1, _BYTES // (4 * max(1, values)))
         steps = 1 if alone or self._is_replicated else min(_STEPS, fitting)
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
@@ -223,17 +228,12 @@ def _listed(callbacks: Any) -> list[Any]:
     return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
 
-def _bytes_of_a_batch(given: dict[str, Any]) -> int:
-    """Of what `fit` was given; 0 where nothing is known."""
-    x = given.get("x")
-    if isinstance(x, tf.data.Dataset):
-        shapes = [
-            (s.shape, s.dtype) for s in tf.nest.flatten(x.element_spec) if hasattr(s, "shape")
-        ]
-        return sum((shape.num_elements() or 0) * dtype.size for shape, dtype in shapes)
-    rows = given.get("batch_size") or 32
-    arrays = [a for a in keras.tree.flatten([x, given.get("y")]) if hasattr(a, "shape")]
-    return sum(4 * rows * int(np.prod(a.shape[1:])) for a in arrays)
+def _values_in_batch(given: dict[str, Any]) -> int:
+    """How many numbers a batch of the arrays has that `fit` was given."""
+    arrays = [
+        a for a in keras.tree.flatten([given.get("x"), given.get("y")]) if hasattr(a, "shape")
+    ]
+    return (given.get("batch_size") or 32) * sum(int(np.prod(a.shape[1:])) for a in arrays)
 
 
 def _can_be_stacked(iterator: Any) -> bool:

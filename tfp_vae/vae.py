@@ -225,12 +225,12 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         """As `keras.Model.fit`; x alone is enough. Looks at the data before training starts."""
         self._without_loss()
         x = self._checks.data(x, y, "x")
+        self._plan(keras.Model.fit, x, y, *args, **kwargs)
         validation = kwargs.get("validation_data")
         if validation is not None:
             inputs, target, _ = keras.utils.unpack_x_y_sample_weight(validation)
             checked = self._checks.data(inputs, target, "validation_data")
             kwargs["validation_data"] = checked if inputs is validation else validation
-        self._plan(keras.Model.fit, x, y, *args, **kwargs)
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
