@@ -47,7 +47,7 @@ class DataChecks:
         given = x
         inputs, target, x = _first_batch(given)
         parts = [] if inputs is given else keras.tree.flatten([inputs, target])
-        self.values_in_batch = sum(math.prod(np.shape(part)) for part in parts)
+        self.values_in_batch = sum(math.prod(np.shape(p)) for p in parts if p is not None)
         if inputs is None:
             raise InputError(f"Expected at least one example in {what}.", "none")
         target = y if target is None else target
