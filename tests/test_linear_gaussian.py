@@ -128,7 +128,7 @@ def test_log_likelihood_of_a_wrong_posterior_comes_to_log_p():
 
 
 def test_evaluate_reports_the_elbo_and_the_likelihood():
-    results = evaluate.evaluate(linear_vae(IWAE(5), wrong_by=0.5), X, 2000, batch_size=7)
+    results = evaluate.evaluate(linear_vae(IWAE(5), wrong_by=0.5), X, 20_000, batch_size=7)
     assert results["negative_elbo"] == pytest.approx(results["nll"] + results["kl"])
     assert results["log_likelihood"] == pytest.approx(exact_log_p().mean(), abs=0.02)
     assert results["negative_elbo"] > -results["log_likelihood"]

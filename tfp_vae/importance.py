@@ -83,8 +83,6 @@ def estimate(
             f"num_samples={num_samples}, batch_size={batch_size}",
         )
     samples = tf.constant(num_samples, tf.int32)
-    # With many samples one x at a time: it is broadcast, where several would be tiled.
-    batch_size = max(1, min(batch_size, _ROWS // num_samples))
     batches = [rows(data, i, batch_size) for i in range(0, len(data[0]), batch_size)]
     return tf.concat([run_batch(batch, samples) for batch in batches], axis=0)
 
