@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy import stats
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import IWAE, VAE, execution, layers, networks
+from tfp_vae import IWAE, VAE, execution, fused, layers, networks
 from tfp_vae.layers import fast
 
 PIXELS = (np.random.default_rng(0).random((50, 6)) < 0.5).astype(np.float32)
@@ -223,7 +223,9 @@ def test_fast_noise_is_normal_and_independent(compiled):
 
 
 def test_the_fast_bernoulli_is_tfps():
-    logits = tf.constant(np.random.default_rng(0).normal(0, 20, [4, 5]), tf.float32)
+    logits = np.random.default_rng(0).normal(0, 20, [4, 5])
+    logits[:, 2] = 0  # as a layer gives that starts from zeros
+    logits = tf.constant(logits, tf.float32)
     for x in ([[0.0], [1.0], [1.0], [0.0]], [0.0, 1.0, 0.25, 1.0, 0.0], 1.0, np.ones([3, 1, 5])):
         x = tf.constant(x, tf.float32)
         ours, theirs = fast.Bernoulli(logits=logits), tfd.Bernoulli(logits=logits)
@@ -234,3 +236,60 @@ def test_the_fast_bernoulli_is_tfps():
         np.testing.assert_allclose(ours.log_prob(x), theirs.log_prob(x), rtol=1e-5, atol=1e-5)
         gradients = tape.gradient(a, logits), tape.gradient(b, logits)
         np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [784, 30, 7, 1])
+def test_one_logarithm_for_several_pixels_is_the_log_likelihood(size):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 8, [3, 4, size]) * rng.choice([0.0, 1.0, 10.0], [3, 4, size])
+    bits = rng.integers(0, 2, [4, size]).astype(np.float64)
+    likelihood = layers.IndependentBernoulli(size)(tf.constant(logits.reshape(12, size), "float32"))
+    assert fused.can_fuse(likelihood)
+    ours = fused.log_likelihood(likelihood, tf.constant(bits, tf.float32), 3)
+    exact = tfd.Bernoulli(logits=logits).log_prob(bits).numpy().sum(-1)
+    np.testing.assert_allclose(ours, exact, rtol=2e-6, atol=2e-6 * size)
+
+
+NOT_FUSED = {
+    "of another distribution": layers.IndependentNormal(3),
+    "whose values TFP checks": layers.IndependentBernoulli(3, validate_args=True),
+    "of integers": layers.IndependentBernoulli(3, sample_dtype="int32"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FUSED)
+def test_a_likelihood_is_left_to_tfp(name):
+    layer = NOT_FUSED[name]
+    assert not fused.can_fuse(layer(tf.zeros([4, layer.num_parameters])))
+
+
+@pytest.mark.parametrize("num_classes", [None, 3])
+@pytest.mark.parametrize("num_samples", [1, 7, 900])
+def test_log_likelihood_by_xla_is_the_plain_one(num_classes, num_samples):
+    """Over batches of 20, 20 and 10, and samples in chunks: the same draws, the same figures."""
+    vae = small(num_classes)
+    x = PIXELS if num_classes is None else {"x": PIXELS, "label": LABELS}
+    found = []
+    for jit_compile in (False, True):
+        vae.compile("adam", jit_compile=jit_compile)
+        vae.seed_generator.state.assign([3, 4])
+        for layer in vae._flatten_layers():
+            if hasattr(layer, "seed_generator"):
+                layer.seed_generator.state.assign([3, 4])
+        found.append(vae.log_likelihood(x, num_samples, batch_size=20))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "draws", "expected"),
+    [({}, 99_999, False), ({}, 100_000, True), ({"jit_compile": False}, 10**9, False)]
+    + [({"jit_compile": True}, 1, True), (None, 100_000, True)],
+)
+def test_the_rule_for_estimates(compiled, draws, expected, monkeypatch):
+    vae = small()
+    if compiled is not None:
+        vae.compile("adam", **compiled)
+    assert vae.estimates_by_xla(draws) is expected
+    if not compiled:  # what an accelerator does is its own matter
+        monkeypatch.setattr(execution, "_has_accelerator", lambda: True)
+        assert vae.estimates_by_xla(draws) is False

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfp_vae.blocks import Block
 
 _STEPS_FOR_XLA = 1000
+_DRAWS_FOR_XLA = 100_000  # of an estimate of log p(x)
 # Enough that starting a call costs nothing beside its steps; few enough that a progress bar moves.
 _STEPS = 32
 _BYTES = 2**26  # that the batches of one call may take
@@ -130,6 +131,13 @@ class Execution:
         steps *= self.objective.num_samples
         if by_itself and steps >= _STEPS_FOR_XLA and not self.trains_by_xla and suits_xla(self):
             self.trains_by_xla, self.train_function = True, None
+
+    def estimates_by_xla(self, draws: int) -> bool:
+        """Whether it pays that XLA compiles the log-likelihood of so many draws of z (0.1 s)."""
+        asked = self._asked["jit_compile"] if self.compiled else "auto"
+        if asked != "auto":
+            return bool(asked)
+        return draws >= _DRAWS_FOR_XLA and not _has_accelerator()
 
     def _plan(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Chooses how many steps a call of `fit` or `evaluate` with these arguments takes."""

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae import fused
 from tfp_vae.errors import InputError
 from tfp_vae.wiring import rows, tile
 
@@ -15,13 +16,17 @@ from tfp_vae.wiring import rows, tile
 _ROWS = 4096
 
 
-def log_likelihood(likelihood: tfd.Distribution, x: Any, num_samples: int | tf.Tensor) -> tf.Tensor:
+def log_likelihood(
+    likelihood: tfd.Distribution, x: Any, num_samples: int | tf.Tensor, by_xla: bool = False
+) -> tf.Tensor:
     """`log p(x|z)`, `[num_samples, n]`, of a likelihood whose batch is `[num_samples * n]`.
 
     The data are tiled, since a likelihood cannot be reshaped (`tfd.BatchReshape` needs static
-    shapes); a single x is broadcast.
+    shapes); a single x is broadcast. `by_xla`: in one loop, if it is one that `fused` knows.
     """
     x = tf.cast(x, likelihood.dtype)
+    if by_xla and fused.can_fuse(likelihood):
+        return fused.log_likelihood(likelihood, x, num_samples)
     if x.shape[0] != 1 and not (isinstance(num_samples, int) and num_samples == 1):
         x = tile(x, num_samples)
     values = likelihood.log_prob(x)
@@ -35,19 +40,27 @@ def log_likelihood(likelihood: tfd.Distribution, x: Any, num_samples: int | tf.T
 
 
 def log_weights(
-    vae: Any, x: tf.Tensor, conditions: Any, posterior: tfd.Distribution, num_samples: Any
+    vae: Any,
+    x: tf.Tensor,
+    conditions: Any,
+    posterior: tfd.Distribution,
+    num_samples: Any,
+    by_xla: bool = False,
 ) -> tf.Tensor:
     """`log p(x|z_k) + log p(z_k) - log q(z_k|x)`, `[num_samples, n]`, z_k drawn from q."""
     z = posterior.sample(num_samples)
     flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
     flat.set_shape([None, *z.shape[2:]])
     tiled = {name: tile(tf.convert_to_tensor(c), num_samples) for name, c in conditions.items()}
-    log_p_x = log_likelihood(vae.decode(flat, tiled), x, num_samples)
+    log_p_x = log_likelihood(vae.decode(flat, tiled), x, num_samples, by_xla)
     return log_p_x + vae.prior.distribution().log_prob(z) - posterior.log_prob(z)
 
 
 def estimate_batch(
-    vae: Any, data: tuple[tf.Tensor, dict[str, Any]], num_samples: tf.Tensor
+    vae: Any,
+    data: tuple[tf.Tensor, dict[str, Any]],
+    num_samples: tf.Tensor,
+    by_xla: bool = False,
 ) -> tf.Tensor:
     """`log 1/K sum_k w_k` for one batch, the samples taken in chunks and summed as they come."""
     x, conditions = data
@@ -60,7 +73,7 @@ def estimate_batch(
 
     def step(done: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         size = tf.minimum(chunk, num_samples - done)
-        weights = log_weights(vae, x, conditions, posterior, size)
+        weights = log_weights(vae, x, conditions, posterior, size, by_xla)
         return done + size, _log_add_exp(total, tf.reduce_logsumexp(weights, axis=0))
 
     start = tf.fill([count], tf.constant(-float("inf"), posterior.dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -26,6 +27,7 @@ class Trained:
     wiring: Wiring
     has_density: bool
     log_likelihood_batch: Any
+    estimates_by_xla: Any
     next_seed: Any
     _checks: Any
     _decode: Any
@@ -107,9 +109,11 @@ class Trained:
         self.check(x)
         if num_samples > 1 and not getattr(self.posterior_layer, "is_random", True):
             num_samples = 1  # they would all be the same
-        return importance.estimate(
-            self.log_likelihood_batch, self.wiring.split(x), num_samples, batch_size
+        data = self.wiring.split(x)
+        run = functools.partial(
+            self.log_likelihood_batch, by_xla=self.estimates_by_xla(len(data[0]) * num_samples)
         )
+        return importance.estimate(run, data, num_samples, batch_size)
 
     def fit_prior(self, x: Any, prior: Any, **kwargs: Any) -> Any:
         """A new `VAE` with this one's networks and objective, and a prior fitted to its z.

@@ -35,11 +35,15 @@ class Normal(tfd.Normal):
 
 
 class Bernoulli(tfd.Bernoulli):
-    """`tfd.Bernoulli` of finite logits t: `log p(x) = x t - log(1 + exp(t))`, one softplus a value.
+    """`tfd.Bernoulli` of finite logits: `log p(x) = (x - 1/2) t - |t| / 2 - log(1 + exp(-|t|))`.
 
-    TFP's takes two, and a product with what is not to become NaN for each.
+    One exponential and one logarithm a value, where TFP's takes two of each, and a product with
+    what is not to become NaN. `log`, since XLA's `log1p` takes twice its time: what is lost, in
+    values near 0, is below 1e-7 nats. The halves, since `max(t, 0)` has no right slope at 0.
     """
 
     def _log_prob(self, event: Any) -> tf.Tensor:
         logits = tf.convert_to_tensor(self.logits)
-        return tf.cast(event, logits.dtype) * logits - tf.math.softplus(logits)
+        magnitude = tf.abs(logits)
+        linear = (tf.cast(event, logits.dtype) - 0.5) * logits - 0.5 * magnitude
+        return linear - tf.math.log(1 + tf.exp(-magnitude))
