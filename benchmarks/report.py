@@ -70,11 +70,11 @@ def table(results: dict[str, Any]) -> str:
         check = CASES[case].check
         head = ["program", "median", "rounds", "ratio", "bar", *([check[0]] if check else [])]
         lines += [f"**{case}**: {CASES[case].title}; {CASES[case].unit}", ""]
-        lines += [_row([*head, "peak MB"]), _row(["---"] * (len(head) + 1))]
+        lines += [row([*head, "peak MB"]), row(["---"] * (len(head) + 1))]
         for peer, entry in peers.items():
             cells = [PEERS[peer]]
             if "absent" in entry:
-                lines.append(_row([*cells, entry["absent"], *[""] * (len(head) - 1)]))
+                lines.append(row([*cells, entry["absent"], *[""] * (len(head) - 1)]))
                 continue
             low, high = entry["spread"]
             cells += [_time(entry["seconds"]), f"{_time(low)} to {_time(high)}"]
@@ -82,9 +82,17 @@ def table(results: dict[str, Any]) -> str:
             if check:
                 value = entry["found"].get(check[0])
                 cells.append("" if value is None else f"{value:.1f}")
-            lines.append(_row([*cells, f"{entry['peak_megabytes']:.0f}"]))
+            lines.append(row([*cells, f"{entry['peak_megabytes']:.0f}"]))
         lines.append("")
     return "\n".join(lines)
+
+
+def versions(runs: Runs) -> dict[str, str]:
+    """Of all libraries that the programs loaded."""
+    found: dict[str, str] = {}
+    for rounds in (r for peers in runs.values() for r in peers.values()):
+        found.update(rounds[0].get("versions", {}))
+    return found
 
 
 def machine() -> dict[str, Any]:
@@ -130,7 +138,8 @@ def figure(path: Path, results: dict[str, Any], cases: Sequence[str]) -> None:
     canvas.savefig(path, dpi=120)
 
 
-def _row(cells: list[str]) -> str:
+def row(cells: list[str]) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(cells) + " |"
 
 

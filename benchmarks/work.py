@@ -29,6 +29,8 @@ class Work:
       epochs: how often the training images are gone through.
       train_images: how many of them; None: all.
       test_images: likewise.
+      side: the images' height and width: of another than 28 they are made larger or smaller.
+      planned_epochs: how many epochs the training is for, where it is stopped after `epochs`.
       seconds: one entry for each repetition of the timed work.
       found: what else the program says of itself: "negative_elbo", "log_likelihood", in nats.
     """
@@ -41,20 +43,32 @@ class Work:
     epochs: int = 4
     train_images: int | None = None
     test_images: int | None = None
+    side: int = 28
+    planned_epochs: int | None = None
     seconds: list[float] = dataclasses.field(default_factory=list)
     found: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def train(self) -> np.ndarray:
         """The training images, uint8, `[n, height, width]`."""
-        return np.load(self.folder / "train.npy")[: self.train_images]
+        return self._scaled(np.load(self.folder / "train.npy")[: self.train_images])
 
     @property
     def test(self) -> np.ndarray:
         """The test images, each pixel drawn once with probability pixel / 255; float32."""
-        images = np.load(self.folder / "test.npy")[: self.test_images]
+        images = self._scaled(np.load(self.folder / "test.npy")[: self.test_images])
         noise = np.random.default_rng(0).random(images.shape, np.float32)
         return (noise < images / np.float32(255)).astype(np.float32)
+
+    @property
+    def pixels(self) -> int:
+        """How many an image has."""
+        return self.side * self.side
+
+    def _scaled(self, images: np.ndarray) -> np.ndarray:
+        """By the nearest pixel."""
+        rows, columns = (np.arange(self.side) * size // self.side for size in images.shape[1:])
+        return images if self.side == images.shape[1] else images[:, rows][:, :, columns]
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:

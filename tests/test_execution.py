@@ -282,8 +282,13 @@ def test_log_likelihood_by_xla_is_the_plain_one(num_classes, num_samples):
 
 @pytest.mark.parametrize(
     ("compiled", "draws", "expected"),
-    [({}, 99_999, False), ({}, 100_000, True), ({"jit_compile": False}, 10**9, False)]
-    + [({"jit_compile": True}, 1, True), (None, 100_000, True)],
+    [
+        ({}, 99_999, False),
+        ({}, 100_000, True),
+        (None, 100_000, True),
+        ({"jit_compile": False}, 10**9, False),
+        ({"jit_compile": True}, 1, True),
+    ],
 )
 def test_the_rule_for_estimates(compiled, draws, expected, monkeypatch):
     vae = small()

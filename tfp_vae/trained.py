@@ -31,6 +31,7 @@ class Trained:
     next_seed: Any
     _checks: Any
     _decode: Any
+    _encode: Any
     _distribution: Any
     posterior_layer: Any
 
@@ -43,7 +44,7 @@ class Trained:
         self.check(x)
         x, conditions = self.wiring.split(x)
         inputs = self.wiring.encoded(x, conditions)
-        return self._distribution(self.encoder(inputs, training=False), "encoder")
+        return self._distribution(self._encode(inputs), "encoder")
 
     def decode(self, z: Any, conditions: Any = None) -> tfd.Distribution:
         """p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`.

@@ -16,6 +16,7 @@ from tfp_vae.coercible import TensorCoercible
 from tfp_vae.data_checks import DataChecks
 from tfp_vae.errors import InputError
 from tfp_vae.execution import Execution
+from tfp_vae.inference import Inference
 from tfp_vae.objectives import ELBO, ForwardPass, Objective
 from tfp_vae.objectives.forward import Gate
 from tfp_vae.prior import Prior, as_prior, unit_normal
@@ -109,6 +110,8 @@ class VAE(Trained, Execution, Seeded, keras.Model):
                 "objectives.RegularizedAE, or objectives.MMD at beta=0.",
                 f"an encoder that ends in {type(self.posterior_layer).__name__}",
             )
+        self._encode = Inference(encoder, self.wiring.encoder.structure)
+        self._decoder_alone = Inference(decoder, self.wiring.decoder.structure)
         self.nll_metric = keras.metrics.Mean("nll")
         self.kl_metric = keras.metrics.Mean("kl") if self.has_density else None
         self.seed_generator = keras.random.SeedGenerator()
@@ -209,6 +212,8 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         self, z: Any, conditions: dict[str, Any], training: bool | None, repeat: Any = None
     ) -> TensorCoercible:
         inputs = self.wiring.decoded(z, conditions, repeat)
+        if training is False:
+            return self._distribution(self._decoder_alone(inputs), "decoder")
         return self._distribution(self.decoder(inputs, training=training), "decoder")
 
     @staticmethod

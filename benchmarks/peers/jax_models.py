@@ -26,8 +26,8 @@ def perceptrons(
     work: Work, activation: Callable[[Array], Array] = jax.nn.relu
 ) -> tuple[Parameters, Network, Network]:
     """Parameters; an encoder, to means and log variances; a decoder, to logits."""
-    up = [784, *work.widths, 2 * work.latent_size]
-    down = [work.latent_size, *reversed(work.widths), 784]
+    up = [work.pixels, *work.widths, 2 * work.latent_size]
+    down = [work.latent_size, *reversed(work.widths), work.pixels]
     keys = jax.random.split(jax.random.key(0), 2)
     parameters = {
         name: _initial(key, list(itertools.pairwise(sizes)))

@@ -123,8 +123,8 @@ def goal(work: Work) -> None:
 
 
 def _images(work: Work) -> np.ndarray:
-    return work.train.reshape(-1, 784) / np.float32(255)
+    return work.train.reshape(-1, work.pixels) / np.float32(255)
 
 
 def _test(work: Work) -> np.ndarray:
-    return work.test.reshape(-1, 784)
+    return work.test.reshape(-1, work.pixels)

@@ -142,11 +142,12 @@ def _perceptron(
     work: Work, objective: Any = None, activation: str = "relu", optimizer: Any = "adam"
 ) -> tfp_vae.VAE:
     widths = work.widths
+    shape = (work.side, work.side, 1)
     vae = tfp_vae.VAE(
-        networks.encoder(SHAPE, work.latent_size, widths=widths, activation=activation),
+        networks.encoder(shape, work.latent_size, widths=widths, activation=activation),
         networks.decoder(
             work.latent_size,
-            layers.IndependentBernoulli(SHAPE),
+            layers.IndependentBernoulli(shape),
             widths=widths,
             activation=activation,
         ),
@@ -167,11 +168,11 @@ def _train(vae: tfp_vae.VAE, work: Work) -> None:
 
 def _epochs(vae: tfp_vae.VAE, work: Work) -> list[float]:
     """Trains, and gives the seconds of each epoch."""
-    watch = _Watch()
+    watch = _Watch(work.epochs)
     vae.fit(
         _batches(work),
         steps_per_epoch=len(work.train) // work.batch_size,
-        epochs=work.epochs,
+        epochs=work.planned_epochs or work.epochs,
         verbose=0,
         callbacks=[watch],
     )
@@ -179,10 +180,11 @@ def _epochs(vae: tfp_vae.VAE, work: Work) -> list[float]:
 
 
 class _Watch(keras.callbacks.Callback):
-    """The seconds of each epoch."""
+    """The seconds of each epoch; stops after so many."""
 
-    def __init__(self) -> None:
+    def __init__(self, epochs: int) -> None:
         super().__init__()
+        self.epochs = epochs
         self.seconds: list[float] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -190,6 +192,7 @@ class _Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.seconds.append(time.perf_counter() - self.begun)
+        self.model.stop_training = epoch + 1 >= self.epochs
 
 
 class _Goal(keras.callbacks.Callback):

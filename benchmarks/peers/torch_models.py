@@ -93,8 +93,8 @@ def perceptrons(
 ) -> tuple[nn.Sequential, nn.Sequential]:
     """An encoder, to means and log variances, and a decoder, to logits."""
     torch.manual_seed(0)
-    encoder = dense([784, *work.widths, 2 * work.latent_size], activation)
-    return encoder, dense([work.latent_size, *reversed(work.widths), 784], activation)
+    encoder = dense([work.pixels, *work.widths, 2 * work.latent_size], activation)
+    return encoder, dense([work.latent_size, *reversed(work.widths), work.pixels], activation)
 
 
 def dense(sizes: Iterable[int], activation: type[nn.Module]) -> nn.Sequential:

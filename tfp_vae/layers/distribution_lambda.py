@@ -70,7 +70,10 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
         """The one value that stands for the distribution where no draw is wanted: its mean."""
         return distribution.mean()
 
-    def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+    def undrawn(
+        self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any
+    ) -> TensorCoercible:
+        """What the layer puts out, before anything is drawn from it and without its KL term."""
         if self.tells_training:
             kwargs["training"] = training
         distribution = self.make_distribution(inputs, *args, **kwargs)
@@ -79,7 +82,10 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
                 f"{self.name}: expected the function to return a tfp.distributions.Distribution. "
                 f"Received: {distribution!r}"
             )
-        coercible = TensorCoercible(distribution, self._concretize, self.next_seed)
+        return TensorCoercible(distribution, self._concretize, self.next_seed)
+
+    def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        coercible = self.undrawn(inputs, *args, training=training, **kwargs)
         coercible.value()  # drawn here, in this call's graph, and only once
         if self.kl_regularizer is not None:
             if training:

@@ -1,0 +1,108 @@
+"""Large batches go through one compiled function: the same figures as layer by layer."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_vae import VAE, inference, layers, networks
+from tfp_vae.prior import unit_normal
+
+X = (np.random.default_rng(0).random((1200, 6)) < 0.5).astype(np.float32)
+LABELS = np.arange(1200, dtype=np.int32) % 3
+
+
+def decoder(num_classes=None):
+    return networks.decoder(2, layers.IndependentBernoulli(6), widths=(8,), num_classes=num_classes)
+
+
+def with_dropout():
+    """Its rows are the same each time only outside of training."""
+    hidden = [keras.layers.Dense(8), keras.layers.Dropout(0.5), keras.layers.BatchNormalization()]
+    end = [keras.layers.Dense(4), layers.IndependentNormal(2)]
+    return VAE(keras.Sequential([keras.Input((6,)), *hidden, *end]), decoder())
+
+
+def with_added_loss():
+    end = [keras.layers.Dense(4), layers.IndependentNormal(2)]
+    kl = layers.KLDivergenceAddLoss(unit_normal(2))
+    return VAE(keras.Sequential([keras.Input((6,)), *end, kl]), decoder())
+
+
+def nested():
+    x = keras.Input((6,), name="x")
+    return VAE(keras.Model(x, networks.encoder((6,), 2, widths=(8,))(x)), decoder())
+
+
+def quantized():
+    """Its layer behaves otherwise in training."""
+    codebook = layers.VectorQuantized(2, num_codes=5)
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2), codebook])
+    return VAE(encoder, decoder())
+
+
+def in_half_precision():
+    policy = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        return VAE(networks.encoder((6,), 2), decoder())
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+
+
+CASES = {  # how the model is made, its data, and whether encoder and decoder are compiled
+    "perceptron": (lambda: VAE(networks.encoder((6,), 2), decoder()), X, True, True),
+    "with a condition": (
+        lambda: VAE(networks.encoder((6,), 2, num_classes=3), decoder(3)),
+        {"x": X, "label": LABELS},
+        True,
+        True,
+    ),
+    "layers that differ in training": (with_dropout, X, True, True),
+    "a codebook that follows its data": (quantized, X, True, True),
+    "bfloat16 but for the distributions": (in_half_precision, X, True, True),
+    "ends in an added loss": (with_added_loss, X, False, True),
+    "ends in another model": (nested, X, False, True),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_large_batch_is_what_its_rows_are(name):
+    make, data, *compiled = CASES[name]
+    keras.utils.set_random_seed(0)
+    vae = make()
+    some = {key: v[:50] for key, v in data.items()} if isinstance(data, dict) else data[:50]
+    weights = [w.numpy() for w in vae.weights if "seed" not in w.path]
+
+    close = {"rtol": 1e-2, "atol": 2e-3} if "bfloat16" in name else {"rtol": 1e-5, "atol": 1e-6}
+    whole, part = (vae.representative(vae.encode(d)) for d in (data, some))
+    np.testing.assert_allclose(whole[:50], part, **close)
+    given = {"conditions": LABELS} if isinstance(data, dict) else {}
+    first = {"conditions": LABELS[:50]} if given else {}
+    decoded = vae.decode(whole, **given).mean()
+    np.testing.assert_allclose(decoded[:50], vae.decode(part, **first).mean(), **close)
+    runs = (vae._encode, vae._decoder_alone)
+    assert [run._run is not None for run in runs] == compiled
+    for before, after in zip(
+        weights, [w for w in vae.weights if "seed" not in w.path], strict=True
+    ):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_weights_that_change_are_followed_and_gradients_reach_them():
+    vae = VAE(networks.encoder((6,), 2, widths=(8,)), decoder())
+    before = vae.encode(X).mean().numpy()
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(vae.encode(X).mean())
+    weight = vae.encoder.trainable_weights[0]
+    assert np.abs(tape.gradient(total, weight.value)).max() > 0
+    weight.assign(weight + 1.0)
+    after = vae.encode(X).mean().numpy()
+    assert np.abs(after - before).max() > 0.01
+    np.testing.assert_allclose(after[:50], vae.encode(X[:50]).mean(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_small_batch_compiles_nothing():
+    vae = VAE(networks.encoder((6,), 2, widths=(8,)), decoder())
+    vae.encode(X[: inference._ROWS - 1])
+    assert vae._encode._run is None

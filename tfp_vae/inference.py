@@ -1,0 +1,64 @@
+"""A network outside of training: what stands before its distribution, as one compiled function."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_vae.layers.distribution_lambda import DistributionLayer
+from tfp_vae.layers.kl import KLDivergenceAddLoss
+
+_ROWS = 1000  # from which on compiling (0.2 s, once) pays
+
+
+class Inference:
+    """`network(inputs, training=False)`, for large batches without the time between its layers.
+
+    A function of TensorFlow gives tensors, not distributions: what is compiled ends before the
+    layer that makes one. Small batches, and networks that end otherwise, run layer by layer.
+
+    Args:
+      network: a functional or Sequential model.
+      structure: its inputs, as it takes them.
+    """
+
+    def __init__(self, network: keras.Model, structure: Any) -> None:
+        self.network = network
+        self.structure = structure
+        self._run: Any = None
+
+    def __call__(self, inputs: Any) -> Any:
+        """What the network puts out."""
+        rows = len(keras.tree.flatten(inputs)[0]) if tf.executing_eagerly() else 0
+        node = self._ending() if rows >= _ROWS else None
+        if node is None:
+            return self.network(inputs, training=False)
+        last, tensors = node.operation, node.arguments.keras_tensors
+        if self._run is None:
+            before = keras.Model(self.structure, tensors)
+            self._run = tf.function(
+                lambda inputs: before(inputs, training=False),
+                autograph=False,
+                reduce_retracing=True,
+            )
+        cast = functools.partial(
+            last.dtype_policy.convert_input, autocast=last.autocast, dtype=last.input_dtype
+        )
+        values = [cast(value) for value in keras.tree.flatten(self._run(inputs))]
+        given = {id(k): v for k, v in zip(tensors, values, strict=True)}
+        args, kwargs = node.arguments.fill_in(given)
+        return last.undrawn(*args, **{**kwargs, "training": False})
+
+    def _ending(self) -> Any:
+        """How the last layer is called; None where it is not a distribution's, fed by tensors."""
+        history = self.network.outputs[0]._keras_history
+        last = history.operation
+        if len(self.network.outputs) > 1 or not isinstance(last, DistributionLayer):
+            return None
+        node = last._inbound_nodes[history.node_index]
+        others = (DistributionLayer, KLDivergenceAddLoss, keras.Model)
+        before = (tensor._keras_history.operation for tensor in node.arguments.keras_tensors)
+        return None if any(isinstance(operation, others) for operation in before) else node
