@@ -101,7 +101,9 @@ def test_likelihoods_are_given_the_conditions_of_their_x():
 
     def by_hand(samples):
         state.assign(start)
-        q = vae.encoder(tensors(X, LABEL, SIDE))
+        q = vae.encoder(tensors(X, LABEL, SIDE))  # which has drawn once, as `encode` has not
+        if samples:
+            state.assign(start)
         z = q.sample(samples) if samples else tf.convert_to_tensor(q)[None]
         likelihoods = [vae.decoder(tensors(each, LABEL, SIDE)).log_prob(X) for each in z]
         return tf.stack(likelihoods), prior.log_prob(z) - q.log_prob(z), q

@@ -18,7 +18,8 @@ class Inference:
     """`network(inputs, training=False)`, for large batches without the time between its layers.
 
     A function of TensorFlow gives tensors, not distributions: what is compiled ends before the
-    layer that makes one. Small batches, and networks that end otherwise, run layer by layer.
+    layer that makes one, from which nothing is drawn until somebody wants it. Networks that end
+    otherwise are called as they are.
 
     Args:
       network: a functional or Sequential model.
@@ -28,26 +29,26 @@ class Inference:
     def __init__(self, network: keras.Model, structure: Any) -> None:
         self.network = network
         self.structure = structure
+        self._before: Any = None
         self._run: Any = None
 
     def __call__(self, inputs: Any) -> Any:
         """What the network puts out."""
-        rows = len(keras.tree.flatten(inputs)[0]) if tf.executing_eagerly() else 0
-        node = self._ending() if rows >= _ROWS else None
+        node = self._ending()
         if node is None:
             return self.network(inputs, training=False)
         last, tensors = node.operation, node.arguments.keras_tensors
-        if self._run is None:
-            before = keras.Model(self.structure, tensors)
-            self._run = tf.function(
-                lambda inputs: before(inputs, training=False),
-                autograph=False,
-                reduce_retracing=True,
-            )
+        if self._before is None:
+            self._before = keras.Model(self.structure, tensors)
+        run = functools.partial(self._before, training=False)
+        if tf.executing_eagerly() and len(keras.tree.flatten(inputs)[0]) >= _ROWS:
+            if self._run is None:
+                self._run = tf.function(run, autograph=False, reduce_retracing=True)
+            run = self._run
         cast = functools.partial(
             last.dtype_policy.convert_input, autocast=last.autocast, dtype=last.input_dtype
         )
-        values = [cast(value) for value in keras.tree.flatten(self._run(inputs))]
+        values = [cast(value) for value in keras.tree.flatten(run(inputs))]
         given = {id(k): v for k, v in zip(tensors, values, strict=True)}
         args, kwargs = node.arguments.fill_in(given)
         return last.undrawn(*args, **{**kwargs, "training": False})
