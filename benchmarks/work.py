@@ -30,6 +30,7 @@ class Work:
       train_images: how many of them; None: all.
       test_images: likewise.
       side: the images' height and width: of another than 28 they are made larger or smaller.
+      rate: the highest learning rate of case `goal`, after a tenth of the steps.
       planned_epochs: how many epochs the training is for, where it is stopped after `epochs`.
       seconds: one entry for each repetition of the timed work.
       found: what else the program says of itself: "negative_elbo", "log_likelihood", in nats.
@@ -44,6 +45,7 @@ class Work:
     train_images: int | None = None
     test_images: int | None = None
     side: int = 28
+    rate: float = 1e-3
     planned_epochs: int | None = None
     seconds: list[float] = dataclasses.field(default_factory=list)
     found: dict[str, float] = dataclasses.field(default_factory=dict)

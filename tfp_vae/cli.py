@@ -31,7 +31,7 @@ def train(
     likelihood: str | None = None,
     conditional: bool = False,
     binarize: Binarize = "dynamic",
-    latent_size: PositiveInt = 32,
+    latent_size: PositiveInt = 50,
     body: Body = "mlp",
     widths: list[PositiveInt] = [400, 400],  # noqa: B006  (jsonargparse shows it as the default)
     activation: str = "silu",

@@ -110,7 +110,7 @@ def goal(work: Work) -> None:
     loss = models.negative_elbo(*networks)
     x, x_test = jnp.asarray(_images(work)), _test(work)
     steps = len(x) // work.batch_size * work.epochs
-    rate = optax.warmup_cosine_decay_schedule(0.0, 2e-3, max(steps // 50, 1), steps)
+    rate = optax.warmup_cosine_decay_schedule(0.0, work.rate, max(steps // 10, 1), steps)
     optimizer = optax.adam(rate)
     epoch, evaluate = training.scan(loss, optimizer, work.batch_size), jax.jit(loss)
     state = (parameters, optimizer.init(parameters))

@@ -122,9 +122,9 @@ def start(work: Work) -> None:
 def goal(work: Work) -> None:
     """Trains until the test ELBO is good."""
     steps = len(work.train) // work.batch_size * work.epochs
-    warm_up = steps // 50
+    warm_up = steps // 10
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warm_up, warmup_target=2e-3, warmup_steps=warm_up
+        0.0, steps - warm_up, warmup_target=work.rate, warmup_steps=warm_up
     )
     vae = _perceptron(work, activation="silu", optimizer=keras.optimizers.Adam(rate))
     vae.fit(

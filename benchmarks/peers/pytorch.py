@@ -108,8 +108,8 @@ def goal(work: Work, compiled: Compile = eager) -> None:
     vae = models.VAE(*models.perceptrons(work, nn.SiLU))
     x, x_test = _images(work), _test(work)
     steps = len(x) // work.batch_size * work.epochs
-    warm_up = max(steps // 50, 1)
-    loss, optimizer = training.noisy(vae, compiled), training.adam(vae, 2e-3)
+    warm_up = max(steps // 10, 1)
+    loss, optimizer = training.noisy(vae, compiled), training.adam(vae, work.rate)
     schedulers = torch.optim.lr_scheduler
     rate = schedulers.SequentialLR(
         optimizer,

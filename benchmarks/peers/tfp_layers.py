@@ -108,9 +108,9 @@ def start(work: Work) -> None:
 def goal(work: Work) -> None:
     """Trains until the test ELBO is good."""
     steps = len(work.train) // work.batch_size * work.epochs
-    warm_up = max(steps // 50, 1)
+    warm_up = max(steps // 10, 1)
     rate = tfk.optimizers.schedules.CosineDecay(
-        0.0, steps - warm_up, warmup_target=2e-3, warmup_steps=warm_up
+        0.0, steps - warm_up, warmup_target=work.rate, warmup_steps=warm_up
     )
     x_test = training.test(work)
     networks = models.perceptrons(work, "swish")
