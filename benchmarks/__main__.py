@@ -11,25 +11,26 @@ from benchmarks.programs import images_in, options, run
 
 
 def main() -> None:
-    """Runs what the options say and leaves the table, the JSON and the figure in a folder."""
+    """Runs what the options say and leaves the table, the JSON and the figure in a folder.
+
+    Cases that are not run now keep the results that are there.
+    """
     chosen = options(__doc__, list(CASES), list(PEERS), rounds=3)
     with images_in(chosen) as folder:
         runs = measure(chosen.case, chosen.peer, folder, chosen.rounds, chosen.limit)
-    results = report.summary(runs)
-    about = {
-        **report.machine(),
-        "versions": report.versions(runs),
-        "rounds": chosen.rounds,
-        "data": chosen.data,
-    }
+    new = report.summary(runs)
+    before = report.read_json(chosen.out / "results.json")
+    results = {c: r for c in CASES for r in [new.get(c, before["results"].get(c))] if r}
+    versions = {**before.get("versions", {}), **report.versions(runs)}
+    about = {**report.machine(), "versions": versions, "data": chosen.data}
     text = report.table(results)
     print(text)
     print(about)
-    wrong = report.disagreements(results)
+    wrong = report.disagreements(new)
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "table.md").write_text(text)
     report.write_json(chosen.out / "results.json", results, about)
-    report.figure(chosen.out / "ratios.png", results, chosen.case)
+    report.figure(chosen.out / "ratios.png", results, list(results))
     if wrong:
         sys.exit("Not the same loss:\n" + "\n".join(wrong))
 

@@ -30,6 +30,7 @@ def summary(runs: Runs) -> dict[str, Any]:
                 each = [statistics.median(seconds) for seconds in timed]
                 entry["seconds"] = statistics.median(x for seconds in timed for x in seconds)
                 entry["spread"] = [min(each), max(each)]
+                entry["rounds"] = len(each)
                 entry["peak_megabytes"] = statistics.median(r["peak_megabytes"] for r in rounds)
                 keys = rounds[0]["found"]
                 entry["found"] = {k: statistics.median(r["found"][k] for r in rounds) for k in keys}
@@ -77,7 +78,7 @@ def table(results: dict[str, Any]) -> str:
                 lines.append(row([*cells, entry["absent"], *[""] * (len(head) - 1)]))
                 continue
             low, high = entry["spread"]
-            cells += [_time(entry["seconds"]), f"{_time(low)} to {_time(high)}"]
+            cells += [_time(entry["seconds"]), f"{entry['rounds']}: {_time(low)} to {_time(high)}"]
             cells += [f"{entry['ratio']:.2f}" if "ratio" in entry else "1", _bar(entry)]
             if check:
                 value = entry["found"].get(check[0])
@@ -108,6 +109,11 @@ def machine() -> dict[str, Any]:
 def write_json(path: Path, results: dict[str, Any], about: dict[str, Any]) -> None:
     """Everything, for whoever compares."""
     path.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` has left there; no results where it has not."""
+    return json.loads(path.read_text()) if path.is_file() else {"results": {}}
 
 
 def figure(path: Path, results: dict[str, Any], cases: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # at the end: the package under test is the installed one
 
-from benchmarks import report  # noqa: E402
+from benchmarks import report, scaling  # noqa: E402
 from benchmarks.cases import BARS, CASES, PEERS  # noqa: E402
 
 
@@ -33,7 +33,7 @@ def test_a_ratio_is_that_of_the_medians_and_held_against_its_bar():
     assert found["pytorch"]["ratio"] == pytest.approx(2.1 / 1.05)
     assert found["pytorch"]["spread"] == pytest.approx([2.05, 2.15])
     text = report.table(report.summary(RUNS))
-    assert "| PyTorch | 2.10 s | 2.05 s to 2.15 s | 2.00 | 1.60 met |" in text
+    assert "| PyTorch | 2.10 s | 2: 2.05 s to 2.15 s | 2.00 | 1.60 met |" in text
     assert "1.14 | 1.25 **not met** |" in text
     assert "it is not done" in text
 
@@ -64,4 +64,31 @@ def test_the_command_times_a_program_and_leaves_table_json_and_figure(tmp_path):
     assert ours["peak_megabytes"] > 100
     assert "tensorflow" in found["versions"]
     assert (tmp_path / "out/ratios.png").stat().st_size > 1000
+    again = [*command[:4], "start", "--peer", "ours", "--rounds", "1", *command[-4:]]
+    done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    both = json.loads((tmp_path / "out/results.json").read_text())["results"]
+    assert both["mlp"] == found["results"]["mlp"]
+    assert both["start"]["ours"]["rounds"] == 1
     assert (tmp_path / "out/table.md").read_text() in done.stdout
+
+
+def test_what_grows_gets_whole_batches_and_is_shown(tmp_path):
+    for axis in scaling.AXES.values():
+        for value in axis.values:
+            changes = axis.changes(value)
+            batch = changes.get("batch_size", 128)
+            assert changes[axis.size] == value
+            assert changes["train_images"] % batch == 0
+            assert changes["train_images"] >= batch
+    found = {
+        "batch": {
+            "ours": [
+                {"value": 32, "microseconds": 34.56, "peak_megabytes": 900.0},
+                {"value": 128, "absent": "not done within 1 s"},
+            ]
+        }
+    }
+    assert "| tfp_vae | 34.6 (900) | not done within 1 s |" in scaling.table(found)
+    scaling.figure(tmp_path / "scaling.png", found)
+    assert (tmp_path / "scaling.png").stat().st_size > 1000
