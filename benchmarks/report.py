@@ -137,10 +137,13 @@ def figure(path: Path, results: dict[str, Any], cases: Sequence[str]) -> None:
             axes.bar_label(bars, fmt="%.2g", padding=2, fontsize=7)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
+    axes.set_xticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
+    axes.minorticks_off()
+    axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.set_yticks(range(len(shown)), [f"{c}: {CASES[c].title}" for c in shown], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("time, as a multiple of tfp_vae's (right of 1: slower than tfp_vae)")
-    axes.legend(fontsize=8)
+    canvas.legend(fontsize=8, loc="outside upper center", ncols=3)
     canvas.savefig(path, dpi=120)
 
 

@@ -106,6 +106,7 @@ def table(found: dict[str, Any]) -> str:
 def figure(path: Path, found: dict[str, Any]) -> None:
     """A panel for each thing that grows."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     canvas = Figure(figsize=(3.4 * len(found), 3.4), layout="constrained")
     panels = canvas.subplots(1, len(found), squeeze=False)[0]
@@ -117,7 +118,11 @@ def figure(path: Path, found: dict[str, Any]) -> None:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(AXES[case].values, [str(value) for value in AXES[case].values])
-        axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.tick_params(labelsize=7)
         axes.set_xlabel(AXES[case].title)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("microseconds an image of training")
