@@ -41,7 +41,7 @@ def options(
     parser = argparse.ArgumentParser(description=doc)
     add = parser.add_argument
     add("--case", nargs="+", choices=cases, default=list(cases), help="the cases; all of them")
-    add("--peer", nargs="+", choices=PEERS, default=list(peers), help=f"of {', '.join(PEERS)}")
+    add("--peer", nargs="+", choices=peers, default=list(peers), help="the programs; all of them")
     add("--rounds", type=int, default=rounds, help="how often each is run")
     add("--data", default="mnist", help="as for tfp-vae train: 28x28 grey images")
     add("--images", type=Path, help="a folder that has train.npy and test.npy already")

@@ -106,3 +106,13 @@ def test_a_small_batch_compiles_nothing():
     vae = VAE(networks.encoder((6,), 2, widths=(8,)), decoder())
     vae.encode(X[: inference._ROWS - 1])
     assert vae._encode._run is None
+
+
+def test_evaluation_counts_what_the_decoder_adds_to_the_loss():
+    """Which has no place in what a model is used for, but is part of its loss."""
+    kl = layers.KLDivergenceRegularizer(unit_normal(6))
+    end = [keras.layers.Dense(12), layers.IndependentNormal(6, activity_regularizer=kl)]
+    vae = VAE(networks.encoder((6,), 2), keras.Sequential([keras.Input((2,)), *end]))
+    vae.compile("adam")
+    found = vae.evaluate(X, batch_size=1200, verbose=0, return_dict=True)
+    assert found["loss"] > found["nll"] + found["kl"] + 0.1

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.coercible import TensorCoercible
-from tfp_vae.layers.fast import Bernoulli
+from tfp_vae.layers.fast import Bernoulli, bernoulli_terms
 
 _FACTORS = 16  # of a product, each at most 2, that one logarithm is taken of
 
@@ -39,8 +39,7 @@ def log_likelihood(likelihood: Any, x: tf.Tensor, num_samples: Any) -> tf.Tensor
     """
     size = likelihood.event_shape.num_elements()
     logits = tf.reshape(likelihood.distribution.logits, [num_samples, -1, size])
-    bits = tf.reshape(tf.cast(x, logits.dtype), [-1, size])
-    return _compiled(logits, bits)
+    return _compiled(logits, tf.reshape(x, [-1, size]))
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -57,7 +56,7 @@ def bernoulli(logits: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     factors = next(n for n in range(_FACTORS, 0, -1) if size % n == 0)
     product, rest = 1.0, 0.0
     for t, x in zip(tf.split(logits, factors, -1), tf.split(bits, factors, -1), strict=True):
-        magnitude = tf.abs(t)
-        product *= 1 + tf.exp(-magnitude)
-        rest += (x - 0.5) * t - 0.5 * magnitude
+        linear, factor = bernoulli_terms(x, t)
+        product *= factor
+        rest += linear
     return tf.reduce_sum(rest - tf.math.log(product), axis=-1)

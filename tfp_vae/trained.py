@@ -30,7 +30,7 @@ class Trained:
     estimates_by_xla: Any
     next_seed: Any
     _checks: Any
-    _decode: Any
+    _decoder_alone: Any
     _encode: Any
     _distribution: Any
     posterior_layer: Any
@@ -54,7 +54,11 @@ class Trained:
         """
         given = self.wiring.given(conditions)
         self._checks.conditions(given, z, "z")
-        return self._decode(z, given, False)
+        return self._infer(z, given)
+
+    def _infer(self, z: Any, conditions: dict[str, Any]) -> tfd.Distribution:
+        inputs = self.wiring.decoded(z, conditions)
+        return self._distribution(self._decoder_alone(inputs), "decoder")
 
     def reconstruct(self, x: Any) -> tf.Tensor:
         """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call.
@@ -63,7 +67,7 @@ class Trained:
         of a spherical one, the one-hot vector of a categorical one.
         """
         z = self.representative(self.encode(x))
-        return self._decode(z, self.wiring.split(x)[1], False).mean()
+        return self._infer(z, self.wiring.split(x)[1]).mean()
 
     def sample(
         self, num_samples: int, mean: bool = True, seed: int | None = None, conditions: Any = None
@@ -84,7 +88,7 @@ class Trained:
         pair = self.next_seed() if seed is None else tf.constant([seed, 0])
         z_seed, x_seed = tfp.random.split_seed(pair)
         z = self.prior.distribution().sample(num_samples, seed=z_seed)
-        likelihood = self._decode(z, given, False)
+        likelihood = self._infer(z, given)
         return likelihood.mean() if mean else likelihood.sample(seed=x_seed)
 
     def log_likelihood(self, x: Any, num_samples: int = 100, batch_size: int = 256) -> tf.Tensor:

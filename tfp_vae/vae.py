@@ -212,8 +212,6 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         self, z: Any, conditions: dict[str, Any], training: bool | None, repeat: Any = None
     ) -> TensorCoercible:
         inputs = self.wiring.decoded(z, conditions, repeat)
-        if training is False:
-            return self._distribution(self._decoder_alone(inputs), "decoder")
         return self._distribution(self.decoder(inputs, training=training), "decoder")
 
     @staticmethod

@@ -43,7 +43,12 @@ class Bernoulli(tfd.Bernoulli):
     """
 
     def _log_prob(self, event: Any) -> tf.Tensor:
-        logits = tf.convert_to_tensor(self.logits)
-        magnitude = tf.abs(logits)
-        linear = (tf.cast(event, logits.dtype) - 0.5) * logits - 0.5 * magnitude
-        return linear - tf.math.log(1 + tf.exp(-magnitude))
+        linear, factor = bernoulli_terms(event, tf.convert_to_tensor(self.logits))
+        return linear - tf.math.log(factor)
+
+
+def bernoulli_terms(x: Any, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`(x - 1/2) t - |t| / 2` and `1 + exp(-|t|)`: log p(x) is the one less the other's log."""
+    magnitude = tf.abs(logits)
+    linear = (tf.cast(x, logits.dtype) - 0.5) * logits - 0.5 * magnitude
+    return linear, 1 + tf.exp(-magnitude)
