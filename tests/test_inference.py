@@ -89,6 +89,29 @@ def test_a_large_batch_is_what_its_rows_are(name):
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_many_reconstructions_and_draws_are_those_of_the_plain_path(name):
+    make, data, *_ = CASES[name]
+    keras.utils.set_random_seed(0)
+    vae = make()
+    close = {"rtol": 1e-2, "atol": 5e-3} if "bfloat16" in name else {"rtol": 1e-5, "atol": 1e-6}
+    some = {key: v[:50] for key, v in data.items()} if isinstance(data, dict) else data[:50]
+    np.testing.assert_allclose(vae.reconstruct(data)[:50], vae.reconstruct(some), **close)
+    given = {"label": LABELS} if isinstance(data, dict) else {}
+    for mean in (True, False):
+        many = vae.sample(1200, mean, seed=3, conditions=LABELS if given else None)
+        plain = vae._draw(1200, tf.constant([3, 0]), given, mean)
+        differ = np.abs(many - plain) > close["atol"] + close["rtol"]
+        assert differ.mean() <= (0 if mean else 1e-3)  # a draw may fall to the other side
+        other = vae.sample(1200, mean, seed=4, conditions=LABELS if given else None)
+        assert np.abs(many - other).max() > 0.01
+    assert vae._draw_many.experimental_get_tracing_count() == 2  # means, and draws
+    assert vae._mean_of_many.experimental_get_tracing_count() == 1
+    vae.compile("adam")  # what a layer added to the losses in a graph is not in the way
+    assert np.isfinite(vae.evaluate(data, verbose=0)).all()
+    np.testing.assert_allclose(vae.reconstruct(some), vae.reconstruct(data)[:50], **close)
+
+
 def test_weights_that_change_are_followed_and_gradients_reach_them():
     vae = VAE(networks.encoder((6,), 2, widths=(8,)), decoder())
     before = vae.encode(X).mean().numpy()
@@ -104,7 +127,7 @@ def test_weights_that_change_are_followed_and_gradients_reach_them():
 
 def test_a_small_batch_compiles_nothing():
     vae = VAE(networks.encoder((6,), 2, widths=(8,)), decoder())
-    vae.encode(X[: inference._ROWS - 1])
+    vae.encode(X[: inference.ROWS - 1])
     assert vae._encode._run is None
 
 

@@ -11,7 +11,12 @@ import tensorflow as tf
 from tfp_vae.layers.distribution_lambda import DistributionLayer
 from tfp_vae.layers.kl import KLDivergenceAddLoss
 
-_ROWS = 1000  # from which on compiling (0.2 s, once) pays
+ROWS = 1000  # from which on compiling (0.2 s, once) pays
+
+
+def large(inputs: Any) -> bool:
+    """Whether it pays to compile what is done with these inputs, called by hand."""
+    return tf.executing_eagerly() and len(keras.tree.flatten(inputs)[0]) >= ROWS
 
 
 class Inference:
@@ -41,7 +46,7 @@ class Inference:
         if self._before is None:
             self._before = keras.Model(self.structure, tensors)
         run = functools.partial(self._before, training=False)
-        if tf.executing_eagerly() and len(keras.tree.flatten(inputs)[0]) >= _ROWS:
+        if large(inputs):
             if self._run is None:
                 self._run = tf.function(run, autograph=False, reduce_retracing=True)
             run = self._run

@@ -13,6 +13,7 @@ from tfp_vae import importance
 from tfp_vae.errors import InputError
 from tfp_vae.export import export_endpoints
 from tfp_vae.fit_prior import fitted_prior
+from tfp_vae.inference import ROWS, large
 from tfp_vae.wiring import Wiring, outline
 from tfp_vae.without_kl import without_kl
 
@@ -31,6 +32,8 @@ class Trained:
     next_seed: Any
     _checks: Any
     _decoder_alone: Any
+    _draw_many: Any
+    _mean_of_many: Any
     _encode: Any
     _distribution: Any
     posterior_layer: Any
@@ -42,9 +45,10 @@ class Trained:
     def encode(self, x: Any) -> tfd.Distribution:
         """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
         self.check(x)
-        x, conditions = self.wiring.split(x)
-        inputs = self.wiring.encoded(x, conditions)
-        return self._distribution(self._encode(inputs), "encoder")
+        return self._posterior(*self.wiring.split(x))
+
+    def _posterior(self, x: Any, conditions: dict[str, Any]) -> tfd.Distribution:
+        return self._distribution(self._encode(self.wiring.encoded(x, conditions)), "encoder")
 
     def decode(self, z: Any, conditions: Any = None) -> tfd.Distribution:
         """p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`.
@@ -66,8 +70,13 @@ class Trained:
         Where q has no mean among the z that it draws, the value that stands for it: the direction
         of a spherical one, the one-hot vector of a categorical one.
         """
-        z = self.representative(self.encode(x))
-        return self._infer(z, self.wiring.split(x)[1]).mean()
+        self.check(x)
+        data = self.wiring.split(x)
+        return (self._mean_of_many if large(data) else self._mean_of)(*data)
+
+    def _mean_of(self, x: Any, conditions: dict[str, Any]) -> tf.Tensor:
+        z = self.representative(self._posterior(x, conditions))
+        return self._infer(z, conditions).mean()
 
     def sample(
         self, num_samples: int, mean: bool = True, seed: int | None = None, conditions: Any = None
@@ -86,7 +95,12 @@ class Trained:
             if not tf.is_symbolic_tensor(value) and len(value) != num_samples:
                 raise InputError(f"Expected {num_samples} rows of {name}.", outline(value))
         pair = self.next_seed() if seed is None else tf.constant([seed, 0])
-        z_seed, x_seed = tfp.random.split_seed(pair)
+        if tf.executing_eagerly() and num_samples >= ROWS:
+            return self._draw_many(tf.constant(num_samples, tf.int32), pair, given, mean)
+        return self._draw(num_samples, pair, given, mean)
+
+    def _draw(self, num_samples: Any, seed: Any, given: dict[str, Any], mean: bool) -> tf.Tensor:
+        z_seed, x_seed = tfp.random.split_seed(seed)
         z = self.prior.distribution().sample(num_samples, seed=z_seed)
         likelihood = self._infer(z, given)
         return likelihood.mean() if mean else likelihood.sample(seed=x_seed)

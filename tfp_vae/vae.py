@@ -112,6 +112,8 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             )
         self._encode = Inference(encoder, self.wiring.encoder.structure)
         self._decoder_alone = Inference(decoder, self.wiring.decoder.structure)
+        self._mean_of_many = tf.function(self._mean_of, autograph=False, reduce_retracing=True)
+        self._draw_many = tf.function(self._draw, autograph=False, reduce_retracing=True)
         self.nll_metric = keras.metrics.Mean("nll")
         self.kl_metric = keras.metrics.Mean("kl") if self.has_density else None
         self.seed_generator = keras.random.SeedGenerator()
