@@ -60,7 +60,7 @@ def train(
         activation: the name of a Keras activation.
         objective: default: the recipe's; or one of tfp_vae.objectives, with its arguments:
             --objective IWAE --objective.num_samples 5.
-        epochs: default: 30, or as many as make 3,000 steps.
+        epochs: default: 36, or as many as make 3,000 steps.
         batch_size: images in a step.
         learning_rate: Adam's, after a warm-up and before a cosine decay to 0.
         seed: of weights, order and draws.

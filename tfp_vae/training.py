@@ -45,7 +45,7 @@ class Training:
         count = len(self.images.train)
         self.batch_size = min(options["batch_size"], count)
         self.steps = count // self.batch_size
-        self.epochs: int = options["epochs"] or max(30, math.ceil(3000 / self.steps))
+        self.epochs: int = options["epochs"] or max(36, math.ceil(3000 / self.steps))
         self.learning_rate = _warm_up_and_cosine(options["learning_rate"], self.steps * self.epochs)
         if run.model.is_file():
             self.vae = run.load_trained()
