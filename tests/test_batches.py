@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import counted, random_bytes
 
 from tfp_vae import data
@@ -38,6 +39,8 @@ def test_batches_are_a_function_of_the_seed(binarize):
     assert all((a != b).any() for a, b in zip(first, other, strict=True))
     assert first.dtype == np.float32
     assert first.shape == (9, 5, 4, 4, 1)
+    endless = data.batches(images, 5, binarize)
+    assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
 
 
 @pytest.mark.parametrize("binarize", ["dynamic", "fixed", "none"])
