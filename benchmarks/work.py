@@ -79,7 +79,7 @@ class Work:
         yield
         self.seconds.append(time.perf_counter() - start)
 
-    def repeat(self, run: Callable[[], Any], times: int = 5, first: bool = False) -> Any:
+    def repeat(self, run: Callable[[], Any], times: int = 20, first: bool = False) -> Any:
         """Times `run` so many times, after one that is not counted unless `first`."""
         result = None if first else run()
         for _ in range(times):
