@@ -58,6 +58,7 @@ ORDER = [
     "data",
     "plots",
     "callbacks",
+    "interrupt",
     "runs",
     "training",
     "cli",

@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae import data, evaluate, plots, recipes
 from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar
 from tfp_vae.errors import InputError
+from tfp_vae.interrupt import BetweenSteps
 from tfp_vae.networks import num_classes
 from tfp_vae.objectives import Objective
 from tfp_vae.prior import DistributionPrior
@@ -87,12 +88,14 @@ class Training:
         if done < self.steps * self.epochs:
             self.run.forget_fitted()
         keep, evaluation = KeepGood(self.run.save_model), FixedEvaluation()
+        between_steps = BetweenSteps()
         callbacks = [
             evaluation,
             keep,
             ProgressBar(self.steps * self.epochs, done),
             keras.callbacks.CSVLogger(self.run.history, append=True),
             keras.callbacks.TensorBoard(self.run.logs, write_graph=False),
+            between_steps,
         ]
         epoch, begun = divmod(done, self.steps)
         self.run.forget_from(epoch)
@@ -103,9 +106,10 @@ class Training:
                 (epoch + 1, self.epochs, self.steps),
             ]
         try:
-            for first, last, steps in stretches:
-                if keep.failed_at is None and first < last:
-                    self._fit(first, last, steps, callbacks)
+            with between_steps:
+                for first, last, steps in stretches:
+                    if keep.failed_at is None and first < last:
+                        self._fit(first, last, steps, callbacks)
         finally:
             evaluation.restore()
         return keep
