@@ -22,79 +22,16 @@ def small(num_classes=None, seed=1):
     )
 
 
-def uneven():
-    """Batches of 8, 8, 5, 8, 8, 8 and 5 rows."""
-    sizes = [8, 8, 5, 8, 8, 8, 5]
-    parts = [PIXELS[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
-    spec = tf.TensorSpec([None, 6], tf.float32)
-    made = tf.data.Dataset.from_generator(lambda: iter(parts), output_signature=spec)
-    # Where Keras does not know the number it counts one step more, at the end of the data.
-    return made.apply(tf.data.experimental.assert_cardinality(7))
-
-
-DATA = {  # what `fit` is given, and how many steps it is to make
-    "array, the last batch smaller": (lambda: PIXELS, {"batch_size": 8, "shuffle": False}, 14),
-    "even batches": (lambda: PIXELS[:48], {"batch_size": 8, "shuffle": False}, 12),
-    "one batch": (lambda: PIXELS, {"batch_size": 64, "shuffle": False}, 2),
-    "batches of any size": (uneven, {}, 14),
-    "endless, a prime number of steps": (
-        lambda: tf.data.Dataset.from_tensor_slices(PIXELS).batch(10).repeat(),
-        {"steps_per_epoch": 7},
-        14,
-    ),
-    "with a condition": (
-        lambda: {"x": PIXELS, "label": LABELS},
-        {"batch_size": 8, "shuffle": False},
-        14,
-    ),
-    "with weights": (
-        lambda: PIXELS,
-        {"batch_size": 8, "shuffle": False, "sample_weight": np.linspace(0, 1, 50)},
-        14,
-    ),
-}
-
-
-def trained(make, options, **compiled):
-    vae = small(num_classes=3 if isinstance(make(), dict) else None)
-    vae.compile(keras.optimizers.Adam(0.05), metrics=["mse"], **compiled)
-    return vae, vae.fit(make(), epochs=2, verbose=0, **options).history
-
-
-@pytest.mark.parametrize(("make", "options", "steps"), DATA.values(), ids=DATA)
-def test_steps_in_one_call_are_the_steps_one_by_one(make, options, steps, monkeypatch):
-    found, losses = trained(make, options, steps_per_execution=4, jit_compile=False)
-    monkeypatch.setattr(execution, "_can_be_stacked", lambda iterator: False)  # as Keras
-    expected, expected_losses = trained(make, options, steps_per_execution=1, jit_compile=False)
-    assert int(found.optimizer.iterations) == int(expected.optimizer.iterations) == steps
-    for a, b in zip(found.variables, expected.variables, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, err_msg=a.path)
-    assert losses.keys() == expected_losses.keys()
-    for name, values in losses.items():
-        np.testing.assert_allclose(values, expected_losses[name], rtol=1e-4, err_msg=name)
-
-
-def test_so_are_those_that_xla_compiles(monkeypatch):
-    make, options, _ = DATA["even batches"]
-    found, losses = trained(make, options, steps_per_execution=4, jit_compile=True)
-    monkeypatch.setattr(execution, "_can_be_stacked", lambda iterator: False)
-    expected, expected_losses = trained(make, options, steps_per_execution=1, jit_compile=True)
-    for a, b in zip(found.variables, expected.variables, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=a.path)
-    np.testing.assert_allclose(losses["loss"], expected_losses["loss"], rtol=1e-4)
-
-
-def test_evaluation_in_blocks_is_the_mean_over_all():
+def test_xla_compiles_for_few_sizes_of_batches():
+    """A batch that stands alone among others has its step without XLA."""
     vae = small()
-    vae.compile("adam", steps_per_execution=4)
-    vae.encoder.layers[-2].kernel.assign(tf.zeros_like(vae.encoder.layers[-2].kernel))
-    vae.encoder.layers[-2].bias.assign([1.0, 2.0, -30.0, -30.0])  # the same z for each x: no noise
-    found = vae.evaluate(PIXELS, batch_size=8, verbose=0, return_dict=True)
-    expected = -vae.decode(np.tile([[1.0, 2.0]], (50, 1)).astype("f")).log_prob(PIXELS)
-    np.testing.assert_allclose(found["nll"], np.mean(expected), rtol=1e-4)
-    endless = tf.data.Dataset.from_tensor_slices(PIXELS).batch(10).repeat()
-    found = vae.evaluate(endless, steps=3, verbose=0, return_dict=True)
-    np.testing.assert_allclose(found["nll"], np.mean(expected[:30]), rtol=1e-4)
+    vae.compile("adam", steps_per_execution=4, jit_compile=True)
+    sizes = [8, 8, 5, 8, 8, 3, 8, 8, 8, 2, 8, 8, 7, 7, 8, 8]
+    starts = np.cumsum([0, *sizes]) % 40
+    parts = [PIXELS[a : a + n] for a, n in zip(starts, sizes, strict=False)]
+    vae.fit(((part,) for part in parts), verbose=0, steps_per_epoch=len(parts))
+    assert int(vae.optimizer.iterations) == len(parts)
+    assert vae.train_function.block._sizes == {8, 7}
 
 
 def watching(*args):
@@ -133,7 +70,7 @@ def test_batches_are_counted_one_by_one_for_a_callback_that_wants_it():
     vae.fit(PIXELS, batch_size=10, verbose=0, callbacks=[count])
     assert seen == [0, 1, 2, 3, 4]
     vae.fit(PIXELS, batch_size=10, verbose=0)
-    assert vae.steps_per_execution == 32
+    assert vae.steps_per_call == 32
 
 
 BIG = np.zeros([8, 2**16], np.float32)  # 2 MB a batch of 8: 32 of them fill a call
@@ -154,8 +91,8 @@ def test_a_call_takes_no_more_than_64_megabytes(source, size, monkeypatch):
     )
     vae.compile("adam")
     x = vae._checks.data(SOURCES[source](), None, "x")
-    vae._plan(keras.Model.fit, x, batch_size=8)
-    assert vae.steps_per_execution == 2**21 // size
+    vae._plan(keras.Model.fit, {"x": x, "batch_size": 8})
+    assert vae.steps_per_call == 2**21 // size
 
 
 def network(*hidden, posterior=None):
@@ -180,16 +117,16 @@ MODELS = {
 def test_xla_is_taken_for_long_trainings_of_what_it_makes_faster(make, suits):
     vae, x = make(), np.zeros([640, 8, 8, 1], np.float32)
     vae.compile("adam")
-    vae._plan(keras.Model.fit, x, epochs=49)  # 20 steps each
+    vae._plan(keras.Model.fit, {"x": x, "epochs": 49})  # 20 steps each
     assert not vae.trains_by_xla
-    vae._plan(keras.Model.fit, x, epochs=50)
+    vae._plan(keras.Model.fit, {"x": x, "epochs": 50})
     assert vae.trains_by_xla == suits
     vae.compile("adam", jit_compile=False)
-    vae._plan(keras.Model.fit, x, epochs=50)
+    vae._plan(keras.Model.fit, {"x": x, "epochs": 50})
     assert not vae.trains_by_xla
     several = VAE(vae.encoder, vae.decoder, objective=IWAE(50))  # a step is the work of 50
     several.compile("adam")
-    several._plan(keras.Model.fit, x, epochs=1)
+    several._plan(keras.Model.fit, {"x": x, "epochs": 1})
     assert several.trains_by_xla == suits
 
 

@@ -121,7 +121,7 @@ def assert_same_end(resumed, uninterrupted):
 
 def test_an_epoch_is_executed_in_calls_of_several_steps(uninterrupted):
     assert uninterrupted.steps == EPOCH
-    assert uninterrupted.vae.steps_per_execution == EXECUTION
+    assert uninterrupted.vae.steps_per_call == EXECUTION
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -14,7 +13,10 @@ import tensorflow as tf
 
 from tfp_vae.errors import InputError
 from tfp_vae.networks import categories
+from tfp_vae.sources import first_batch, with_targets
 from tfp_vae.wiring import Wiring, outline
+
+_RESCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 @dataclasses.dataclass
@@ -33,33 +35,53 @@ class DataChecks:
     support: tuple[float, float] | None
     values_in_batch: int = 0
 
-    def data(self, x: Any, y: Any, what: str) -> Any:
-        """x with nothing lost, once a look at its first batch (all of an array) finds no fault.
+    def data(self, x: Any, y: Any, what: str, sample_weight: Any = None) -> Any:
+        """Looks at the first batch (all of an array) and returns x with nothing lost.
 
         Args:
           x: what `fit` takes: an array, a data set, a generator.
           y: targets given beside x, or None.
           what: how the message calls x.
+          sample_weight: weights given beside x, or None.
 
         Raises:
-          InputError: see `batch`.
+          InputError: see `batch`; the targets are not what the likelihood is over; the weights are
+            not one finite number for each example.
         """
         given = x
-        inputs, target, x = _first_batch(given)
-        parts = [] if inputs is given else keras.tree.flatten([inputs, target])
+        inputs, target, weights, x = first_batch(given)
+        is_batch = inputs is not given
+        parts = keras.tree.flatten([inputs, target]) if is_batch else []
         self.values_in_batch = sum(math.prod(np.shape(p)) for p in parts if p is not None)
         if inputs is None:
             raise InputError(f"Expected at least one example in {what}.", "none")
-        target = y if target is None else target
-        self.batch(inputs, what)
+        if is_batch:
+            x = with_targets(x, (inputs, target, weights), lambda one: self.wiring.split(one)[0])
+        else:
+            target, weights = y, sample_weight
+        self.batch(inputs, what, is_target=target is None)
+        main = self.wiring.split(inputs)[0]
         if target is not None:
             _check(target, self.target_shape, self.support, f"the targets of {what}")
+            _check_rows(target, f"the targets of {what}", main, what)
+        if weights is not None:
+            _check_weights(weights, main, what)
         return x
 
-    def batch(self, data: Any, what: str = "x") -> None:
-        """Raises `InputError` unless these are a batch of at least one x, with its conditions."""
+    def batch(self, data: Any, what: str = "x", is_target: bool = True) -> None:
+        """Checks a batch of at least one x, with its conditions.
+
+        The support of the likelihood binds x only where x itself is what the likelihood is over: an
+        encoder takes any numbers, such as images with noise. Whole numbers beyond 1 are refused
+        there too, if the support ends at 1: they are pixels that nobody divided by 255.
+        """
         x, conditions = self.wiring.split(data)
-        _check(x, tuple(self.wiring.encoder.main.shape[1:]), self.support, what)
+        shape = tuple(self.wiring.encoder.main.shape[1:])
+        _check(x, shape, self.support if is_target else None, what)
+        if is_target:
+            _check(x, self.target_shape, None, f"{what}, which the likelihood is over,")
+        elif self.support is not None and self.support[1] == 1 and not self._rescales:
+            _check_not_pixels(x, what)
         self.conditions(conditions, x, what)
 
     def conditions(self, given: dict[str, Any], main: Any, what: str) -> None:
@@ -69,10 +91,13 @@ class DataChecks:
             _check(value, shape, None, f"{name} of {what}")
             if name in self._categories:
                 _check_categories(value, self._categories[name], f"{name} of {what}")
-            counts = {np.shape(main)[0], np.shape(value)[0]} - {None}
-            if len(counts) > 1:
-                both = outline({what: main, name: value})
-                raise InputError(f"Expected as many rows of {name} as of {what}.", both)
+            _check_rows(value, name, main, what)
+
+    @functools.cached_property
+    def _rescales(self) -> bool:
+        """Whether the encoder itself brings its input to another scale."""
+        layers = self.wiring.encoder.network._flatten_layers()
+        return any(isinstance(layer, _RESCALING) for layer in layers)
 
     @functools.cached_property
     def _categories(self) -> dict[str, int]:
@@ -114,6 +139,37 @@ def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> No
         )
 
 
+def _check_rows(value: Any, name: str, main: Any, what: str) -> None:
+    counts = {np.shape(main)[0], np.shape(value)[0]} - {None}
+    if len(counts) > 1:
+        both = outline({what: main, name: value})
+        raise InputError(f"Expected as many rows of {name} as of {what}.", both)
+
+
+def _check_weights(weights: Any, main: Any, what: str) -> None:
+    name = f"the sample weights of {what}"
+    if not tf.is_tensor(weights):
+        weights = np.asarray(weights)
+    shape = tuple(weights.shape)
+    if shape[1:] not in ((), (1,)) or not shape:
+        raise InputError(f"Expected one weight for each example in {name}, shape (n,).", shape)
+    _check(weights, shape[1:], None, name)
+    _check_rows(weights, name, main, what)
+
+
+def _check_not_pixels(x: Any, what: str) -> None:
+    if _is_symbolic(x):
+        return
+    values = np.asarray(x)
+    low, high = values.min(), values.max()
+    if low >= 0 and 1 < high <= 255 and (values == np.round(values)).all():
+        raise InputError(
+            f"Expected {what} on the scale of the likelihood's support, 0 to 1. "
+            "Divide pixels by 255 first.",
+            f"values from {low:g} to {high:g}",
+        )
+
+
 def _check_categories(value: Any, count: int, what: str) -> None:
     if _is_symbolic(value):
         return
@@ -128,24 +184,3 @@ def _check_categories(value: Any, count: int, what: str) -> None:
 def _is_symbolic(x: Any) -> bool:
     """Whether it is a tensor in a graph, where there are no values to look at."""
     return tf.is_tensor(x) and not hasattr(x, "numpy")
-
-
-def _first_batch(x: Any) -> tuple[Any, Any, Any]:
-    """Inputs and targets of the first batch of what `fit` takes, and the same with nothing lost."""
-    if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x.take(1)), None)
-    elif isinstance(x, keras.utils.PyDataset):
-        batch = x[0] if len(x) else None
-    elif isinstance(x, Iterator):
-        batch = next(x, None)
-        x = _again(batch, x)
-    else:
-        return x, None, x
-    inputs, target, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    return inputs, target, x
-
-
-def _again(first: Any, rest: Iterator) -> Iterator:
-    """The iterator before its first batch was taken, as a generator: Keras takes no other kind."""
-    yield first
-    yield from rest

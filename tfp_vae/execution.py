@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_vae.ahead import Ahead, TellsEpochs
 from tfp_vae.blocks import Block
 
 _STEPS_FOR_XLA = 1000
@@ -36,38 +35,30 @@ _SLOW = (
     keras.layers.GaussianNoise,
     keras.layers.AlphaDropout,
 )
-_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+_KINDS = ("train_batch", "test_batch", "batch")
+_HOOKS = [f"on_{kind}_{when}" for kind in _KINDS for when in ("begin", "end")]
 _ONLY_LOOK_ON = (keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN)
-
-
-@dataclasses.dataclass
-class _Epoch:
-    """How far an epoch has come, where it has a number of steps that its data do not say."""
-
-    steps: int | None = None
-    done: int = 0
-
-    def next(self, most: int) -> int:
-        """How many steps the next call may do."""
-        if self.steps is None:
-            return most
-        count = min(most, self.steps - self.done)
-        self.done = (self.done + count) % self.steps
-        return count
 
 
 class Execution:
     """The training and evaluation of a `keras.Model` in calls of several steps.
 
-    The batches of a call are stacked, and one compiled loop runs `train_step` on one after the
-    other: the same steps as one by one, without the time between them. `compile` has Keras'
+    One compiled loop runs `train_step` on one batch after the other: the same steps as one by one,
+    whatever the sizes of the batches, without the time between them. `compile` has Keras'
     arguments, and two of them decide by themselves unless they are given:
 
     - `jit_compile="auto"`: on a GPU or TPU as Keras does; on a CPU XLA from 1,000 training steps
       on (each counted as often as the objective draws z), so that compiling (3 s) pays, if it is
       faster there: not with convolutions, nor with noise other than that of `IndependentNormal`.
     - `steps_per_execution="auto"`: as many steps in a call as take 64 MB of data, 32 at most; one
-      where a callback looks at each batch. As always in Keras, callbacks are called once a call.
+      where a callback looks at each batch.
+
+    Callbacks are called for each step, and the progress bar counts each: with several steps in a
+    call these follow once the call is done, and see the logs of its last step.
+
+    Attributes:
+      steps_per_call: how many steps a call of `fit` or `evaluate` does at most.
+      trains_by_xla: whether the rule above takes XLA for training.
     """
 
     _checks: Any
@@ -79,7 +70,6 @@ class Execution:
     objective: Any
     optimizer: Any
     run_eagerly: bool
-    steps_per_execution: int
     test_function: Any
     test_step: Any
     train_function: Any
@@ -95,11 +85,11 @@ class Execution:
     ) -> None:
         """As `keras.Model.compile`."""
         self._asked = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
-        self._epochs = (_Epoch(), _Epoch())  # of evaluation and of training
+        self._steps_of_evaluation: int | None = None
+        self.steps_per_call = 1 if steps_per_execution == "auto" else steps_per_execution
         self.trains_by_xla = False
         if jit_compile == "auto" and not _has_accelerator():
             jit_compile = False  # for evaluation and prediction; `fit` knows more of training
-        kwargs["steps_per_execution"] = 1 if steps_per_execution == "auto" else steps_per_execution
         super().compile(*args, jit_compile=jit_compile, **kwargs)  # type: ignore[misc]
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -124,6 +114,8 @@ class Execution:
         if self.test_function is None or force:
             super().make_test_function(force)  # type: ignore[misc]
             self.test_function = self._in_blocks(self.test_step, self.test_function, False)
+        if isinstance(self.test_function, Ahead):  # an evaluation begins
+            self.test_function.begin(self._steps_of_evaluation, anew=True)
 
     def expect(self, steps: int) -> None:
         """Says how many training steps there will be, done ones too: `fit` knows its own only."""
@@ -139,15 +131,14 @@ class Execution:
             return bool(asked)
         return draws >= _DRAWS_FOR_XLA and not _has_accelerator()
 
-    def _plan(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def _plan(self, method: Callable[..., Any], given: dict[str, Any]) -> None:
         """Chooses how many steps a call of `fit` or `evaluate` with these arguments takes."""
         if not self.compiled:
             return  # Keras says so
-        given = inspect.signature(method).bind(self, *args, **kwargs).arguments
         training = method is keras.Model.fit
-        self._epochs[training].done = 0
-        self._epochs[training].steps = given.get("steps_per_epoch" if training else "steps")
-        if "_use_cached_eval_dataset" in kwargs:
+        if not training:
+            self._steps_of_evaluation = _at_most(given.get("steps"))
+        if "_use_cached_eval_dataset" in given:
             return
         if training:
             done = tf.convert_to_tensor(self.optimizer.iterations.value)  # it may be mirrored
@@ -158,31 +149,32 @@ class Execution:
         values = self._checks.values_in_batch or _values_in_batch(given)
         fitting = max(1, _BYTES // (4 * max(1, values)))
         steps = 1 if alone or self._is_replicated else min(_STEPS, fitting)
-        if steps != self.steps_per_execution:
-            self.steps_per_execution = steps
+        if steps != self.steps_per_call:
+            self.steps_per_call = steps
             self.train_function = self.test_function = None
+
+    def _telling_epochs(self, callbacks: Any, steps: int | None) -> Any:
+        """`fit`'s callbacks with one more, which tells the train function where epochs begin."""
+        told = TellsEpochs(self, _at_most(steps))
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            others = [c for c in callbacks.callbacks if not isinstance(c, TellsEpochs)]
+            callbacks.callbacks = [told, *others]
+            return callbacks
+        return [told, *_listed(callbacks)]
 
     @property
     def _is_replicated(self) -> bool:
         return tf.distribute.has_strategy() or self.distribute_strategy.num_replicas_in_sync > 1
 
     def _in_blocks(self, step: Callable[[Any], Any], as_keras: Any, training: bool) -> Any:
-        """`step` as a function of an iterator; Keras' own of what cannot be stacked."""
+        """`step` as a function of an iterator; Keras' own where each step is to be on its own."""
         if self.run_eagerly or self._is_replicated:
             return as_keras
         if training and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        most = self.steps_per_execution
         jit_compile = self.jit_compile or (training and self.trains_by_xla)
-        block = Block(step, self.get_metrics_result, most, jit_compile)
-
-        def function(iterator: Any) -> Any:
-            count = self._epochs[training].next(most)
-            if not _can_be_stacked(iterator):
-                return as_keras(iterator)
-            return block(iterator, count)
-
-        return function
+        block = Block(step, self.get_metrics_result, self.steps_per_call, jit_compile)
+        return Ahead(block, as_keras)
 
 
 def suits_xla(model: Any) -> bool:
@@ -244,14 +236,7 @@ def _values_in_batch(given: dict[str, Any]) -> int:
     return (given.get("batch_size") or 32) * sum(int(np.prod(a.shape[1:])) for a in arrays)
 
 
-def _can_be_stacked(iterator: Any) -> bool:
-    """Whether its batches are tensors of one shape, but for their number of rows."""
-    if not isinstance(iterator, tf.data.Iterator):
-        return False
-    return all(
-        isinstance(spec, tf.TensorSpec)
-        and spec.shape.rank is not None
-        and spec.shape.rank > 0
-        and spec.shape[1:].is_fully_defined()
-        for spec in tf.nest.flatten(iterator.element_spec)
-    )
+def _at_most(steps: int | None) -> int | None:
+    """The number of steps in an epoch, which Keras' configuration may limit."""
+    limit = getattr(keras.config, "max_steps_per_epoch", lambda: None)()  # new in Keras 3.12
+    return min(steps or limit, limit) if limit else steps

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import fused
+from tfp_vae import fused, shapes
 from tfp_vae.errors import InputError
 from tfp_vae.wiring import rows, tile
 
@@ -25,17 +25,12 @@ def log_likelihood(
     shapes); a single x is broadcast. `by_xla`: in one loop, if it is one that `fused` knows.
     """
     x = tf.cast(x, likelihood.dtype)
+    shapes.likelihood_fits(likelihood, x)
     if by_xla and fused.can_fuse(likelihood):
         return fused.log_likelihood(likelihood, x, num_samples)
     if x.shape[0] != 1 and not (isinstance(num_samples, int) and num_samples == 1):
         x = tile(x, num_samples)
     values = likelihood.log_prob(x)
-    if values.shape.rank != 1:
-        raise InputError(
-            "Expected one log-likelihood for each example: the event shape of the decoder's "
-            f"distribution is the shape of one x, {tuple(x.shape[1:])}.",
-            f"event shape {tuple(likelihood.event_shape)}",
-        )
     return tf.reshape(values, [num_samples, -1])
 
 
@@ -48,12 +43,15 @@ def log_weights(
     by_xla: bool = False,
 ) -> tf.Tensor:
     """`log p(x|z_k) + log p(z_k) - log q(z_k|x)`, `[num_samples, n]`, z_k drawn from q."""
+    shapes.posterior_fits(posterior)
+    prior = vae.prior.distribution()
+    shapes.prior_fits(prior, posterior)
     z = posterior.sample(num_samples)
     flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
     flat.set_shape([None, *z.shape[2:]])
     tiled = {name: tile(tf.convert_to_tensor(c), num_samples) for name, c in conditions.items()}
     log_p_x = log_likelihood(vae.decode(flat, tiled), x, num_samples, by_xla)
-    return log_p_x + vae.prior.distribution().log_prob(z) - posterior.log_prob(z)
+    return log_p_x + prior.log_prob(z) - posterior.log_prob(z)
 
 
 def estimate_batch(

@@ -58,6 +58,27 @@ class Inference:
         args, kwargs = node.arguments.fill_in(given)
         return last.undrawn(*args, **{**kwargs, "training": False})
 
+    def outline(self) -> Any:
+        """The distribution for a batch of unknown size, of which the shapes alone are known.
+
+        None where the last layer is not a distribution's, fed by tensors.
+        """
+        node, found = self._ending(), []
+        if node is None:
+            return None
+        tensors = node.arguments.keras_tensors
+
+        def make(*values: tf.Tensor) -> tf.Tensor:
+            given = dict(zip(map(id, tensors), values, strict=True))
+            args, kwargs = node.arguments.fill_in(given)
+            found.append(node.operation.undrawn(*args, **{**kwargs, "training": False}))
+            return tf.constant(0)
+
+        dtype = node.operation.input_dtype
+        specs = [tf.TensorSpec(t.shape, _kept_or(dtype, t.dtype)) for t in tensors]
+        tf.function(make, autograph=False).get_concrete_function(*specs)
+        return found[0]
+
     def _ending(self) -> Any:
         """How the last layer is called; None where it is not a distribution's, fed by tensors."""
         history = self.network.outputs[0]._keras_history
@@ -68,3 +89,8 @@ class Inference:
         others = (DistributionLayer, KLDivergenceAddLoss, keras.Model)
         before = (tensor._keras_history.operation for tensor in node.arguments.keras_tensors)
         return None if any(isinstance(operation, others) for operation in before) else node
+
+
+def _kept_or(dtype: Any, given: str) -> Any:
+    """The dtype in which Keras gives a layer a tensor: numbers with a fraction are cast."""
+    return dtype if tf.as_dtype(given).is_floating and dtype is not None else given

@@ -18,7 +18,7 @@ class Seeded:
 
     def next_seed(self) -> tf.Tensor:
         """A fresh seed in the form that TFP takes, also within a graph and under XLA."""
-        return tf.cast(self.seed_generator.next(), tf.int32)
+        return of_replica(tf.cast(self.seed_generator.next(), tf.int32))
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)  # type: ignore[misc]
@@ -30,3 +30,16 @@ class Seeded:
         super().load_own_variables(values)  # type: ignore[misc]
         if state is not None:
             self.seed_generator.state.assign(state)
+
+
+def of_replica(seed: tf.Tensor) -> tf.Tensor:
+    """The seed of this replica of a `tf.distribute` strategy: replicas share the generator's state.
+
+    Example:
+      >>> of_replica(tf.constant([1, 2])).numpy().tolist()  # where there is one replica
+      [1, 2]
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return seed
+    return tf.random.experimental.stateless_fold_in(seed, replica.replica_id_in_sync_group)

@@ -44,7 +44,7 @@ class Trained:
 
     def encode(self, x: Any) -> tfd.Distribution:
         """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
-        self.check(x)
+        self._checks.batch(x, is_target=False)
         return self._posterior(*self.wiring.split(x))
 
     def _posterior(self, x: Any, conditions: dict[str, Any]) -> tfd.Distribution:
@@ -68,9 +68,10 @@ class Trained:
         """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call.
 
         Where q has no mean among the z that it draws, the value that stands for it: the direction
-        of a spherical one, the one-hot vector of a categorical one.
+        of a spherical one, the one-hot vector of a categorical one. x may have noise that the
+        model was trained to take away, `fit(noisy, clean)`.
         """
-        self.check(x)
+        self._checks.batch(x, is_target=False)
         data = self.wiring.split(x)
         return (self._mean_of_many if large(data) else self._mean_of)(*data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import checks, importance, schedules
+from tfp_vae import checks, importance, schedules, shapes
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.data_checks import DataChecks
 from tfp_vae.errors import InputError
@@ -21,8 +22,9 @@ from tfp_vae.objectives import ELBO, ForwardPass, Objective
 from tfp_vae.objectives.forward import Gate
 from tfp_vae.prior import Prior, as_prior, unit_normal
 from tfp_vae.seeded import Seeded
+from tfp_vae.sources import is_source
 from tfp_vae.trained import Trained
-from tfp_vae.wiring import Wiring
+from tfp_vae.wiring import Wiring, outline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +114,7 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             )
         self._encode = Inference(encoder, self.wiring.encoder.structure)
         self._decoder_alone = Inference(decoder, self.wiring.decoder.structure)
+        self._fits()
         self._mean_of_many = tf.function(self._mean_of, autograph=False, reduce_retracing=True)
         self._draw_many = tf.function(self._draw, autograph=False, reduce_retracing=True)
         self.nll_metric = keras.metrics.Mean("nll")
@@ -121,6 +124,15 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             functools.partial(importance.estimate_batch, self), autograph=False
         )
         self.built = True
+
+    def _fits(self) -> None:
+        """Looks at what is known of the distributions' shapes before there are data."""
+        posterior, likelihood = self._encode.outline(), self._decoder_alone.outline()
+        if posterior is not None:
+            shapes.posterior_fits(posterior)
+            shapes.prior_fits(self.prior.distribution(), posterior)
+        if likelihood is not None and likelihood.batch_shape.rank != 1:
+            shapes.likelihood_fits(likelihood, self.decoder.outputs[0])
 
     # -- the forward pass and its loss --------------------------------------------------------
 
@@ -182,12 +194,14 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             gate=latents.gate,
         )
         terms = self.objective(forward)
+        if sample_weight is not None:
+            sample_weight = tf.reshape(sample_weight, [-1])
         self.nll_metric.update_state(terms.nll, sample_weight)
         if self.kl_metric is not None:
             self.kl_metric.update_state(terms.kl, sample_weight)
         loss = terms.loss
         if sample_weight is not None:
-            loss *= tf.cast(tf.reshape(sample_weight, [-1]), loss.dtype)
+            loss *= tf.cast(sample_weight, loss.dtype)
         loss = tf.reduce_mean(loss)
         # The objective has counted the KL that the encoder's layer has added to the losses.
         counted = {id(added) for layer in self._kl_layers for added in layer.losses}
@@ -227,24 +241,64 @@ class VAE(Trained, Execution, Seeded, keras.Model):
     # -- Keras' entry points, with the data looked at before work starts ----------------------
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`; x alone is enough. Looks at the data before training starts."""
+        """As `keras.Model.fit`; x alone is enough. Looks at the data before training starts.
+
+        y is what is to be reconstructed where that is not x: `fit(noisy, clean)`. Sample weights
+        weigh the loss and `nll` and `kl` by Keras' rule, with y or without.
+        """
+        given = self._arguments(keras.Model.fit, x, y, *args, **kwargs)
         self._without_loss()
-        x = self._checks.data(x, y, "x")
-        self._plan(keras.Model.fit, x, y, *args, **kwargs)
-        validation = kwargs.get("validation_data")
+        if given.get("class_weight") is not None:
+            raise InputError(
+                "The targets of a VAE are no classes: expected a weight for each example, "
+                "fit(x, sample_weight=...).",
+                f"class_weight={given['class_weight']}",
+            )
+        data = (given.get("x"), given.get("y"), given.get("sample_weight"))
+        given["x"], given["y"], given["sample_weight"] = self._looked_at(*data, "x")
+        self._plan(keras.Model.fit, given)
+        validation = given.get("validation_data")
         if validation is not None:
-            inputs, target, _ = keras.utils.unpack_x_y_sample_weight(validation)
-            checked = self._checks.data(inputs, target, "validation_data")
-            kwargs["validation_data"] = checked if inputs is validation else validation
-        return super().fit(x, y, *args, **kwargs)
+            data = keras.utils.unpack_x_y_sample_weight(validation)
+            checked = self._looked_at(*data, "validation_data")
+            alone = data[0] is validation  # a data set, a generator or an array
+            given["validation_data"] = checked[0] if alone else checked
+        steps = given.get("steps_per_epoch")
+        given["callbacks"] = self._telling_epochs(given.get("callbacks"), steps)
+        return super().fit(**given)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`; x alone is enough."""
-        if not kwargs.get("_use_cached_eval_dataset"):
+        """As `keras.Model.evaluate`; x alone is enough, y and weights are as those of `fit`."""
+        given = self._arguments(keras.Model.evaluate, x, y, *args, **kwargs)
+        if not given.get("_use_cached_eval_dataset"):
             self._without_loss()
-            x = self._checks.data(x, y, "x")
-        self._plan(keras.Model.evaluate, x, y, *args, **kwargs)
-        return super().evaluate(x, y, *args, **kwargs)
+            data = (given.get("x"), given.get("y"), given.get("sample_weight"))
+            given["x"], given["y"], given["sample_weight"] = self._looked_at(*data, "x")
+        self._plan(keras.Model.evaluate, given)
+        return super().evaluate(**given)
+
+    def _arguments(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The arguments of a method of Keras' by name, however they were given."""
+        given = inspect.signature(method).bind(self, *args, **kwargs).arguments
+        del given["self"]
+        more = given.pop("kwargs", {})
+        return {**given, **more}
+
+    def _looked_at(self, x: Any, y: Any, sample_weight: Any, what: str) -> tuple[Any, Any, Any]:
+        """Checks data as Keras takes them, and returns them.
+
+        Keras drops the weights of an x without targets: x is then given as its own target.
+        """
+        if sample_weight is not None and is_source(x):
+            raise InputError(
+                f"Expected the weights of a data set within {what}: batches (x, y, sample_weight), "
+                "y None where it is x.",
+                f"sample_weight={outline(sample_weight)}",
+            )
+        x = self._checks.data(x, y, what, sample_weight)
+        if sample_weight is not None and y is None:
+            y = self.wiring.split(x)[0]
+        return x, y, sample_weight
 
     def _without_loss(self) -> None:
         if self.compiled and self._compile_loss is not None:
