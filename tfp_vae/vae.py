@@ -259,9 +259,9 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         self._plan(keras.Model.fit, given)
         validation = given.get("validation_data")
         if validation is not None:
-            data = keras.utils.unpack_x_y_sample_weight(validation)
-            checked = self._looked_at(*data, "validation_data")
-            alone = data[0] is validation  # a data set, a generator or an array
+            first, target, weights = keras.utils.unpack_x_y_sample_weight(validation)
+            checked = self._looked_at(first, target, weights, "validation_data")
+            alone = first is validation  # a data set, a generator or an array
             given["validation_data"] = checked[0] if alone else checked
         steps = given.get("steps_per_epoch")
         given["callbacks"] = self._telling_epochs(given.get("callbacks"), steps)
