@@ -7,6 +7,7 @@ a weight of the layer and returns it as a `tf.Variable`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
+
+from tfp_vae.floors import softplus_above
 
 _PARTS = {
     "initializer": keras.initializers,
@@ -94,7 +97,7 @@ class default_loc_scale_fn:
             return loc, None
         epsilon = np.finfo(dtype.as_numpy_dtype).eps
         return loc, tfp.util.DeferredTensor(
-            parameter("untransformed_scale", mean=-3.0), lambda u: epsilon + tf.math.softplus(u)
+            parameter("untransformed_scale", mean=-3.0), functools.partial(softplus_above, epsilon)
         )
 
     def get_config(self) -> dict[str, Any]:
