@@ -36,7 +36,6 @@ def log_density(p: tfd.Distribution, z: Any) -> tf.Tensor:
     for kind, rule in _RULES.items():
         if isinstance(p, kind):
             return rule(p, z)
-    # What begins with an exponential finds the logarithm: `origins` told TFP of it.
     return p.log_prob(z)
 
 
@@ -73,7 +72,13 @@ def _sample(p: Any, z: tf.Tensor) -> tf.Tensor:
 def _transformed(p: Any, z: tf.Tensor) -> tf.Tensor:
     if isinstance(p.bijector, tfb.Reshape):
         return log_density(p.distribution, moved(p.bijector.inverse, z))
-    return p.log_prob(z)
+    chain = p.bijector.bijectors if isinstance(p.bijector, tfb.Chain) else [p.bijector]
+    if not chain or not isinstance(chain[0], tfb.Exp):
+        return p.log_prob(z)
+    log, base = log_of(z), p.distribution
+    if chain[1:]:
+        base = tfd.TransformedDistribution(base, tfb.Chain(chain[1:]))
+    return base.log_prob(log) - tf.reduce_sum(log, axis=list(range(-p.event_shape.rank, 0)))
 
 
 def _mixture_same_family(p: Any, z: tf.Tensor) -> tf.Tensor:

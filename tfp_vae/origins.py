@@ -51,6 +51,24 @@ def log_floor(dtype: Any) -> float:
     return math.log(2 * float(np.finfo(tf.as_dtype(dtype).as_numpy_dtype).tiny))
 
 
+def known_to_tfp(z: tf.Tensor) -> tf.Tensor:
+    """z, a draw that carries its logarithm, which the `tfb.Exp` of TFP has for its inverse from now.
+
+    TFP's bijectors keep what they have computed, those of a kind together. So the `log_prob` of a
+    user's `tfd.RelaxedOneHotCategorical` is at the logarithm that was drawn too.
+
+    Example:
+      >>> z = known_to_tfp(positive(tf.constant([-400.])))
+      >>> tfp.bijectors.Exp().inverse(z).numpy().tolist()
+      [-400.0]
+    """
+    exp = tfb.Exp()
+    exp._forward = lambda _: z
+    exp.forward(log_of(z))
+    del exp._forward  # TFP keeps the bijector, which would keep z
+    return z
+
+
 def end_to_end(blocks: Sequence[tf.Tensor]) -> tf.Tensor:
     """The blocks, joined along the last axis; `blocks_of` gives these very tensors."""
     z = tf.concat(blocks, axis=-1)
@@ -111,10 +129,4 @@ def _log(z: tf.Tensor) -> tf.Tensor:
 
 def _remembered(z: tf.Tensor, log: tf.Tensor) -> tf.Tensor:
     setattr(z, _NAME, Origin(log=log))
-    # TFP's own bijectors keep what they have computed, all of one kind together: told that this is
-    # their exponential, the `tfd.RelaxedOneHotCategorical` or `tfd.LogNormal` of a user knows it.
-    exp = tfb.Exp()
-    exp._forward = lambda _: z
-    exp.forward(log)
-    del exp._forward  # TFP keeps the bijector, which would keep z
     return z

@@ -19,7 +19,7 @@ from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.kl import TrainingStep
 from tfp_vae.layers.multivariate import RealVectorLayer
 from tfp_vae.layers.parametric import WholeDraws, to_event_shape
-from tfp_vae.origins import log_floor, log_of, moved, positive
+from tfp_vae.origins import known_to_tfp, log_floor, log_of, moved, positive
 from tfp_vae.precision import full_precision
 
 
@@ -27,11 +27,13 @@ class _PositiveExp(tfb.Exp):
     """exp, without zeros; the inverse at a draw is what was drawn, at a 0 the smallest number."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
-        return positive(x)
+        return known_to_tfp(positive(x))
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
         log = log_of(y)
-        return tf.math.log(tf.maximum(y, math.exp(log_floor(y.dtype)))) if log is None else log
+        if log is None:
+            return tf.math.log(tf.maximum(y, math.exp(log_floor(y.dtype))))
+        return tf.identity(log)  # TFP's memory would keep y for as long as there is the tensor
 
 
 class _OfDraws(tfd.TransformedDistribution):
