@@ -64,11 +64,11 @@ def exp_at_least(t: Any, floor: float) -> tf.Tensor:
     return _raised(tf.exp, tf.exp, math.log(floor) if floor > 0 else -math.inf, floor)(t)
 
 
-def softplus_above(floor: float, t: Any) -> tf.Tensor:
+def softplus_above(t: Any, floor: float) -> tf.Tensor:
     """`floor + softplus(t)`, whose slope upward is nowhere less than 1e-6.
 
     Example:
-      >>> softplus_above(1., tf.constant([-90., .5413])).numpy().round(3).tolist()
+      >>> softplus_above(tf.constant([-90., .5413]), 1.).numpy().round(3).tolist()
       [1.0, 2.0]
     """
 

@@ -52,7 +52,7 @@ def log_floor(dtype: Any) -> float:
 
 
 def known_to_tfp(z: tf.Tensor) -> tf.Tensor:
-    """z, a draw that carries its logarithm, which the `tfb.Exp` of TFP has for its inverse from now.
+    """z, a draw that carries its logarithm: from now the inverse at z of the `tfb.Exp` of TFP.
 
     TFP's bijectors keep what they have computed, those of a kind together. So the `log_prob` of a
     user's `tfd.RelaxedOneHotCategorical` is at the logarithm that was drawn too.

@@ -101,7 +101,7 @@ class MultivariateNormalTriL(RealVectorLayer):
         # TFP's FillScaleTriL has no gradient under XLA where the batch is dynamic.
         lower = tfm.fill_triangular(params[..., event_size:])
         eye = tf.eye(event_size, dtype=params.dtype)
-        scale = lower * (1 - eye) + eye * softplus_above(1e-5, lower)
+        scale = lower * (1 - eye) + eye * softplus_above(lower, 1e-5)
         loc = params[..., :event_size]
         return tfd.MultivariateNormalTriL(loc, scale, validate_args=validate_args)
 

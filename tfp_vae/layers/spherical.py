@@ -54,7 +54,7 @@ class SphericalLayer(RealVectorLayer):
     @classmethod
     def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
         mean = _direction(params[..., :event_size])
-        concentration = softplus_above(1, params[..., event_size])
+        concentration = softplus_above(params[..., event_size], 1)
         return cls.family(mean, concentration, validate_args=validate_args)
 
     @staticmethod

@@ -7,7 +7,6 @@ a weight of the layer and returns it as a `tf.Variable`.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -97,7 +96,7 @@ class default_loc_scale_fn:
             return loc, None
         epsilon = np.finfo(dtype.as_numpy_dtype).eps
         return loc, tfp.util.DeferredTensor(
-            parameter("untransformed_scale", mean=-3.0), functools.partial(softplus_above, epsilon)
+            parameter("untransformed_scale", mean=-3.0), lambda u: softplus_above(u, epsilon)
         )
 
     def get_config(self) -> dict[str, Any]:
