@@ -8,6 +8,7 @@ import tensorflow_probability as tfp
 
 from tfp_vae import IWAE, VAE, importance, layers, networks, priors
 from tfp_vae.errors import InputError
+from tfp_vae.layers.codebook import nearest as by_product
 
 tfd = tfp.distributions
 
@@ -20,6 +21,22 @@ def nearest(t, codebook):
     """Codes `[...]` of t `[..., d]`, by all differences in float64."""
     differences = t[..., None, :].astype("float64") - np.asarray(codebook, "float64")
     return (differences**2).sum(axis=-1).argmin(axis=-1)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("d", [1, 2, 16])
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e4, "each"])
+def test_the_nearest_code_wherever_the_codes_are(offset, d, compiled):
+    """Against float64 and differences, at a distance from 0, which may be another on each axis."""
+    rng = np.random.default_rng(0)
+    by = rng.uniform(-1e4, 1e4, size=d) if offset == "each" else offset
+    codes, z = ((by + rng.normal(size=[n, d])).astype("float32") for n in (64, 500))
+    found = tf.function(by_product, jit_compile=compiled)(tf.constant(z), tf.constant(codes))
+    squares = ((z[:, None].astype("float64") - codes) ** 2).sum(axis=-1)
+    chosen = squares[np.arange(500), found]
+    assert (chosen <= squares.min(axis=-1) + 2e-5 * (1 + chosen)).all()
+    own = by_product(tf.constant(codes), tf.constant(codes))
+    np.testing.assert_array_equal(codes[own], codes)
 
 
 @pytest.mark.parametrize("event_shape", [5, (5,), (3, 5), (2, 3, 4)])

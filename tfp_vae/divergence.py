@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.side_by_side import SideBySide, alike, parts
+from tfp_vae.density import log_density
+from tfp_vae.origins import blocks_of
+from tfp_vae.side_by_side import alike, parts
 
 
 class Block(NamedTuple):
@@ -35,11 +37,7 @@ def blocks(q: tfd.Distribution, p: tfd.Distribution, z: Any) -> list[Block]:
     ours, theirs = parts(q), parts(p)
     if len(ours) == 1 or not alike(q, p):
         return [Block(q, p, z)]
-    given = getattr(q, "tensor_distribution", q)
-    if isinstance(given, SideBySide):
-        each = given.apart(z)
-    else:
-        each = tf.split(z, [part.event_shape[-1] for part in ours], axis=-1)
+    each = blocks_of(z, [part.event_shape[-1] for part in ours])
     return [Block(*block) for block in zip(ours, theirs, each, strict=True)]
 
 
@@ -89,7 +87,7 @@ def kl_divergence(
                     "use_exact_kl=None takes Monte Carlo there."
                 ) from error
     draws = tf.convert_to_tensor(points())
-    return (q.log_prob(draws) if log_q is None else log_q()) - p.log_prob(draws)
+    return (log_density(q, draws) if log_q is None else log_q()) - log_density(p, draws)
 
 
 def _closed_form(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfp_vae import importance
 from tfp_vae.objectives import ForwardPass
 from tfp_vae.objectives.base import nll_and_kl
+from tfp_vae.origins import moved
 from tfp_vae.vae import VAE
 from tfp_vae.wiring import rows
 
@@ -99,7 +100,7 @@ def _terms(vae: VAE, data: Any) -> tuple[tf.Tensor, ...]:
     forward = ForwardPass(
         posterior=posterior,
         prior=vae.prior.distribution(),
-        z=z[tf.newaxis],
+        z=moved(lambda t: t[tf.newaxis], z),
         log_likelihood=importance.log_likelihood(vae.decode(z, conditions), x, 1),
         log_posterior=lambda: posterior.log_prob(z)[tf.newaxis],
         has_density=vae.has_density,

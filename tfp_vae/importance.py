@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import fused, shapes
+from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.wiring import rows, tile
 
@@ -51,7 +52,7 @@ def log_weights(
     flat.set_shape([None, *z.shape[2:]])
     tiled = {name: tile(tf.convert_to_tensor(c), num_samples) for name, c in conditions.items()}
     log_p_x = log_likelihood(vae.decode(flat, tiled), x, num_samples, by_xla)
-    return log_p_x + prior.log_prob(z) - posterior.log_prob(z)
+    return log_p_x + log_density(prior, z) - posterior.log_prob(z)
 
 
 def estimate_batch(

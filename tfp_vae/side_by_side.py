@@ -10,16 +10,18 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 from tensorflow_probability import util as tfp_util
 
+from tfp_vae.origins import blocks_of, end_to_end
+
 # TFP makes this of a `tfd.Blockwise` whose parts are no composite tensors.
 Blockwise = tfd.Blockwise.__bases__[0]
 
 
 class SideBySide(tfd.Distribution):
-    """`prod_b p_b(z_b)`: a `tfd.Blockwise` that is quick to make, and remembers its last draw.
+    """`prod_b p_b(z_b)`: a `tfd.Blockwise`, quick to make, whose draws know their blocks.
 
     TFP's is made of a joint distribution, which takes longer than all else that a posterior does.
-    Remembered are the blocks of the draw as they were drawn, so that a flow among them, which knows
-    its own draws, need not be inverted.
+    The blocks of a draw are those that were drawn, so that a flow among them, which knows its own
+    draws, need not be inverted.
 
     Args:
       distributions: each over vectors, of one batch shape.
@@ -39,7 +41,6 @@ class SideBySide(tfd.Distribution):
     ) -> None:
         parameters = dict(locals())
         self.distributions = list(distributions)
-        self._last = _Last()
         full = tfd.FULLY_REPARAMETERIZED
         carried = all(q.reparameterization_type == full for q in self.distributions)
         super().__init__(
@@ -66,15 +67,13 @@ class SideBySide(tfd.Distribution):
         return tf.constant([sum(self._sizes())], tf.int32)
 
     def apart(self, z: Any) -> list[tf.Tensor]:
-        """The blocks of z; of the last draw those that were drawn."""
-        return self._last.blocks if self._last.z is z else tf.split(z, self._sizes(), axis=-1)
+        """The blocks of z; of a draw those that were drawn."""
+        return blocks_of(z, self._sizes())
 
     def _call_sample_n(self, sample_shape: Any, seed: Any, **kwargs: Any) -> tf.Tensor:
         seeds = tf.unstack(tfp_random.split_seed(seed, len(self.distributions), salt="SideBySide"))
         pairs = zip(self.distributions, seeds, strict=True)
-        self._last.blocks = [q.sample(sample_shape, seed=own) for q, own in pairs]
-        self._last.z = tf.concat(self._last.blocks, axis=-1)
-        return self._last.z
+        return end_to_end([q.sample(sample_shape, seed=own) for q, own in pairs])
 
     def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
         pairs = zip(self.distributions, self.apart(z), strict=True)
@@ -91,13 +90,6 @@ class SideBySide(tfd.Distribution):
 
     def _variance(self) -> tf.Tensor:
         return tf.concat([q.variance() for q in self.distributions], axis=-1)
-
-
-class _Last:
-    """The last draw, where TensorFlow does not track it."""
-
-    z: Any = None
-    blocks: Any = None
 
 
 def parts(distribution: tfd.Distribution) -> list[tfd.Distribution]:

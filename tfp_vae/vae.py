@@ -15,11 +15,13 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae import checks, importance, schedules, shapes
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.data_checks import DataChecks
+from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.execution import Execution
 from tfp_vae.inference import Inference
 from tfp_vae.objectives import ELBO, ForwardPass, Objective
 from tfp_vae.objectives.forward import Gate
+from tfp_vae.origins import moved
 from tfp_vae.prior import Prior, as_prior, unit_normal
 from tfp_vae.seeded import Seeded
 from tfp_vae.sources import is_source
@@ -150,12 +152,12 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             checks.gradients_go_through(posterior, self.posterior_layer, samples)
         drawn = tf.convert_to_tensor(posterior) if samples == 1 else posterior.sample(samples)
         gate = Gate() if training and self.objective.weighs_gradients else None
-        z = drawn[tf.newaxis] if samples == 1 else drawn
-        z = z if gate is None else gate(z)
+        z = moved(lambda t: t[tf.newaxis], drawn) if samples == 1 else drawn
+        z = z if gate is None else moved(gate, z)
 
         def log_posterior() -> tf.Tensor:
             if gate is not None:
-                return posterior.log_prob(z)
+                return log_density(posterior, z)
             values = posterior.log_prob(drawn)  # a flow knows it for the tensor that it drew
             return values[tf.newaxis] if samples == 1 else values
 

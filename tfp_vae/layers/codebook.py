@@ -17,7 +17,10 @@ def nearest(z: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
       >>> nearest(tf.constant([[0.9, 0.2]]), tf.eye(2)).numpy().tolist()
       [0]
     """
-    # |z - v|^2 without |z|^2, which is the same for all rows, and without a [..., k, d] tensor.
+    # |z - v|^2 without |z|^2, which is the same for all rows, and without a [..., k, d] tensor. Far
+    # from 0 the squares would leave no digits to the differences.
+    center = tf.reduce_mean(vectors, axis=0)
+    z, vectors = z - center, vectors - center
     distance = tf.reduce_sum(vectors**2, axis=-1) - 2 * tf.tensordot(z, vectors, [[-1], [1]])
     return tf.argmin(distance, axis=-1, output_type=tf.int32)
 

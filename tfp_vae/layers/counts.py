@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.count_distributions import GammaPoisson, ZeroInflated
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
@@ -78,7 +79,7 @@ class NegativeBinomial(IndependentLayer):
         with tf.name_scope(name or cls.__name__):
             parts = tf.split(tf.convert_to_tensor(params), cls.parameters_per_value, axis=-1)
             *first, log_mean, total_count = (to_event_shape(part, event_shape) for part in parts)
-            total_count = tf.maximum(tf.math.softplus(total_count), min_total_count)
+            total_count = softplus_at_least(total_count, min_total_count)
             logits = log_mean - tf.math.log(total_count)
             counts = GammaPoisson(
                 total_count,

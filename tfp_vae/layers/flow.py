@@ -10,6 +10,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
+from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.multivariate import VectorLayer
 
@@ -40,7 +41,7 @@ class FlowLayer(VectorLayer):
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         params, d = tf.convert_to_tensor(inputs), self.event_size
-        scale = tf.maximum(tf.math.softplus(params[..., d : 2 * d]), self.min_scale)
+        scale = softplus_at_least(params[..., d : 2 * d], self.min_scale)
         base = tfd.MultivariateNormalDiag(params[..., :d], scale, validate_args=self.validate_args)
         maps = self.maps(params[..., 2 * d :])
         return tfd.TransformedDistribution(base, tfb.Chain(maps[::-1]), name=type(self).__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,27 +11,41 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 
+from tfp_vae.density import with_power
+from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.parametric import IndependentLayer, as_shape, independent, to_event_shape
+from tfp_vae.layers.parametric import (
+    IndependentLayer,
+    WholeDraws,
+    as_shape,
+    independent,
+    to_event_shape,
+)
+from tfp_vae.origins import positive
 from tfp_vae.precision import full_precision
 
 
 class _PositiveGamma(tfd.Gamma):
-    """Draws that do not underflow to 0, with a finite gradient.
+    """Draws that carry their logarithm, do not underflow to 0, and have a finite gradient.
 
     `Gamma(a) = Gamma(a + 1) U^(1/a)` with U uniform, shape augmentation (Naesseth et al.,
     arXiv:1610.05683).
     TFP's own draws at a small concentration have a gradient of 0 / 0 under XLA.
     """
 
+    def _call_sample_n(self, sample_shape: Any, seed: Any, **kwargs: Any) -> tf.Tensor:
+        return positive(super()._call_sample_n(sample_shape, seed, **kwargs))
+
+    def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        return with_power(super()._log_prob, self.concentration - 1, z)
+
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
+        """The logarithms of n draws."""
         larger_seed, uniform_seed = tfp_random.split_seed(seed, salt="PositiveGamma")
         a, one = self.concentration, tf.ones_like(self.concentration)
         larger = tfd.Gamma(a + 1, one).sample(n, seed=larger_seed)
         minus_log_u = tfd.Exponential(one).sample(n, seed=uniform_seed)
-        log = tf.math.log(larger) - minus_log_u / a - tf.math.log(self.rate)
-        least = 2 * float(np.finfo(self.dtype.as_numpy_dtype).tiny)
-        return tf.exp(tf.maximum(log, math.log(least)))
+        return tf.math.log(larger) - minus_log_u / a - tf.math.log(self.rate)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -42,14 +55,16 @@ class Gamma(IndependentLayer):
     With n = prod(event_shape): concentrations `a = softplus(t[..., :n])`, then
     `rate = softplus(t[..., n:])`. Shapes: input `[..., 2 n]`, batch `[...]`, event `event_shape`;
     as a tensor a draw, which is reparameterized (implicitly: Figurnov et al., arXiv:1805.08498) and
-    at least 2.4e-38 (in float32), unless `convert_to_tensor_fn` says otherwise. As a posterior,
-    its prior where none is given is Gamma(1, 1), with the KL in closed form.
+    at least 2.4e-38 (in float32), unless `convert_to_tensor_fn` says otherwise. A draw carries its
+    logarithm as it was before it was raised: `log_prob` is the density there. As a posterior, its
+    prior where none is given is Gamma(1, 1), with the KL in closed form.
 
     Args:
       event_shape: the shape of one draw: an int, or a sequence of ints.
       convert_to_tensor_fn: see `DistributionLambda`.
       validate_args: TFP checks values at run time (slow).
-      min_concentration: concentrations below it are raised to it; most draws underflow at 0.01.
+      min_concentration: concentrations below it are raised to it; a loss that wants them larger
+        trains them all the same.
       min_rate: rates likewise.
       seed: see `DistributionLambda`.
       **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`.
@@ -101,14 +116,14 @@ class Gamma(IndependentLayer):
     ) -> tfd.Independent:
         """The distribution of a parameter tensor `[..., params_size(event_shape)]`."""
         with tf.name_scope(name or cls.__name__):
-            parts = tf.split(tf.math.softplus(tf.convert_to_tensor(params)), 2, axis=-1)
+            parts = tf.split(tf.convert_to_tensor(params), 2, axis=-1)
             concentration, rate = (to_event_shape(part, event_shape) for part in parts)
             each = _PositiveGamma(
-                tf.maximum(concentration, min_concentration),
-                tf.maximum(rate, min_rate),
+                softplus_at_least(concentration, min_concentration),
+                softplus_at_least(rate, min_rate),
                 validate_args=validate_args,
             )
-            return independent(each, event_shape, validate_args=validate_args)
+            return independent(each, event_shape, WholeDraws, validate_args=validate_args)
 
     def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
         ones = np.ones(as_shape(event_shape), full_precision())

@@ -8,6 +8,8 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import util as tfp_util
 
+from tfp_vae.floors import at_least
+
 _LEAST = -15.0
 
 
@@ -59,7 +61,7 @@ class InverseAutoregressive(tfb.Bijector):
         """m and t."""
         out = self.network(z, conditional_input=context)
         # The inverse has exp(-t), which would overflow.
-        return out[..., 0], tf.maximum(out[..., 1] + 2, _LEAST)
+        return out[..., 0], at_least(out[..., 1] + 2, _LEAST)
 
     def _known(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """m and t at the last z: f and its determinant both need them."""

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.fast import Normal
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
@@ -25,7 +26,8 @@ class LocationScaleLayer(IndependentLayer):
       event_shape: the shape of one draw: an int, or a sequence of ints.
       convert_to_tensor_fn: see `DistributionLambda`.
       validate_args: TFP checks values at run time (slow).
-      min_scale: scales below it are raised to it: softplus(-90) is 0, where `log_prob` is NaN.
+      min_scale: scales below it are raised to it: softplus(-90) is 0, where `log_prob` is NaN. A
+        loss that wants them larger trains them all the same.
       seed: see `DistributionLambda`.
       **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`.
 
@@ -64,7 +66,7 @@ class LocationScaleLayer(IndependentLayer):
         with tf.name_scope(name or cls.__name__):
             parts = tf.split(tf.convert_to_tensor(params), cls.parameters_per_value, axis=-1)
             loc, scale, *others = (to_event_shape(part, event_shape) for part in parts)
-            scale = tf.maximum(tf.math.softplus(scale), min_scale)
+            scale = softplus_at_least(scale, min_scale)
             each = cls.family(loc, scale, *others, validate_args=validate_args)
             return independent(each, event_shape, validate_args=validate_args)
 
@@ -128,7 +130,7 @@ def _student_t(
     loc: tf.Tensor, scale: tf.Tensor, df: tf.Tensor, validate_args: bool
 ) -> tfd.Distribution:
     # In float32 2 + softplus(-17) is 2, where there is no variance.
-    df = 2 + tf.maximum(tf.math.softplus(df), 1e-3)
+    df = 2 + softplus_at_least(df, 1e-3)
     return tfd.StudentT(df, loc, scale, validate_args=validate_args)
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import math as tfm
 
+from tfp_vae.floors import softplus_above, softplus_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import ParametricLayer
 
@@ -100,7 +101,7 @@ class MultivariateNormalTriL(RealVectorLayer):
         # TFP's FillScaleTriL has no gradient under XLA where the batch is dynamic.
         lower = tfm.fill_triangular(params[..., event_size:])
         eye = tf.eye(event_size, dtype=params.dtype)
-        scale = lower * (1 - eye) + eye * (tf.math.softplus(lower) + 1e-5)
+        scale = lower * (1 - eye) + eye * softplus_above(lower, 1e-5)
         loc = params[..., :event_size]
         return tfd.MultivariateNormalTriL(loc, scale, validate_args=validate_args)
 
@@ -127,7 +128,7 @@ class MultivariateNormalDiag(RealVectorLayer):
 
     @classmethod
     def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
-        scale = tf.maximum(tf.math.softplus(params[..., event_size:]), 1e-6)
+        scale = softplus_at_least(params[..., event_size:], 1e-6)
         loc = params[..., :event_size]
         return tfd.MultivariateNormalDiag(loc, scale, validate_args=validate_args)
 

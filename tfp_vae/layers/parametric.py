@@ -96,10 +96,25 @@ def to_event_shape(parameter: tf.Tensor, event_shape: Any, own: Sequence[int] = 
     return tf.reshape(parameter, shape)
 
 
-def independent(distribution: tfd.Distribution, event_shape: Any, **kwargs: Any) -> tfd.Independent:
+class WholeDraws(tfd.Independent):
+    """A `tfd.Independent` whose draws are the very tensors of its distribution, with their origin.
+
+    TFP reshapes them.
+    """
+
+    def _call_sample_n(self, sample_shape: Any, seed: Any, **kwargs: Any) -> tf.Tensor:
+        return self.distribution.sample(sample_shape, seed=seed, **kwargs)
+
+
+def independent(
+    distribution: tfd.Distribution,
+    event_shape: Any,
+    kind: type[tfd.Independent] = tfd.Independent,
+    **kwargs: Any,
+) -> tfd.Independent:
     """Takes the axes of `event_shape` from the batch into the event."""
     ndims = _vector(event_shape).shape[0]
-    return tfd.Independent(distribution, reinterpreted_batch_ndims=ndims, **kwargs)
+    return kind(distribution, reinterpreted_batch_ndims=ndims, **kwargs)
 
 
 def _vector(event_shape: Any) -> tf.Tensor:

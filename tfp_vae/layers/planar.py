@@ -10,6 +10,8 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import util as tfp_util
 
+from tfp_vae.floors import softplus_at_least
+
 _SHIFT = math.log(math.e - 1)  # softplus of it is 1
 
 
@@ -65,7 +67,7 @@ class Planar(tfb.Bijector):
         inner = tf.reduce_sum(self.w * self.u, axis=-1)
         least = float(np.finfo(self.u.dtype.as_numpy_dtype).tiny) ** 0.5
         bent = square > least  # else f is a translation, and any v will do
-        slope = tf.maximum(tf.math.softplus(inner + _SHIFT), self.min_slope)
+        slope = softplus_at_least(inner + _SHIFT, self.min_slope)
         slope = tf.where(bent, slope, tf.ones_like(slope))
         along = (slope - 1 - inner) / tf.where(bent, square, tf.ones_like(square))
         return self.u + tf.where(bent, along, 0)[..., tf.newaxis] * self.w, slope

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
+from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.categories import Categories
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
@@ -101,7 +102,7 @@ class QuantizedLogisticMixture(IndependentLayer):
             half = (high - low) / 2
             components = QuantizedLogistic(
                 (low + high) / 2 + half * loc,
-                half * tf.maximum(tf.math.softplus(scale), min_scale),
+                half * softplus_at_least(scale, min_scale),
                 low,
                 high,
                 validate_args=validate_args,

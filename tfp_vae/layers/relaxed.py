@@ -18,27 +18,30 @@ from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.kl import TrainingStep
 from tfp_vae.layers.multivariate import RealVectorLayer
-from tfp_vae.layers.parametric import to_event_shape
+from tfp_vae.layers.parametric import WholeDraws, to_event_shape
+from tfp_vae.origins import known_to_tfp, log_floor, log_of, moved, positive
 from tfp_vae.precision import full_precision
 
 
-def _log_floor(dtype: Any) -> float:
-    """The logarithm of (twice) the smallest normal number: XLA takes smaller ones as 0."""
-    return math.log(2 * float(np.finfo(tf.as_dtype(dtype).as_numpy_dtype).tiny))
+class _PositiveExp(tfb.Exp):
+    """exp, without zeros; the inverse at a draw is what was drawn, at a 0 the smallest number."""
 
-
-class _FlooredLogits(tfd.ExpRelaxedOneHotCategorical):
-    """Draws whose exponential does not underflow."""
-
-    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
-        return tf.maximum(super()._sample_n(n, seed), _log_floor(self.dtype))
-
-
-class _FlooredExp(tfb.Exp):
-    """exp, whose inverse takes a 0 as the smallest number that draws have."""
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        return known_to_tfp(positive(x))
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
-        return tf.math.log(tf.maximum(y, math.exp(_log_floor(y.dtype))))
+        log = log_of(y)
+        if log is None:
+            return tf.math.log(tf.maximum(y, math.exp(log_floor(y.dtype))))
+        return tf.identity(log)  # TFP's memory would keep y for as long as there is the tensor
+
+
+class _OfDraws(tfd.TransformedDistribution):
+    """One whose draws have the origin of what they are made of; the bijector has no batch."""
+
+    def _call_sample_n(self, sample_shape: Any, seed: Any, **kwargs: Any) -> tf.Tensor:
+        x = self.distribution.sample(sample_shape, seed=seed, **kwargs)
+        return moved(self.bijector.forward, x)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -55,7 +58,8 @@ class RelaxedOneHotCategorical(RealVectorLayer):
     the other: input `[..., n d]`, event `[n d]`, one vector, which a dense decoder takes as it is.
     What stands for the distribution, in `VAE.reconstruct`, is the one-hot vector of the largest
     logit. Entries that underflow, which most do at a temperature of 0.1, are raised to 2.4e-38 (in
-    float32), so that each draw has a finite `log_prob`; entries of 0 are taken as that.
+    float32); the draw, as a tensor, carries their logarithms, and `log_prob` is the density at
+    these. Of a vector from elsewhere (also of a copy of a draw) entries of 0 are taken as 2.4e-38.
 
     The prior of a `VAE` that is given none is the relaxed distribution of equal probabilities, and
     the KL is that of densities on the simplex, by Monte Carlo.
@@ -138,9 +142,11 @@ class RelaxedOneHotCategorical(RealVectorLayer):
         temperature = tf.cast(tf.convert_to_tensor(temperature), params.dtype)
         if num_variables is not None:
             params = to_event_shape(params, [num_variables, event_size])
-        logs = _FlooredLogits(temperature, params, validate_args=validate_args)
-        each = tfd.TransformedDistribution(logs, _FlooredExp(), validate_args=validate_args)
-        return each if num_variables is None else _side_by_side(each, num_variables, event_size)
+        logs = tfd.ExpRelaxedOneHotCategorical(temperature, params, validate_args=validate_args)
+        each = _OfDraws(logs, _PositiveExp(), validate_args=validate_args)
+        if num_variables is None:
+            return each
+        return _OfDraws(WholeDraws(each, 1), _in_a_row(num_variables, event_size))
 
     def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
         del event_shape
@@ -150,7 +156,9 @@ class RelaxedOneHotCategorical(RealVectorLayer):
             temperature = float(self.temperature(0) if self.tells_training else self.temperature)
         zeros = np.zeros([d] if n is None else [n, d], full_precision())
         each = tfd.RelaxedOneHotCategorical(temperature, logits=zeros)
-        return each if n is None else _side_by_side(each, n, d)
+        if n is None:
+            return each
+        return tfd.TransformedDistribution(tfd.Independent(each, 1), _in_a_row(n, d))
 
     def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
         given, n = getattr(distribution, "tensor_distribution", distribution), self.num_variables
@@ -201,7 +209,6 @@ def _checked(temperature: Any) -> Any:
     return temperature if ours or scheduled else keras.Variable(float(temperature), trainable=False)
 
 
-def _side_by_side(each: tfd.Distribution, n: int, d: int) -> tfd.Distribution:
-    """A distribution over `[n]` vectors of d as one over vectors of n d."""
-    joined = tfd.Independent(each, reinterpreted_batch_ndims=1)
-    return tfd.TransformedDistribution(joined, tfb.Reshape([n * d], [n, d]))
+def _in_a_row(n: int, d: int) -> tfb.Bijector:
+    """n vectors of d as one of n d."""
+    return tfb.Reshape([n * d], [n, d])

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
+from tfp_vae.floors import exp_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
 
@@ -31,7 +32,7 @@ class SharedScale(IndependentLayer):
       family: "normal", "logistic" or "laplace", whose f is that of `tfd.Normal` and so on.
       scale: s, a positive number, or where it starts.
       trainable_scale: whether s is trained with the model, as the exponential of a weight.
-      min_scale: a trained scale below it is raised to it.
+      min_scale: a trained scale below it is raised to it, and trained from there.
       convert_to_tensor_fn: see `DistributionLambda`.
       validate_args: TFP checks values at run time (slow).
       seed: see `DistributionLambda`.
@@ -80,7 +81,7 @@ class SharedScale(IndependentLayer):
         scale = tf.constant(self.scale, loc.dtype)
         if self.log_scale is not None:
             log_scale = tf.cast(tf.convert_to_tensor(self.log_scale), loc.dtype)
-            scale = tf.maximum(tf.exp(log_scale), self.min_scale)
+            scale = exp_at_least(log_scale, self.min_scale)
         each = _FAMILIES[self.family](loc, scale, validate_args=self.validate_args)
         return independent(each, self.event_shape, validate_args=self.validate_args)
 

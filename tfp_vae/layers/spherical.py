@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
+from tfp_vae.floors import softplus_above
 from tfp_vae.layers.around_mean import FisherAroundMean, PowerAroundMean
 from tfp_vae.layers.multivariate import RealVectorLayer
 from tfp_vae.precision import full_precision
@@ -53,7 +54,7 @@ class SphericalLayer(RealVectorLayer):
     @classmethod
     def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
         mean = _direction(params[..., :event_size])
-        concentration = tf.math.softplus(params[..., event_size]) + 1
+        concentration = softplus_above(params[..., event_size], 1)
         return cls.family(mean, concentration, validate_args=validate_args)
 
     @staticmethod

@@ -16,6 +16,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.floors import softplus_above
+
 _PARTS = {
     "initializer": keras.initializers,
     "regularizer": keras.regularizers,
@@ -94,7 +96,7 @@ class default_loc_scale_fn:
             return loc, None
         epsilon = np.finfo(dtype.as_numpy_dtype).eps
         return loc, tfp.util.DeferredTensor(
-            parameter("untransformed_scale", mean=-3.0), lambda u: epsilon + tf.math.softplus(u)
+            parameter("untransformed_scale", mean=-3.0), lambda u: softplus_above(u, epsilon)
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfp_vae.density import log_density
 from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.origins import moved
 
 # A weight for the model no smaller than this share of the path's keeps their ratio, by which the
 # gate multiplies, finite; in float32 it is lost in the rounding of the sum over draws.
@@ -71,8 +73,8 @@ def surrogate(forward: ForwardPass, bound: tf.Tensor, weights: Weights) -> tf.Te
     else:
         model = tf.maximum(model, _LEAST * tf.abs(path))
         forward.gate.weights = tf.math.divide_no_nan(path, model)
-    fixed = forward.posterior.log_prob(tf.stop_gradient(forward.z))
-    total = model * (forward.log_likelihood + forward.prior.log_prob(forward.z))
+    fixed = log_density(forward.posterior, moved(tf.stop_gradient, forward.z))
+    total = model * (forward.log_likelihood + log_density(forward.prior, forward.z))
     if path is not None:  # log q through z alone
         total -= model * (forward.log_posterior() - fixed)
     if score is not None:

@@ -9,6 +9,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.density import log_density
+
 
 class Gate:
     """The identity, whose gradient an objective may weigh when it knows all that came of z.
@@ -63,4 +65,4 @@ class ForwardPass:
 
     def __post_init__(self) -> None:
         if self.log_posterior is None:
-            object.__setattr__(self, "log_posterior", lambda: self.posterior.log_prob(self.z))
+            object.__setattr__(self, "log_posterior", lambda: log_density(self.posterior, self.z))

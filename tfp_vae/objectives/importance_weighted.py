@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
+from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.objectives import estimators
 from tfp_vae.objectives.base import Objective, Terms, is_zero, nll_and_kl, now
@@ -65,7 +66,7 @@ class ImportanceWeighted(Objective):
     def __call__(self, forward: ForwardPass) -> Terms:
         nll, kl = nll_and_kl(forward)
         log_weights = (
-            forward.log_likelihood + forward.prior.log_prob(forward.z) - forward.log_posterior()
+            forward.log_likelihood + log_density(forward.prior, forward.z) - forward.log_posterior()
         )
         bound = self.bound(log_weights, forward.step)
         if forward.gate is not None:

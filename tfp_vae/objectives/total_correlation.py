@@ -8,9 +8,11 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
+from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import Objective, Terms, independent_base, nll_and_kl, now
 from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.origins import moved
 from tfp_vae.schedules import Scheduled
 
 
@@ -88,13 +90,14 @@ class BetaTC(Objective):
     def parts(self, forward: ForwardPass) -> Parts:
         """The three parts of the KL at z, `[samples, batch, dimensions]`."""
         q, p, z = independent_base(forward.posterior), independent_base(forward.prior), forward.z
-        pairs = q.log_prob(z[:, :, tf.newaxis])  # [samples, z of i, x of j, dimensions]
+        each_z = moved(lambda t: t[:, :, tf.newaxis], z)
+        pairs = log_density(q, each_z)  # [samples, z of i, x of j, dimensions]
         log_w = tf.cast(self._log_weights(tf.shape(z)[1]), z.dtype)
         log_q_zx = forward.log_posterior()
         log_q_z = tf.reduce_logsumexp(log_w + tf.reduce_sum(pairs, axis=-1), axis=-1)
         each = tf.reduce_logsumexp(log_w[..., tf.newaxis] + pairs, axis=-2)
         log_prod = tf.reduce_sum(each, axis=-1)
-        log_p = tf.reduce_sum(p.log_prob(z), axis=-1)
+        log_p = tf.reduce_sum(log_density(p, z), axis=-1)
         parts = (log_q_zx - log_q_z, log_q_z - log_prod, log_prod - log_p)
         return Parts(*(tf.reduce_mean(part, axis=0) for part in parts))
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
+from tfp_vae.floors import softplus_at_least
 from tfp_vae.precision import full_precision
 from tfp_vae.prior import Prior
 
@@ -56,7 +57,7 @@ class MixturePrior(Prior):
         self.scale = self.add_weight(name="scale", shape=shape, initializer=one)
 
     def distribution(self) -> tfd.MixtureSameFamily:
-        scale = tf.maximum(tf.math.softplus(tf.convert_to_tensor(self.scale)), 1e-3)
+        scale = softplus_at_least(self.scale, 1e-3)
         return tfd.MixtureSameFamily(
             tfd.Categorical(logits=tf.convert_to_tensor(self.logits)),
             tfd.MultivariateNormalDiag(tf.convert_to_tensor(self.loc), scale),

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.prior import Prior
 
@@ -116,7 +117,7 @@ class SecondStage(tfd.Distribution):
         likelihood = self._vae.decode(tf.ensure_shape(flat, [None, *u.shape[2:]]))
         tiled = tf.tile(rows, [k] + [1] * event.rank)
         log_p_z = tf.reshape(likelihood.log_prob(tiled), [k, -1])
-        log_w = log_p_z + self._vae.prior.distribution().log_prob(u) - posterior.log_prob(u)
+        log_w = log_p_z + log_density(self._vae.prior.distribution(), u) - posterior.log_prob(u)
         # What its layers have added is for its own training: no part of the first VAE's loss.
         self._vae._clear_losses()
         values = tf.reduce_logsumexp(log_w, axis=0) - math.log(k)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
+from tfp_vae.floors import within
 from tfp_vae.prior import Prior
 from tfp_vae.wiring import Ports
 
@@ -25,6 +26,7 @@ class VampPrior(Prior):
     Args:
       pseudo_inputs: K; or their first values, `[K, *x_shape]`, such as K training examples.
       bounds: (low, high), where pseudo-inputs are kept, such as the range of pixels; None: none.
+        One beyond them is taken as the bound, and trained back from there.
       conditions: for an encoder with conditions, those that go with the pseudo-inputs, `[K, ...]`
         each, a dict by name; they are not trained. p(z) is then the mixture over both.
       **kwargs: as for any Keras layer.
@@ -96,7 +98,7 @@ class VampPrior(Prior):
             )
         u = tf.convert_to_tensor(self.pseudo_inputs)
         if self.bounds is not None:
-            u = tf.clip_by_value(u, *self.bounds)
+            u = within(u, *self.bounds)
         ports = self._bound.ports
         given = {
             name: tf.constant(self.conditions[name], tensor.dtype)
