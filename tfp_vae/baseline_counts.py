@@ -67,14 +67,19 @@ def _log_total_count(columns: Columns) -> np.ndarray:
     return np.log(np.clip(mean**2 / np.maximum(columns.variance() - mean, 1e-3 * mean), 1e-2, 1e3))
 
 
-def levels(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """How often each level was there, with one row added that is spread over all levels."""
+def levels(x: np.ndarray, each: Any, scale: Any) -> LogProb | None:
+    """How often each level was there, with one row added that is spread over all levels.
+
+    None where x has other values than these levels.
+    """
     if isinstance(each, tfd.Categorical):
         low, count = 0, int(each.logits_parameter().shape[-1])
     else:
         low = int(np.min(each.low))
         count = int(np.max(each.high)) - low + 1
     flat = x.reshape(len(x), -1)
+    if flat.min() < low or flat.max() >= low + count:
+        return None
     width = flat.shape[1]
     place = (flat.astype(np.int64) - low) * width + np.arange(width)
     seen = np.bincount(place.ravel(), minlength=count * width).reshape(count, width)

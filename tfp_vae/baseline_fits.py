@@ -60,7 +60,8 @@ def real(family: str, x: np.ndarray, each: Any, scale: Any) -> LogProb:
         loc, found = _logistic(columns, scale)
     else:
         loc = locate(columns)
-        found = spread(columns, loc, scale == "shared") if scale in (None, "shared") else scale
+        fixed = scale is not None and not isinstance(scale, str)
+        found = scale if fixed else spread(columns, loc, scale == "shared")
     shape = x.shape[1:]
     found = found if np.ndim(found) == 0 else np.reshape(found, shape)
     return of(make(loc.reshape(shape), np.maximum(found, _LEAST)))
@@ -98,8 +99,8 @@ def _logistic(columns: Columns, scale: Any) -> tuple[np.ndarray, Any]:
             * s
         )
 
-    if scale != "shared":
-        s = np.broadcast_to(scale, np.shape(scale)).reshape(-1)
+    if not isinstance(scale, str):
+        s = np.reshape(scale, [-1])
         return located(s if len(s) > 1 else s[0]), scale
     loc, s = start, np.sqrt(np.mean(sizes**2))
     for _ in range(30):  # by turns

@@ -23,7 +23,7 @@ class Family(NamedTuple):
 
     kind: type
     name: str
-    fit: Callable[[np.ndarray, Any, Any], fits.LogProb]
+    fit: Callable[[np.ndarray, Any, Any], fits.LogProb | None]
 
 
 # The first row whose class fits is taken.
@@ -90,9 +90,8 @@ def baseline(likelihood: tfd.Distribution, train: np.ndarray, layer: Any = None)
         return None
     if family.kind in (tfd.Normal, tfd.Logistic, tfd.Laplace):
         scale, what = _scale(each, layer)
-    try:
-        log_prob = family.fit(train, each, scale)
-    except (ValueError, IndexError, np.linalg.LinAlgError):  # data that the family has not
+    log_prob = family.fit(train, each, scale)
+    if log_prob is None:
         return None
 
     def nll(x: np.ndarray) -> np.ndarray:

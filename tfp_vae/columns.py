@@ -97,12 +97,15 @@ def minimum(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.nda
       array([[1., 2.]])
     """
 
-    def slope(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        p = tf.constant(at, tf.float64)
+    @tf.function(autograph=False)
+    def compiled(p: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(p)
             value = loss(p)
-        return value.numpy(), tape.gradient(value, p).numpy()
+        return value, tape.gradient(value, p)
+
+    def slope(at: np.ndarray) -> list[np.ndarray]:
+        return [part.numpy() for part in compiled(tf.constant(at, tf.float64))]
 
     p = np.asarray(start, np.float64)
     damping = np.full(len(p), 1e-3)
