@@ -46,20 +46,18 @@ def zero_inflated(x: np.ndarray, each: Any, scale: Any) -> LogProb:
         logit = tf.clip_by_value(p[:, 2], -40.0, 40.0)
         return ZeroInflated(logit, _counts(mean, p))
 
-    found, best = None, None
-    for share in (0.01, 0.9):  # of the zeros that are extra
+    def start(share: float) -> np.ndarray:  # of the zeros that are extra
         extra = np.clip(share * zeros, 1e-3, 0.99)
-        start = np.stack(
-            [-np.log1p(-extra), _log_total_count(columns) + share, np.log(extra / (1 - extra))], 1
-        )
-        end = columns.fit(start, make)
-        reached = make(tf.constant(end)).log_prob(columns.values).numpy()
-        value = (columns.weights * reached).sum(axis=0)
-        value = np.where(np.isfinite(value), value, -np.inf)
-        better = True if best is None else value > best
-        found = end if found is None else np.where(np.reshape(better, [-1, 1]), end, found)
-        best = value if best is None else np.maximum(best, value)
-    return by_column(found, make, x)
+        more = [-np.log1p(-extra), _log_total_count(columns) + share, np.log(extra / (1 - extra))]
+        return np.stack(more, axis=1)
+
+    def reached(p: np.ndarray) -> np.ndarray:
+        log_prob = make(tf.constant(p)).log_prob(columns.values).numpy()
+        return np.nan_to_num((columns.weights * log_prob).sum(axis=0), nan=-np.inf)
+
+    one, other = (columns.fit(start(share), make) for share in (0.01, 0.9))
+    better = reached(one) >= reached(other)
+    return by_column(np.where(better[:, np.newaxis], one, other), make, x)
 
 
 def _log_total_count(columns: Columns) -> np.ndarray:

@@ -92,33 +92,25 @@ def _logistic(columns: Columns, scale: Any) -> tuple[np.ndarray, Any]:
             lambda p: tfd.Logistic(p[:, 0] * sizes, tf.maximum(tf.exp(p[:, 1]), _LEAST)),
         )
         return found[:, 0] * sizes, np.exp(found[:, 1])
-
-    def located(s: Any) -> np.ndarray:
-        return (
-            columns.fit((start / s)[:, np.newaxis], lambda p: tfd.Logistic(p[:, 0] * s, s))[:, 0]
-            * s
-        )
-
     if not isinstance(scale, str):
-        s = np.reshape(scale, [-1])
-        return located(s if len(s) > 1 else s[0]), scale
-    loc, s = start, np.sqrt(np.mean(sizes**2))
-    for _ in range(30):  # by turns
-        loc = located(s)
-        log_s = minimum(
-            lambda p, loc=loc: (
-                -tf.reduce_sum(  # type: ignore[misc]
-                    tf.constant(columns.weights)
-                    * tfd.Logistic(loc, tf.exp(p[0])).log_prob(columns.values),
-                    keepdims=True,
-                )[0]
-            ),
-            np.log([[s]]),
-        )
-        s, before = float(np.exp(log_s[0, 0])), s
-        if abs(s - before) < 1e-8 * s:
+        return _logistic_locations(columns, np.reshape(scale, [-1])), scale
+    s = float(np.sqrt(np.mean(sizes**2)))
+    for _ in range(20):  # by turns, which hardly depend on each other: the density is symmetric
+        before, loc = s, _logistic_locations(columns, np.array([s]))
+
+        def loss(p: tf.Tensor, loc: np.ndarray = loc) -> tf.Tensor:
+            log_prob = tfd.Logistic(loc, tf.exp(p[0])).log_prob(columns.values)
+            return -tf.reduce_sum(columns.weights * log_prob)[tf.newaxis]
+
+        s = float(np.exp(minimum(loss, np.log([[s]]))[0, 0]))
+        if abs(s - before) < 1e-5 * s:
             break
     return loc, s
+
+
+def _logistic_locations(columns: Columns, s: np.ndarray) -> np.ndarray:
+    start = (columns.mean() / s)[:, np.newaxis]
+    return columns.fit(start, lambda p: tfd.Logistic(p[:, 0] * s, s))[:, 0] * s
 
 
 normal, laplace, logistic = (

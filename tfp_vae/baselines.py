@@ -11,8 +11,9 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae import baseline_counts as counts
 from tfp_vae import baseline_fits as fits
 from tfp_vae.layers.count_distributions import ZeroInflated
-from tfp_vae.layers.parametric import IndependentLayer
+from tfp_vae.layers.parametric import ParametricLayer
 from tfp_vae.layers.quantized_logistic import QuantizedLogistic
+from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.measures import scalar
 
 _ROWS = 1000  # that are looked at together
@@ -103,7 +104,7 @@ def baseline(likelihood: tfd.Distribution, train: np.ndarray, layer: Any = None)
 
 def _scale(each: Any, layer: Any) -> tuple[Any, str]:
     """None where each value has its own, "shared", or what is fixed; and how this is said."""
-    if isinstance(layer, IndependentLayer) and layer.parameters_per_value > 1:
+    if isinstance(layer, ParametricLayer) and not isinstance(layer, SharedScale):
         return None, ""
     scale = np.asarray(each.scale, np.float64)
     one_for_all = scale.ndim < len(each.batch_shape)

@@ -116,7 +116,7 @@ def binarized(
     """
     content = hashlib.blake2b(repr(images.shape).encode(), digest_size=16)
     if images.dtype == np.uint8 and binarize != "none":
-        content.update(np.ascontiguousarray(images))
+        content.update(np.ascontiguousarray(images).data)
     words = np.frombuffer(content.digest(), np.uint32).tolist()
     return _binarized(images, binarize, [_EVALUATION_SEED if seed is None else seed, *words])
 

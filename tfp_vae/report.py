@@ -49,9 +49,9 @@ def report(
     if train is not None:
         layer = checks.final_operation(vae.decoder, "decoder")
         found = baselines.baseline(likelihood, train, layer)
-        values = None if found is None else found.nll(target)
-        if found is not None and np.isfinite(values).all():
-            results |= {**evaluate.summary({"baseline": values}), "baseline_name": found.name}
+        values = {} if found is None else {"baseline": found.nll(target)}
+        if found is not None and np.isfinite(values["baseline"]).all():
+            results |= {**evaluate.summary(values), "baseline_name": found.name}
     return table(results, list(conditions)), results
 
 

@@ -22,6 +22,8 @@ from tfp_vae.recipe import LIKELIHOODS, USUAL, find, likelihood_named
 from tfp_vae.runs import Run
 from tfp_vae.vae import VAE
 
+_FOR_PRIOR = 20_000  # examples that a prior is fitted to afterwards, at most
+
 
 class Training:
     """A run in progress: its data, its model, and how far it has come.
@@ -150,7 +152,7 @@ class Training:
     def _with_fitted_prior(self) -> VAE:
         assert self.recipe.prior_after is not None
         images = self.images
-        some = evaluate.chosen(len(images.train), 20_000, self.seed)
+        some = evaluate.chosen(len(images.train), _FOR_PRIOR, self.seed)
         if self.binarize == "fixed":  # the same pixels that the rest was trained on
             x = data.training_images(images.train, self.binarize, self.seed)[some]
         else:
