@@ -197,6 +197,32 @@ def test_a_likelihood_is_called_what_it_is(case):
     assert measures.measure(likelihood_of(make), x) is kind
 
 
+@pytest.mark.parametrize(
+    ("distribution", "discrete"),
+    [
+        (
+            lambda: tfd.Mixture(tfd.Categorical([0.0]), [tfd.Poisson(1.0)]),
+            True,
+        ),
+        (lambda: tfd.Mixture(tfd.Categorical([0.0]), [tfd.Normal(0.0, 1.0)]), False),
+        (lambda: tfd.Blockwise([tfd.Poisson(1.0), tfd.Geometric(0.0)]), True),
+        (lambda: tfd.Blockwise([tfd.Poisson(1.0), tfd.Normal(0.0, 1.0)]), False),
+        (lambda: tfd.Sample(tfd.Poisson(1.0), 3), True),
+        (lambda: tfd.Sample(tfd.Normal(0.0, 1.0), 3), False),
+        (lambda: tfd.QuantizedDistribution(tfd.Normal(0.0, 1.0)), True),
+        (lambda: tfd.Binomial(3.0, 0.0), True),
+        (lambda: tfd.Multinomial(3.0, [0.0, 0.0]), True),
+        (lambda: tfd.LogNormal(0.0, 1.0), False),
+        (lambda: tfd.Beta(1.0, 1.0), False),
+        (lambda: tfd.Dirichlet([1.0, 1.0]), False),
+        (lambda: tfd.VonMisesFisher([0.0, 1.0], 1.0), False),
+        (lambda: tfd.RelaxedOneHotCategorical(1.0, [0.0, 0.0]), False),
+    ],
+)
+def test_other_distributions_are_known_for_what_they_are(distribution, discrete):
+    assert measures.is_discrete(measures.scalar(distribution())) is discrete
+
+
 @pytest.mark.parametrize("case", ["grey", "fractions"])
 def test_what_is_no_likelihood_is_not_called_one(case):
     make, x, kind = KINDS[case]

@@ -91,6 +91,9 @@ def is_discrete(each: tfd.Distribution) -> bool:
     """Whether the values of a distribution can be counted, so that `prob` is a probability."""
     if isinstance(each, _OWN_DISCRETE):
         return True
+    parts = getattr(each, "distributions", getattr(each, "components", None))
+    if isinstance(parts, (list, tuple)):  # side by side, or mixed
+        return all(is_discrete(scalar(part)) for part in parts)
     try:  # TFP's discrete distributions have no map from the real line to their values
         return each.experimental_default_event_space_bijector() is None
     except NotImplementedError:
