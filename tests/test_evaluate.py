@@ -122,8 +122,10 @@ def test_one_row_has_no_error(by_class):
     assert text.startswith("on 1 of 1,200 test rows")
 
 
-@pytest.mark.parametrize("kwargs", [{"examples": 0}, {"num_samples": 0}, {"batch_size": 0}])
-def test_numbers_below_one_are_refused(by_class, kwargs):
+@pytest.mark.parametrize(
+    "kwargs", [{"examples": 0}, {"num_samples": 0}, {"batch_size": 0}, {"seed": -1}]
+)
+def test_numbers_that_are_too_low_are_refused(by_class, kwargs):
     vae, x = by_class
     with pytest.raises(InputError, match=next(iter(kwargs))):
         evaluate.evaluate(vae, x, **kwargs)
@@ -319,6 +321,26 @@ def _without_density():
     from tfp_vae.objectives import RegularizedAE
 
     return RegularizedAE(z_weight=0.0)
+
+
+@pytest.mark.parametrize(
+    ("train", "fragment"),
+    [
+        ((GREY * 255).astype("uint8"), "uint8 up to 25"),
+        ((GREY * 255).astype("int64"), "int64 up to 25"),
+        (GREY[:, :3], "train of shape"),
+    ],
+)
+def test_training_data_that_are_not_as_x_are_refused(train, fragment):
+    with pytest.raises(InputError, match=fragment):
+        report.report(small(layers.ContinuousBernoulli(4), (4,)), GREY, train, num_samples=1)
+
+
+def test_bits_and_pixels_as_bytes_are_told_apart():
+    vae = small(layers.IndependentBernoulli(4), (4,))
+    given = (BITS, BITS.astype("uint8"), BITS.astype("uint8") * 255, BITS.astype("int32"))
+    found = [report.report(vae, BITS, train, num_samples=1)[1]["baseline"] for train in given]
+    np.testing.assert_allclose(found, found[0], rtol=1e-12)
 
 
 def test_a_baseline_that_is_infinite_is_left_out():

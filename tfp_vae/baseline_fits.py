@@ -18,8 +18,11 @@ _BLACK_AND_WHITE = ((0.0, 1.0), (1.0, 1.0))  # a row more of each
 
 
 def bernoulli(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """Probabilities are the means, with one white and one black image added."""
-    total = x.sum(axis=0, dtype=np.float64) / (255 if x.dtype == np.uint8 else 1)
+    """Probabilities are the means, with one white and one black image added.
+
+    Bytes are pixels times 255, unless there are zeros and ones alone.
+    """
+    total = x.sum(axis=0, dtype=np.float64) / (255 if x.dtype == np.uint8 and x.max() > 1 else 1)
     p = (total + 1) / (len(x) + 2)
     return lambda new: new * np.log(p) + (1 - new) * np.log1p(-p)
 

@@ -53,8 +53,8 @@ def evaluate(
       sum `cross_entropy_plus_kl`.
 
     Raises:
-      InputError: `examples`, `num_samples` or `batch_size` is below 1, or x is not what the model
-        takes.
+      InputError: `examples`, `num_samples` or `batch_size` is below 1, `seed` below 0, or x is not
+        what the model takes.
 
     Source: Burda et al., arXiv:1509.00519, for the log-likelihood.
 
@@ -100,7 +100,7 @@ def chosen(count: int, examples: int | None, seed: int = 0) -> np.ndarray | slic
     """Which of `count` rows are looked at: all, or `examples` of them, drawn at random, in order.
 
     Raises:
-      InputError: `examples` is below 1.
+      InputError: `examples` is below 1, or `seed` below 0.
 
     Example:
       >>> len(set(chosen(1000, 10).tolist())), chosen(1000, 1000), chosen(1000, None)
@@ -108,6 +108,8 @@ def chosen(count: int, examples: int | None, seed: int = 0) -> np.ndarray | slic
     """
     if examples is not None and examples < 1:
         raise InputError("Expected examples >= 1, or None for all rows.", examples)
+    if seed < 0:
+        raise InputError("Expected seed >= 0.", seed)
     if examples is None or examples >= count:
         return slice(None)
     rng = np.random.default_rng([_STREAM, seed])

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae import baselines, checks, evaluate, measures
+from tfp_vae.errors import InputError
 from tfp_vae.vae import VAE
 
 
@@ -19,8 +21,8 @@ def report(
     Args:
       vae: the model.
       x: the examples, as the model takes them, conditions and all.
-      train: the training data without conditions, for the baseline, as `baselines.baseline` takes
-        them; None: no baseline.
+      train: the training data without conditions, for the baseline: as the model takes them, for
+        a Bernoulli also uint8, pixels times 255; None: no baseline.
       **kwargs: `num_samples`, `examples`, `batch_size` and `seed`, as `evaluate.evaluate`.
 
     Returns:
@@ -28,6 +30,10 @@ def report(
       what log p(x|z) is ("log p(x)", "log density", "cross-entropy", "score"); and, where there is
       a baseline, `baseline`, its mean negative log-likelihood, `baseline_error` and
       `baseline_name`.
+
+    Raises:
+      InputError: as `evaluate.evaluate`; or `train` is of another shape, or pixels of 0 to 255
+        beside an x of 0 to 1.
 
     Example:
       >>> from tfp_vae import data, layers, networks
@@ -47,12 +53,25 @@ def report(
     kind = measures.measure(likelihood, target)
     results |= {"of_rows": of_rows, "measure": kind.name}
     if train is not None:
+        _check(train, target, likelihood)
         layer = checks.final_operation(vae.decoder, "decoder")
         found = baselines.baseline(likelihood, train, layer)
         values = {} if found is None else {"baseline": found.nll(target)}
         if found is not None and np.isfinite(values["baseline"]).all():
             results |= {**evaluate.summary(values), "baseline_name": found.name}
     return table(results, list(conditions)), results
+
+
+def _check(train: np.ndarray, x: Any, likelihood: Any) -> None:
+    if np.shape(train)[1:] != np.shape(x)[1:]:
+        raise InputError(f"Expected train of shape (n, *{np.shape(x)[1:]}), as x.", np.shape(train))
+    if isinstance(measures.scalar(likelihood), tfd.Bernoulli) and train.dtype == np.uint8:
+        return
+    if np.max(x) <= 1 and train.dtype.kind in "iu" and np.max(train) > 100:
+        raise InputError(
+            "Expected train as the model takes x, which is in 0..1: data.binarized(train, ...).",
+            f"{train.dtype} up to {np.max(train)}",
+        )
 
 
 def table(results: dict[str, Any], conditions: Sequence[str] = ()) -> str:
