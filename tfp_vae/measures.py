@@ -119,7 +119,7 @@ def bits_per_dimension(nats: Any, dimensions: int) -> Any:
     """`-log2 p(x) / D` of a log-probability in nats.
 
     Example:
-      >>> round(bits_per_dimension(-64 * np.log(256), 64), 6)
+      >>> round(float(bits_per_dimension(-64 * np.log(256), 64)), 6)
       8.0
     """
     return -nats / (dimensions * np.log(2))
