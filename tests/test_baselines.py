@@ -212,6 +212,21 @@ def test_a_poisson_and_a_fixed_scale_are_closed_forms():
     np.testing.assert_allclose(found.nll(x), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("family", ["normal", "laplace", "logistic"])
+def test_one_trained_scale_is_one_for_columns_that_are_unlike(family):
+    x = np.random.default_rng(5).normal(size=[201, 3]) * [1.0, 2.0, 5.0]
+    layer = layers.SharedScale(3, family=family, trainable_scale=True)
+    found = baseline(likelihood_of(layer), x, layer).nll(x)
+    kind = {"normal": "norm"}.get(family, family)
+    start = np.append(np.median(x, axis=0), 0.0)
+
+    def nll(p):
+        return -getattr(scipy.stats, kind)(p[:3], np.exp(p[3])).logpdf(x).sum()
+
+    best = scipy.optimize.minimize(nll, start, method="Nelder-Mead", options={"maxfev": 4000})
+    assert found.sum() == pytest.approx(best.fun, abs=0.05)
+
+
 def test_a_bernoulli_has_a_white_and_a_black_image_more():
     train = np.array([[0, 255], [255, 255]], "uint8")
     layer = layers.IndependentBernoulli(2)
