@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 import tfp_vae
-from tfp_vae import data, evaluate, layers, networks, plots
+from tfp_vae import data, layers, networks, plots, report
 
 keras.utils.set_random_seed(0)
 images = data.load(sys.argv[1] if len(sys.argv) > 1 else "digits")
@@ -26,8 +26,8 @@ vae.fit(
     shuffle=False,  # the batches come shuffled
     verbose=0,
 )
-results = evaluate.evaluate(vae, x_test, num_samples=100)
-print(evaluate.table(results, evaluate.independent_pixels(images.train, x_test)))
+text, results = report.report(vae, x_test, images.train, num_samples=100)
+print(text)
 
 plots.image_grid(vae.sample(64, seed=0), title="drawn from the prior").savefig("samples.png")
 

@@ -158,3 +158,66 @@ def test_binarized_is_a_function_of_the_seed(binarize):
     drawn = [data.binarized(images, binarize, seed) for seed in (None, 0, 8)]
     assert len({x.tobytes() for x in drawn}) == 3
     assert drawn[0].dtype == np.float32
+
+
+# -- noise of other data -----------------------------------------------------------------------
+
+
+def agreement(a, b):
+    """How far the shared rows of two draws of fair coins are from agreeing by chance, in errors."""
+    count = min(len(a), len(b))
+    agree = np.mean(a[:count] == b[:count])
+    return abs(agree - 0.5) / (0.5 / np.sqrt(a[:count].size))
+
+
+GREY = np.full([1500, 8, 8, 1], 128, np.uint8)
+OTHER = np.where(np.arange(300)[:, None, None, None] == 299, 127, GREY[:300]).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", [None, 0, 5])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (GREY, GREY[:300]),
+        (GREY, OTHER),
+        (GREY[:300], OTHER),
+        (GREY[:700], GREY[700:1399]),
+        (GREY, GREY.reshape(1500, 64)),
+    ],
+    ids=["a part", "another", "one pixel differs", "two parts", "another shape"],
+)
+def test_other_images_have_independent_noise_of_the_same_seed(one, other, seed):
+    a, b = (data.binarized(images, "dynamic", seed) for images in (one, other))
+    assert agreement(a, b.reshape(-1, 8, 8, 1)) < 5
+    np.testing.assert_array_equal(a, data.binarized(one.copy(), "dynamic", seed))
+    np.testing.assert_array_equal(a, data.binarized(np.asfortranarray(one), "dynamic", seed))
+
+
+def test_training_and_test_set_have_independent_noise(digits):
+    """Whatever each image is: the uniforms that its grey pixels were compared with."""
+    train, test = digits.train[: len(digits.test)], digits.test
+    grey = (train > 100) & (train < 150) & (test > 100) & (test < 150)
+    white = [data.binarized(images)[: len(test)][grey] for images in (digits.train, test)]
+    centred = [values - values.mean() for values in white]
+    correlation = np.mean(centred[0] * centred[1]) / np.prod([c.std() for c in centred])
+    assert abs(correlation) < 4 / np.sqrt(grey.sum())
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_a_test_set_has_other_noise_than_training_batches(seed):
+    test = data.binarized(GREY[:300])
+    fixed = data.training_images(GREY, "fixed", seed)
+    (first,) = taken(1, GREY, 300, "dynamic", seed)
+    for noise in (fixed, first):
+        assert agreement(noise, test) < 5
+    assert agreement(fixed, data.binarized(GREY, "fixed", seed)) < 5
+
+
+def test_fixed_batches_are_rows_of_the_training_images():
+    images = random_bytes(20, 4, 4, 1)
+    (batch,) = taken(1, images, 20, "fixed", 3)
+    assert counted(batch) == counted(data.training_images(images, "fixed", 3))
+    # As version 0.1.0 drew them, so that a run goes on with the pixels that it began with.
+    noise = np.random.default_rng(3).integers(0, 256, images.shape, np.uint8)
+    before = (noise < images.astype(int) + (images > 127)).astype("float32")
+    np.testing.assert_array_equal(data.training_images(images, "fixed", 3), before)

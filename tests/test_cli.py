@@ -91,7 +91,12 @@ def test_results_json_is_the_model_on_the_test_set(run, digits):
     for key, value in again.items():
         assert found[key] == pytest.approx(value, abs=0.5 if key != "kl" else 1e-4)
     x_test = data.binarized(digits.test)
-    assert found["independent_pixels"] == evaluate.independent_pixels(digits.train, x_test)
+    pixels = evaluate.independent_pixels(digits.train, x_test)
+    assert found["baseline"] == pytest.approx(pixels, rel=1e-12)
+    assert found["baseline_name"] == "independent Bernoullis"
+    assert (found["rows"], found["of_rows"], found["measure"]) == (297, 297, "log p(x)")
+    means = ("negative_elbo", "nll", "kl", "log_likelihood", "baseline")
+    assert all(0 < found[f"{name}_error"] < 1 for name in means)
 
 
 def test_train_prints_what_it_does_its_results_and_what_comes_next(run, trained):
@@ -101,14 +106,16 @@ def test_train_prints_what_it_does_its_results_and_what_comes_next(run, trained)
         f"digits: 1500 images of (8, 8, 1), {count:,} parameters, 3 epochs of 11 steps, to run"
     )
     found = results(run)
-    for name, value in (
-        ("negative ELBO", found["negative_elbo"]),
-        ("nll  -E_q[log p(x|z)]", found["nll"]),
-        ("kl   KL[q(z|x) || p(z)]", found["kl"]),
-        ("importance-weighted -log p(x)", -found["log_likelihood"]),
-        ("baseline: independent pixels", found["independent_pixels"]),
+    for name, key in (
+        ("negative ELBO", "negative_elbo"),
+        ("nll  -E_q[log p(x|z)]", "nll"),
+        ("kl   KL[q(z|x) || p(z)]", "kl"),
+        ("importance-weighted -log p(x)", "log_likelihood"),
+        ("baseline: independent Bernoullis", "baseline"),
     ):
-        assert re.search(rf"^ +{re.escape(name)} +{value:.2f}$", trained, re.MULTILINE)
+        value, error = abs(found[key]), found[f"{key}_error"]
+        line = rf"^ +{re.escape(name)} +{value:.2f} \+- {error:.2f}$"
+        assert re.search(line, trained, re.MULTILINE), name
     for line in (
         "model, config, metrics, TensorBoard logs and figures: run",
         "tfp-vae sample run --num 64 --out samples.png",
@@ -157,7 +164,8 @@ def test_evaluate_in_another_process_prints_the_table_that_train_printed(work, t
     done = command([*TFP_VAE, "evaluate", "run"], cwd=work)
     assert done.returncode == 0, done.stderr[-3000:]
     table = done.stdout.strip()
-    assert table.startswith("on the test set, in nats (less is better)\n  negative ELBO")
+    head = "on all 297 test rows, in nats (less is better), +- standard error\n  negative ELBO"
+    assert table.startswith(head)
     assert len(table.splitlines()) == 6
     assert table in trained
 
@@ -173,6 +181,18 @@ def test_evaluate_takes_the_number_of_draws_and_examples(run, monkeypatch, capsy
     monkeypatch.setattr(evaluate, "evaluate", spy)
     assert main(["evaluate", run.path, "--num_samples", 7, "--examples", 20]) == 0
     assert given == {"num_samples": 7, "examples": 20}
+    given.clear()
+    assert main(["evaluate", run.path, "--num_samples", 1, "--examples", "null"]) == 0
+    assert given == {"num_samples": 1, "examples": None}
+
+
+def test_evaluate_says_how_many_rows_it_drew(run, capsys):
+    printed = []
+    for _ in range(2):
+        assert main(["evaluate", run.path, "--num_samples", 2, "--examples", 20]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]  # the same rows each time
+    assert printed[0].startswith("on 20 of 297 test rows, drawn at random, in nats")
 
 
 def test_sample_writes_the_means_as_numbers_the_same_for_the_same_seed(run, here, capsys):

@@ -34,8 +34,15 @@ def figures(run):
 
 def test_a_recipe_whose_prior_comes_afterwards_samples_and_resumes(here, capsys):
     run = trained("--recipe", "ae")
-    assert "negative ELBO" not in capsys.readouterr().out
-    assert set(results(run)) == {"steps", "nll", "independent_pixels"}
+    printed = capsys.readouterr().out
+    assert "negative ELBO" not in printed
+    assert "no bound on log p(x)" in printed
+    found = results(run)
+    numbers = {"nll", "nll_error", "baseline", "baseline_error", "baseline_name"}
+    assert set(found) == numbers | {"steps", "rows", "of_rows", "measure"}
+    # The squared error is a Normal of variance 1/2: so is its baseline, around the mean image.
+    assert found["baseline_name"] == "independent Normals of scale 0.707"
+    assert found["measure"] == "log density"
     assert not run.load_trained().has_density
     mixture = run.load_model().prior.distribution()
     assert mixture.mixture_distribution.probs_parameter().shape == (10,)
@@ -78,7 +85,9 @@ def test_vectors_get_the_likelihood_of_their_kind(here, kind, layer):
     vae = run.load_model()
     assert isinstance(vae.decoder.layers[-1], getattr(layers, layer))
     assert figures(run) == {"latent_space"}
-    assert "independent_pixels" not in results(run)
+    names = {"reals": "independent Normals", "counts": "independent negative binomials"}
+    assert results(run)["baseline_name"] == names[kind]
+    assert results(run)["measure"] == {"reals": "log density", "counts": "log p(x)"}[kind]
     assert main(["sample", "run", "--num", 5, "--out", "drawn.npy"]) == 0
     assert np.load("drawn.npy").shape == (5, 6)
     assert main(["sample", "run", "--num", 5, "--out", "drawn.png"]) == 2

@@ -146,3 +146,72 @@ def test_every_recipe_is_made_for_a_few_examples(name):
     assert recipe.make(s).count_params() > 0
     if recipe.prior_after is not None:
         assert recipe.prior_after(s) is not None
+
+
+def spied(monkeypatch, module, name):
+    """What a function of a module is given, call by call."""
+    calls, real = [], getattr(module, name)
+
+    def spy(*args, **kwargs):
+        calls.append(args)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, spy)
+    return calls
+
+
+def test_a_file_that_is_sorted_is_seen_in_all_its_parts(here, monkeypatch):
+    """In the figures, and by a prior that is fitted to fewer rows than there are."""
+    x = np.repeat(np.arange(8, dtype="uint8") * 30, 20)[:, None, None].repeat(4, 1).repeat(4, 2)
+    np.savez("sorted.npz", x_train=x, x_test=x)
+    shown = spied(monkeypatch, training.plots, "reconstructions")
+    monkeypatch.setattr(training, "_FOR_PRIOR", 40)
+    fitted = spied(monkeypatch, training.VAE, "fit_prior")
+    options = ["--data", "sorted.npz", "--recipe", "ae", "--binarize", "none"]
+    assert main(["train", *options, *FAST, "--out", "run"]) == 0
+    assert len(np.unique(shown[0][0][:, 0, 0])) > 3  # of 10 that are shown
+    assert len(fitted[0][1]) == 40
+    assert len(np.unique(fitted[0][1][:, 0, 0])) > 5
+
+
+def test_fixed_pixels_are_those_that_the_prior_is_fitted_to(here, monkeypatch, digits):
+    monkeypatch.setattr(training, "_FOR_PRIOR", 200)
+    fitted = spied(monkeypatch, training.VAE, "fit_prior")
+    assert main(["train", "--recipe", "ae", "--binarize", "fixed", *FAST, "--out", "run"]) == 0
+    trained = data.training_images(digits.train, "fixed", 0)
+    rows = {row.tobytes() for row in trained}
+    assert len(fitted[0][1]) == 200
+    assert all(row.tobytes() in rows for row in fitted[0][1])
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "measure"),
+    [
+        (["--likelihood", "normal"], "independent Normals", "log density"),
+        (["--binarize", "none"], "independent Bernoullis", "cross-entropy"),
+        (
+            ["--recipe", "sigma_vae", "--binarize", "none"],
+            "independent Normals of one scale",
+            "log density",
+        ),
+        pytest.param(
+            ["--likelihood", "continuous_bernoulli"],
+            "independent continuous Bernoullis",
+            "log density",
+            marks=pytest.mark.again,
+        ),
+        pytest.param(
+            ["--data", "counts.npz", "--likelihood", "poisson"],
+            "independent Poissons",
+            "log p(x)",
+            marks=pytest.mark.again,
+        ),
+    ],
+)
+def test_a_report_holds_beside_each_other_what_is_of_one_kind(here, capsys, options, name, measure):
+    assert main(["train", *options, *FAST, "--out", "run"]) == 0
+    found = results(runs.Run.open("run"))
+    assert (found["baseline_name"], found["measure"]) == (name, measure)
+    printed = capsys.readouterr().out
+    assert f"baseline: {name} " in printed
+    assert ("-log p(x) " in printed) == (measure == "log p(x)")

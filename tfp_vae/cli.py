@@ -16,6 +16,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from tfp_vae import objectives, plots
 from tfp_vae.data import Binarize, binarized, load
 from tfp_vae.errors import InputError
+from tfp_vae.evaluate import EXAMPLES
 from tfp_vae.export import endpoints
 from tfp_vae.networks import Body
 from tfp_vae.objectives import Objective
@@ -101,19 +102,25 @@ def train(
     return _run_training(Training(folder, config, objective), folder, config)
 
 
-def evaluate(run: str, num_samples: PositiveInt = 500, examples: PositiveInt = 1000) -> int:
+def evaluate(
+    run: str, num_samples: PositiveInt = 500, examples: PositiveInt | None = EXAMPLES
+) -> int:
     """Prints the test ELBO and the importance-weighted log-likelihood of a run's model.
 
     Args:
         run: the folder that train wrote.
-        num_samples: draws of z for each image, for the log-likelihood.
-        examples: test images for the log-likelihood; the ELBO is on all of them.
+        num_samples: draws of z for each example, for the log-likelihood.
+        examples: how many test examples all numbers are of, drawn at random, the same each time;
+            null: all.
     """
     folder = Run.open(run)
     vae, config = folder.load_model(), folder.read_config()
     images = load(config["data"])
     x_test = binarized(images.test, config["binarize"])
-    print(assess(vae, images, x_test, num_samples=num_samples, examples=examples)[0])
+    text, _ = assess(
+        vae, images, x_test, config["binarize"], num_samples=num_samples, examples=examples
+    )
+    print(text)
     return 0
 
 

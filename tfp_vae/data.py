@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import math
 import os
 import zipfile
@@ -103,14 +104,44 @@ def binarized(
     Args:
       images: uint8. Examples that are no images are left as they are.
       binarize: "none" gives pixel / 255 itself.
-      seed: the draw is the same for the same seed; None: the seed that every evaluation shares.
+      seed: the draw is a function of it and of all the images together: other images, such as a
+        test set beside a training set, get independent noise. None: the seed that every evaluation
+        shares.
+
+    Example:
+      >>> grey = np.full([2000, 8, 8, 1], 128, np.uint8)
+      >>> a, b = binarized(grey[:1000]), binarized(grey[:999])
+      >>> bool(abs(np.mean(a[:999] == b) - 0.5) < 0.01), bool((a == binarized(grey[:1000])).all())
+      (True, True)
     """
+    content = hashlib.blake2b(repr(images.shape).encode(), digest_size=16)
+    if images.dtype == np.uint8 and binarize != "none":
+        content.update(np.ascontiguousarray(images).data)
+    words = np.frombuffer(content.digest(), np.uint32).tolist()
+    return _binarized(images, binarize, [_EVALUATION_SEED if seed is None else seed, *words])
+
+
+def training_images(images: np.ndarray, binarize: Binarize, seed: int) -> np.ndarray:
+    """All of `images` as float32, "fixed" ones as `batches` has them for this seed.
+
+    Those of "dynamic" are one draw more. The noise of a row is the same whatever rows come after
+    it, and the same for all images: for one training set, not for two sets beside each other.
+
+    Example:
+      >>> images = load("digits").train
+      >>> some = training_images(images[:10], "fixed", seed=3)
+      >>> bool((some == training_images(images, "fixed", seed=3)[:10]).all())
+      True
+    """
+    return _binarized(images, binarize, seed)
+
+
+def _binarized(images: np.ndarray, binarize: Binarize, entropy: Any) -> np.ndarray:
     if images.dtype != np.uint8:
         return images.astype(np.float32)
     if binarize == "none":
         return images.astype(np.float32) / 255
-    rng = np.random.default_rng(_EVALUATION_SEED if seed is None else seed)
-    noise = rng.integers(0, 256, images.shape, np.uint8)
+    noise = np.random.default_rng(entropy).integers(0, 256, images.shape, np.uint8)
     return (noise < images.astype(np.int16) + (images > 127)).astype(np.float32)
 
 
@@ -133,7 +164,8 @@ def batches(
       batch_size: at most n.
       binarize: "dynamic": each pixel is 1 with probability pixel / 255 (to within 1/512), drawn
         afresh each time (Burda et al., arXiv:1509.00519); "fixed": drawn once; "none": pixel / 255.
-      seed: for order and pixels.
+      seed: for order and pixels. The noise is the same for all images: give batches of other
+        images, to be used beside these, another seed.
       first_step: the first batch's t.
       labels: `[n]`; with them a batch is a dict of "x" and "label".
 
@@ -146,7 +178,7 @@ def batches(
         raise InputError(f"Expected a batch size from 1 to {len(images)} images.", batch_size)
     steps = len(images) // batch_size
     ready = binarize == "fixed" or images.dtype != np.uint8
-    table = tf.constant(binarized(images, binarize, seed) if ready else images)
+    table = tf.constant(training_images(images, binarize, seed) if ready else images)
     known = None if labels is None else tf.constant(labels, tf.int32)
 
     def order(epoch: tf.Tensor) -> tf.data.Dataset:

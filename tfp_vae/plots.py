@@ -132,4 +132,5 @@ def manifold(vae: Any, size: int | None = None) -> Figure:
 
 
 def _show(axis: Any, image: np.ndarray) -> None:
+    image = np.clip(image, 0, 1)  # as imshow does, which warns where the image is in colour
     axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, "gray", vmin=0, vmax=1)

@@ -25,7 +25,7 @@ class Run:
         recipes only.
       config: `config.yaml`, every option of the run; `tfp-vae train --config` repeats it.
       history: `metrics.csv`, a row an epoch.
-      results: `results.json`, the final evaluation.
+      results: `results.json`, the final evaluation: what `report.report` gives, and `steps`.
       figures: the folder of PNG figures.
       logs: the folder of TensorBoard logs.
     """

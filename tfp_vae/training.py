@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import data, evaluate, plots, recipes
+from tfp_vae import data, evaluate, measures, plots, recipes, report
 from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar
+from tfp_vae.columns import MOST_VALUES
 from tfp_vae.errors import InputError
 from tfp_vae.interrupt import BetweenSteps
 from tfp_vae.networks import num_classes
@@ -20,6 +21,8 @@ from tfp_vae.prior import DistributionPrior
 from tfp_vae.recipe import LIKELIHOODS, USUAL, find, likelihood_named
 from tfp_vae.runs import Run
 from tfp_vae.vae import VAE
+
+_FOR_PRIOR = 20_000  # examples that a prior is fitted to afterwards, at most
 
 
 class Training:
@@ -140,7 +143,7 @@ class Training:
         if self.recipe.prior_after is not None:
             vae = self._with_fitted_prior()
             self.run.save_fitted(vae)
-        text, results = assess(vae, self.images, self.x_test)
+        text, results = assess(vae, self.images, self.x_test, self.binarize)
         self.run.write_results({"steps": self.step, **results})
         for key, figure in figures(vae, self.images, self.x_test, self.seed).items():
             figure.savefig(self.run.figures / f"{key}.png", dpi=120)
@@ -148,8 +151,12 @@ class Training:
 
     def _with_fitted_prior(self) -> VAE:
         assert self.recipe.prior_after is not None
-        images, some = self.images, slice(0, 20_000)
-        x = data.binarized(images.train[some], self.binarize, self.seed)
+        images = self.images
+        some = evaluate.chosen(len(images.train), _FOR_PRIOR, self.seed)
+        if self.binarize == "fixed":  # the same pixels that the rest was trained on
+            x = data.training_images(images.train, self.binarize, self.seed)[some]
+        else:
+            x = data.training_images(images.train[some], self.binarize, self.seed)
         labels = None if images.train_labels is None else images.train_labels[some]
         size = self.vae.wiring.decoder.main.shape[1:]
         setting = recipes.Setting(tuple(size), len(x), latent_size=size[-1])
@@ -164,16 +171,18 @@ class Training:
 
 
 def assess(
-    vae: VAE, images: data.Examples, x_test: np.ndarray, **kwargs: Any
-) -> tuple[str, dict[str, float]]:
-    """The table for people, and what it holds as numbers."""
-    results = evaluate.evaluate(vae, _inputs(vae, x_test, images.test_labels), **kwargs)
-    binary = images.kind == "images" and bool(np.isin(x_test, (0, 1)).all())
-    # The baseline is a Bernoulli's.
-    baseline = evaluate.independent_pixels(images.train, x_test) if binary else None
-    if baseline is not None:
-        results["independent_pixels"] = baseline
-    return evaluate.table(results, baseline), results
+    vae: VAE, images: data.Examples, x_test: np.ndarray, binarize: data.Binarize, **kwargs: Any
+) -> tuple[str, dict[str, Any]]:
+    """The table for people, and what it holds as numbers: see `report.report`."""
+    inputs = _inputs(vae, x_test, images.test_labels)
+    few = _inputs(vae, x_test[:2], None if images.test_labels is None else images.test_labels[:2])
+    each = measures.scalar(evaluate.some_likelihood(vae, few))
+    train = images.train
+    if not (isinstance(each, tfd.Bernoulli) and train.dtype == np.uint8):
+        # A Bernoulli takes means, which bytes have without noise; others take what was trained on.
+        most = max(2, MOST_VALUES // math.prod(images.shape))
+        train = data.binarized(train[evaluate.chosen(len(train), most)], binarize)
+    return report.report(vae, inputs, train, **kwargs)
 
 
 def drawn(vae: VAE, num: int, seed: int) -> np.ndarray:
@@ -186,12 +195,18 @@ def drawn(vae: VAE, num: int, seed: int) -> np.ndarray:
 
 def figures(vae: VAE, images: data.Examples, x_test: np.ndarray, seed: int) -> dict[str, Any]:
     """The figures of a run, by name: those of images only where these can be shown."""
-    name, labels, found = images.name, images.test_labels, {}
+    name, found = images.name, {}
+
+    def some(count: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Test examples and their labels, drawn at random: a file may be sorted."""
+        index = evaluate.chosen(len(x_test), count)
+        return x_test[index], None if images.test_labels is None else images.test_labels[index]
+
     if plots.can_show(images.shape):
-        first = None if labels is None else labels[:10]
-        again = vae.reconstruct(_inputs(vae, x_test[:10], first))
+        x, labels = some(10)
+        again = vae.reconstruct(_inputs(vae, x, labels))
         found["reconstructions"] = plots.reconstructions(
-            x_test[:10], again, f"{name}: test images, reconstructed"
+            x, again, f"{name}: test images, reconstructed"
         )
         conditional = bool(vae.wiring.given_names)
         columns = num_classes(vae.decoder) if conditional else 8
@@ -201,10 +216,12 @@ def figures(vae: VAE, images: data.Examples, x_test: np.ndarray, seed: int) -> d
         )
         if vae.wiring.decoder.main.shape[1:] == (2,) and not conditional and _is_unit_normal(vae):
             found["manifold"] = plots.manifold(vae)
-    some = None if labels is None else labels[:5000]
-    posterior = vae.encode(_inputs(vae, x_test[:5000], some))
+    x, labels = some(5000)
+    whose = "the test set" if len(x) == len(x_test) else f"{len(x):,} test examples"
     found["latent_space"] = plots.latent_space(
-        vae.representative(posterior), some, f"{name}: posterior means of the test set"
+        vae.representative(vae.encode(_inputs(vae, x, labels))),
+        labels,
+        f"{name}: posterior means of {whose}",
     )
     return found
 
