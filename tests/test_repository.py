@@ -32,6 +32,7 @@ ORDER = [
     "serialization",
     "tracking",
     "prior",
+    "gaussian_kl",
     "side_by_side",
     "divergence",
     "layers",
