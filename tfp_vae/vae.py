@@ -64,8 +64,8 @@ class VAE(Trained, Execution, Seeded, keras.Model):
 
     Raises:
       InputError: a network does not end in a distribution layer, the latent sizes differ, prior or
-        weight are given both here and in the encoder, and differ, or the objective needs a density
-        that the posterior does not have.
+        weight are given both here and in the encoder, and differ, or the objective needs draws from
+        a density, and the encoder's last layer has none, or gives the mean of q for z.
 
     Example:
       >>> from tfp_vae import layers
@@ -95,7 +95,9 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         self._checks = DataChecks(
             self.wiring, decoder.output_shape[1:], getattr(likelihood, "support", None)
         )
-        self.has_density: bool = getattr(self.posterior_layer, "has_density", True)
+        # Where z is no draw from q(z|x), but its mean, the model is one without noise.
+        gives_draws = getattr(self.posterior_layer, "gives_draws", True)
+        self.has_density: bool = gives_draws and getattr(self.posterior_layer, "has_density", True)
         self._kl_layers = [layer for layer, _ in checks.kl_regularizers(encoder)]
         regularizers = [regularizer for _, regularizer in checks.kl_regularizers(encoder)]
         self.encoder = encoder
@@ -104,12 +106,7 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         self.prior.bind(encoder)
         self.objective = _one_objective(objective, regularizers)
         if self.objective.needs_density and not self.has_density:
-            raise InputError(
-                f"{type(self.objective).__name__} needs log q(z|x), which a point mass has not: "
-                "expected a posterior with a density, or an objective without, such as "
-                "objectives.RegularizedAE, or objectives.MMD at beta=0.",
-                f"an encoder that ends in {type(self.posterior_layer).__name__}",
-            )
+            checks.refuse_point_mass(self.posterior_layer, type(self.objective).__name__)
         self._encode = Inference(encoder, self.wiring.encoder.structure)
         self._decoder_alone = Inference(decoder, self.wiring.decoder.structure)
         self._mean_of_many = tf.function(self._mean_of, autograph=False, reduce_retracing=True)

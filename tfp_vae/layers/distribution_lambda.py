@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.coercible import TensorCoercible
-from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
+from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_draw
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.precision import full_precision
@@ -82,7 +82,12 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
                 f"{self.name}: expected the function to return a tfp.distributions.Distribution. "
                 f"Received: {distribution!r}"
             )
-        return TensorCoercible(distribution, self._concretize, self.next_seed)
+        return TensorCoercible(distribution, self._concretize, self.next_seed, self.gives_draws)
+
+    @property
+    def gives_draws(self) -> bool:
+        """Whether the output, as a tensor, is a draw from the distribution."""
+        return is_draw(self.convert_to_tensor_fn) or not self.is_random
 
     def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         coercible = self.undrawn(inputs, *args, training=training, **kwargs)
