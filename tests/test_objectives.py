@@ -210,16 +210,25 @@ def test_stratified_weights_estimate_the_aggregated_posterior_without_bias():
 
 
 @pytest.mark.parametrize("kind", [1, 2])
-def test_the_covariance_of_dip_is_over_the_batch(kind):
-    loc, scale = normals(batch=50)
-    c = np.cov(loc.T, bias=True) + (kind == 2) * np.diag((scale**2).mean(axis=0))
-    expected = (c**2).sum() - (np.diag(c) ** 2).sum() + 10.0 * ((np.diag(c) - 1) ** 2).sum()
+def test_dip_is_of_products_over_different_examples(kind):
+    """By loops over four examples of six: half their squared differences, without bias."""
+    loc, scale = normals(batch=6)
+    within = (kind == 2) * scale[:, :, None] ** 2 * np.eye(D)
+
+    def estimate(i, j):
+        return np.outer(loc[i] - loc[j], loc[i] - loc[j]) / 2 + (within[i] + within[j]) / 2
+
+    fours = list(itertools.permutations(range(6), 4))
+    square = np.mean([estimate(i, j) * estimate(k, l) for i, j, k, l in fours], axis=0)
+    c = np.cov(loc.T) + within.mean(axis=0)
+    diagonal = np.diag(square)
+    expected = square.sum() - diagonal.sum() + 10.0 * (diagonal - 2 * np.diag(c) + 1).sum()
     objective = objectives.DIP(weight=2.0, diagonal=10.0, kind=kind)
     penalty = objective.penalty(forward(posterior(loc, scale), loc[None]))
     np.testing.assert_allclose(penalty, expected, rtol=1e-4)
     terms, _ = pass_of(objective, loc, scale)
     added = terms.loss - terms.nll - terms.kl
-    np.testing.assert_allclose(added, np.full(50, 2.0 * expected), rtol=1e-3)
+    np.testing.assert_allclose(added, np.full(6, 2.0 * expected), rtol=1e-3)
 
 
 def test_mmd_of_two_normals_is_the_closed_form():
