@@ -96,6 +96,10 @@ def test_capacity_is_a_distance():
     loc, scale = normals()
     kl = kl_of(loc, scale).sum(axis=1)
     terms, _ = pass_of(objectives.ELBO(beta=3.0, capacity=2.0), loc, scale)
+    held = tf.reduce_mean(terms.loss - terms.nll)
+    np.testing.assert_allclose(held, 3.0 * np.abs(kl.mean() - 2.0), rtol=1e-4)
+    objective = objectives.ELBO(beta=3.0, capacity=2.0, capacity_of="example")
+    terms, _ = pass_of(objective, loc, scale)
     np.testing.assert_allclose(terms.loss - terms.nll, 3.0 * np.abs(kl - 2.0), rtol=1e-4)
 
 
@@ -115,8 +119,12 @@ def test_each_block_of_a_joint_posterior_has_a_capacity_of_its_own():
     pass_ = objectives.ForwardPass(q, p, z, tf.zeros([1, B]), step=10)
     capacities = (schedules.warm_up(20, 3.0), 0.2)
     terms = objectives.ELBO(beta=7.0, capacity=capacities)(pass_)
+    expected = 7.0 * (np.abs(kls[0].mean() - 1.5) + np.abs(kls[1].mean() - 0.2))
+    assert terms.loss.shape == [B]
+    np.testing.assert_allclose(tf.reduce_mean(terms.loss), expected, rtol=1e-4)
+    each = objectives.ELBO(beta=7.0, capacity=capacities, capacity_of="example")(pass_)
     expected = 7.0 * (np.abs(kls[0] - 1.5) + np.abs(kls[1] - 0.2))
-    np.testing.assert_allclose(terms.loss, expected, rtol=1e-4)
+    np.testing.assert_allclose(each.loss, expected, rtol=1e-4)
     np.testing.assert_allclose(terms.kl, sum(kls), rtol=1e-4)
     again = objectives.ELBO.from_config(objectives.ELBO(capacity=capacities).get_config())
     assert float(again.capacity[0](10)) == 1.5
@@ -336,6 +344,7 @@ def test_a_vae_learns_digits_and_reloads(make, x, tmp_path):
     ("make", "message"),
     [
         (lambda: objectives.ELBO(free_bits=1.0, capacity=1.0), "not both"),
+        (lambda: objectives.ELBO(capacity=1.0, capacity_of="all"), "capacity_of to be one of"),
         (lambda: objectives.MIWAE(0, 2), "num_bounds >= 1"),
         (lambda: objectives.CIWAE(0), "num_samples >= 1"),
         (lambda: objectives.CIWAE(2, beta=1.5), "share of the ELBO, in 0..1"),

@@ -33,6 +33,7 @@ ORDER = [
     "tracking",
     "prior",
     "gaussian_kl",
+    "relaxation",
     "side_by_side",
     "divergence",
     "layers",
