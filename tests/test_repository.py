@@ -24,6 +24,7 @@ PACKAGE = ROOT / "tfp_vae"
 ORDER = [
     "_backend",
     "errors",
+    "parameters",
     "precision",
     "wiring",
     "seeded",
@@ -31,6 +32,7 @@ ORDER = [
     "coercible",
     "serialization",
     "tracking",
+    "passes",
     "prior",
     "gaussian_kl",
     "relaxation",

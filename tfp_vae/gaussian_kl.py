@@ -112,7 +112,6 @@ def _over_vectors(given: Gaussian, size: tf.Tensor) -> Gaussian:
     return Gaussian(tfd.MultivariateNormalDiag(loc, scale), given.axes - 1)
 
 
-
 def _register() -> None:
     kinds = (_MVN, _Independent, _Sample, _LowRank)
     for pair in ((a, b) for a in kinds for b in kinds):

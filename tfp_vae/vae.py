@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from tfp_vae.execution import Execution
 from tfp_vae.inference import Inference
 from tfp_vae.objectives import ELBO, ForwardPass, Objective
 from tfp_vae.objectives.forward import Gate
+from tfp_vae.passes import adds_losses, further_pass
 from tfp_vae.prior import Prior, as_prior, unit_normal
 from tfp_vae.seeded import Seeded
 from tfp_vae.trained import Trained
@@ -144,9 +146,10 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             values = posterior.log_prob(drawn)  # a flow knows it for the tensor that it drew
             return values[tf.newaxis] if samples == 1 else values
 
-        flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
-        flat.set_shape([None, *z.shape[2:]])
-        likelihood = self._decode(flat, conditions, training, None if samples == 1 else samples)
+        with _recorded(gate):
+            flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
+            flat.set_shape([None, *z.shape[2:]])
+            likelihood = self._decode(flat, conditions, training, None if samples == 1 else samples)
         likelihood.latents = Latents(posterior, z, log_posterior, gate, conditions)
         return likelihood
 
@@ -166,26 +169,29 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         samples = latents.z.shape[0]
         target = self.wiring.split(x)[0] if y is None else y
         optimizer = getattr(self, "optimizer", None)  # there is none before `compile`
-        forward = ForwardPass(
-            posterior=latents.posterior,
-            prior=self.prior.distribution(),
-            z=latents.z,
-            log_likelihood=importance.log_likelihood(y_pred, target, samples),
-            step=0 if optimizer is None else optimizer.iterations,
-            log_posterior=latents.log_posterior,
-            has_density=self.has_density,
-            decode=lambda z: self._decode(z, latents.conditions, training),
-            decoder=self.decoder,
-            gate=latents.gate,
-        )
-        terms = self.objective(forward)
+        with _recorded(latents.gate):
+            forward = ForwardPass(
+                posterior=latents.posterior,
+                prior=self.prior.at_step(training),
+                z=latents.z,
+                log_likelihood=importance.log_likelihood(y_pred, target, samples),
+                step=0 if optimizer is None else optimizer.iterations,
+                log_posterior=latents.log_posterior,
+                has_density=self.has_density,
+                decode=lambda z: self._decode_again(z, latents.conditions, training),
+                decoder=self.decoder,
+                gate=latents.gate,
+            )
+            terms = self.objective(forward)
+            loss = terms.loss
+            if sample_weight is not None:
+                loss *= tf.cast(tf.reshape(sample_weight, [-1]), loss.dtype)
+            loss = tf.reduce_mean(loss)
         self.nll_metric.update_state(terms.nll, sample_weight)
         if self.kl_metric is not None:
             self.kl_metric.update_state(terms.kl, sample_weight)
-        loss = terms.loss
-        if sample_weight is not None:
-            loss *= tf.cast(tf.reshape(sample_weight, [-1]), loss.dtype)
-        loss = tf.reduce_mean(loss)
+        if latents.gate is not None and latents.gate.weights is not None and self._adds_behind_z():
+            loss += latents.gate.weighed_apart(loss)
         # The objective has counted the KL that the encoder's layer has added to the losses.
         counted = {id(added) for layer in self._kl_layers for added in layer.losses}
         for added in self.losses:
@@ -212,6 +218,16 @@ class VAE(Trained, Execution, Seeded, keras.Model):
     ) -> TensorCoercible:
         inputs = self.wiring.decoded(z, conditions, repeat)
         return self._distribution(self.decoder(inputs, training=training), "decoder")
+
+    def _decode_again(self, z: Any, conditions: dict[str, Any], training: bool) -> TensorCoercible:
+        with further_pass(self.decoder):
+            return self._decode(z, conditions, training)
+
+    def _adds_behind_z(self) -> bool:
+        behind = [*self.decoder._flatten_layers(), *self.prior._flatten_layers()]
+        before = {id(layer) for layer in behind}
+        alone = [layer for layer in self.encoder._flatten_layers() if id(layer) not in before]
+        return adds_losses(self._flatten_layers(), but=alone)
 
     @staticmethod
     def _distribution(output: Any, role: str) -> TensorCoercible:
@@ -273,6 +289,11 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         for key in ("encoder", "decoder", "prior", "objective"):
             config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects)
         return cls(**config)
+
+
+def _recorded(gate: Gate | None) -> contextlib.AbstractContextManager:
+    """Notes what is done with z, where its gradient may be weighed."""
+    return contextlib.nullcontext() if gate is None else gate.recording()
 
 
 def _one_prior(given: Any, regularizers: list[Any], default: Callable[[], Any]) -> Prior:

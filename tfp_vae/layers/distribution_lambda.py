@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from tfp_vae.coercible import TensorCoercible
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_draw
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
+from tfp_vae.parameters import has_parameter
 from tfp_vae.precision import full_precision
 from tfp_vae.prior import unit_normal
 from tfp_vae.seeded import Seeded
@@ -159,7 +159,7 @@ class DistributionLambda(DistributionLayer):
     ) -> None:
         super().__init__(convert_to_tensor_fn, seed, **kwargs)
         self.make_distribution_fn = make_distribution_fn
-        self.tells_training = _has_parameter(make_distribution_fn, "training")
+        self.tells_training = has_parameter(make_distribution_fn, "training")
         held = Held(make_distribution_fn)
         self.held_variables, self.held_layers = held.variables, held.layers
 
@@ -169,10 +169,3 @@ class DistributionLambda(DistributionLayer):
     def get_config(self) -> dict[str, Any]:
         function = keras.saving.serialize_keras_object(self.make_distribution_fn)
         return {**super().get_config(), "make_distribution_fn": function}
-
-
-def _has_parameter(function: Callable[..., Any], name: str) -> bool:
-    try:
-        return name in inspect.signature(function).parameters
-    except ValueError:  # a builtin, which has no signature to look at
-        return False
