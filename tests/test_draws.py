@@ -39,7 +39,9 @@ def networks(convert, make=layers.IndependentNormal):
     ids=lambda o: type(o).__name__,
 )  # fmt: skip
 def test_a_bound_at_the_mean_is_refused_in_words(convert, objective):
-    with pytest.raises(InputError, match=r"z drawn from q.*convert_to_tensor_fn='sample'.*Received"):
+    with pytest.raises(
+        InputError, match=r"z drawn from q.*convert_to_tensor_fn='sample'.*Received"
+    ):
         VAE(*networks(convert), objective=objective)
 
 

@@ -227,7 +227,7 @@ def test_dip_is_of_products_over_different_examples(kind):
         return np.outer(loc[i] - loc[j], loc[i] - loc[j]) / 2 + (within[i] + within[j]) / 2
 
     fours = list(itertools.permutations(range(6), 4))
-    square = np.mean([estimate(i, j) * estimate(k, l) for i, j, k, l in fours], axis=0)
+    square = np.mean([estimate(i, j) * estimate(k, m) for i, j, k, m in fours], axis=0)
     c = np.cov(loc.T) + within.mean(axis=0)
     diagonal = np.diag(square)
     expected = square.sum() - diagonal.sum() + 10.0 * (diagonal - 2 * np.diag(c) + 1).sum()

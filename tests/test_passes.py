@@ -20,7 +20,6 @@ GATED = {
     "piwae-alone": lambda: objectives.PIWAE(1, 3),
 }
 OTHERS = {"elbo": ELBO, "iwae": lambda: objectives.IWAE(3), "mmd": objectives.MMD}
-EVERY = pytest.mark.parametrize("make", {**GATED, **OTHERS}.values(), ids={**GATED, **OTHERS})
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -125,8 +124,16 @@ def gradients(run, x=X):
     return loss, np.concatenate([np.ravel(tf.convert_to_tensor(g)) for g in found])
 
 
-@pytest.mark.parametrize("place", PLACES)
-@EVERY
+AGAIN = pytest.mark.again
+SOME = ("dreg", "piwae")  # the others repeat them
+CASES = [
+    pytest.param(make, place, id=f"{name}-{place.__name__}",
+                 marks=[] if name in SOME or place is adds_in_decoder else [AGAIN])
+    for name, make in {**GATED, **OTHERS}.items() for place in PLACES
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "place"), CASES)
 def test_the_gradient_of_an_added_loss_is_that_without_a_gate(make, place):
     """What the loss adds to the gradient, against the same under an objective without a gate."""
     objective = make()
@@ -140,15 +147,22 @@ def test_the_gradient_of_an_added_loss_is_that_without_a_gate(make, place):
     np.testing.assert_allclose(added["itself"][1], added["plain"][1], rtol=2e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("make", GATED.values(), ids=GATED)
 @pytest.mark.parametrize("jit", [False, True])
-def test_graphs_and_xla_give_the_same(make, jit):
-    vae = build(make, adds_in_decoder, 0.7)
+def test_graphs_and_xla_with_a_dynamic_batch_give_the_same(jit):
+    """XLA draws numbers of its own: what the loss adds is compared within each."""
     spec = [tf.TensorSpec([None, 3])]
-    known = gradients(step(vae))
-    compiled = tf.function(step(vae), jit_compile=jit, autograph=False, input_signature=spec)
-    for mine, eager in zip(gradients(compiled), known, strict=True):
-        np.testing.assert_allclose(mine, eager, rtol=1e-3, atol=1e-5)
+
+    def added(make):
+        def run(weight):
+            one = step(build(make, adds_in_decoder, weight))
+            compiled = tf.function(one, jit_compile=jit, autograph=False, input_signature=spec)
+            return gradients(compiled)[1]
+
+        return run(0.7) - run(0.0)
+
+    plain = added(lambda: objectives.MIWAE(1, 4))
+    for name in ("dreg", "piwae"):
+        np.testing.assert_allclose(added(GATED[name]), plain, rtol=2e-3, atol=2e-5)
 
 
 def test_weights_of_examples_go_with_the_objective_alone():
@@ -166,7 +180,7 @@ def test_the_issue_in_numbers():
 
     class Mean(keras.layers.Layer):
         def call(self, z):
-            self.add_loss(1000.0 * tf.reduce_mean(z))  # beside which all else is small
+            self.add_loss(1e5 * tf.reduce_mean(z))  # beside which all else is small
             return z
 
     for make in (*GATED.values(), *OTHERS.values()):
@@ -174,7 +188,7 @@ def test_the_issue_in_numbers():
         bias = vae.encoder.layers[-2].bias
         _, slopes = step(vae)(tf.constant(X))
         slope = slopes[[w is bias for w in vae.trainable_weights].index(True)]
-        np.testing.assert_allclose(slope[:2], [500.0, 500.0], rtol=0.02)
+        np.testing.assert_allclose(slope[:2], [5e4, 5e4], rtol=0.01)
 
 
 # -- a network that runs once more -----------------------------------------------------------------
@@ -220,33 +234,38 @@ def test_a_vamp_prior_adds_no_losses_and_takes_none_away(inside, make, training)
     assert len(vae.losses) == 1
 
 
-def test_a_vamp_priors_gradient_has_the_regularization_once():
+def test_a_vamp_priors_gradient_has_that_of_the_added_loss_of_x_alone():
     found = []
     for weight in (0.0, 0.5):
-        vae = vamp(Adds(weight), keras.layers.Dense(3))
-        run = step(vae)
-        found.append(gradients(run)[1])
-    x = tf.constant(X)
-    del x  # the layer is the first: it depends on no weight, and adds no gradient
-    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
+        keras.utils.set_random_seed(1)
+        vae = vamp(keras.layers.Dense(3), Adds(weight))
+        found.append(step(vae)(tf.constant(X))[1])
+    dense = vae.encoder.layers[0]
+    with tf.GradientTape() as tape:
+        h = dense(X)
+        added = 0.5 * tf.reduce_mean(tf.square(h) + h)
+    expected = tape.gradient(added, dense.trainable_weights)
+    number = [w is dense.kernel for w in vae.trainable_weights].index(True)
+    difference = found[1][number] - found[0][number]
+    np.testing.assert_allclose(difference, expected[0], rtol=1e-3, atol=1e-3)
 
 
 def test_a_vamp_prior_runs_in_the_mode_of_the_step():
-    class Seen(keras.layers.Layer):
-        modes = []
+    modes = []
 
+    class Seen(keras.layers.Layer):
         def call(self, x, training=None):
-            self.modes.append(training)
+            modes.append(training)
             return x
 
     vae = vamp(Seen())
     for training in (True, False):
-        Seen.modes.clear()
+        modes.clear()
         vae.compute_loss(X, None, vae(X, training=training), training=training)
-        assert Seen.modes == [training, training]
-    Seen.modes.clear()
+        assert modes == [training, training]
+    modes.clear()
     vae.sample(2)
-    assert Seen.modes == [False]
+    assert modes == [False]
 
 
 def test_batch_normalization_is_of_the_pseudo_inputs_in_training_and_keeps_its_averages_of_x():
@@ -288,11 +307,9 @@ def test_the_second_pass_trains_in_a_compiled_fit_and_reloads(tmp_path):
 
 def test_a_vamp_prior_in_the_encoders_own_kl_is_refused_in_words():
     prior = priors.VampPrior(3)
-    regularizer = layers.KLDivergenceRegularizer(prior)
-    encoder = keras.Sequential([
-        keras.Input((3,)), keras.layers.Dense(4),
-        layers.IndependentNormal(2, activity_regularizer=regularizer),
-    ])  # fmt: skip
+    x = keras.Input((3,))
+    q = layers.IndependentNormal(2)(keras.layers.Dense(4)(x))
+    encoder = keras.Model(x, layers.KLDivergenceAddLoss(prior)(q))
     decoder = vamp().decoder
     with pytest.raises(ValueError, match=r"runs the encoder.*without a KL term.*Received"):
         VAE(encoder, decoder)
@@ -324,9 +341,9 @@ def test_a_pass_within_a_stateless_call_sees_its_values():
     layer.build((None, 1))
     with keras.StatelessScope([(layer.kernel, tf.constant([[7.0]]))]):
         with further_pass(layer):
-            assert float(layer(tf.ones([1, 1]))) == 7.0
+            assert float(layer(tf.ones([1, 1]))[0, 0]) == 7.0
         layer.kernel.assign([[8.0]])
-        assert float(layer(tf.ones([1, 1]))) == 8.0
+        assert float(layer(tf.ones([1, 1]))[0, 0]) == 8.0
 
 
 def test_priors_with_networks_are_told_of_training():

@@ -109,7 +109,8 @@ class CallablePrior(Prior):
 class DeferredPrior(CallablePrior):
     """A function that returns the distribution, called at each use.
 
-    It takes no arguments, or `training`: whether the model trains. The variables and layers that it closes over, or reads as globals, are trained and saved.
+    It takes no arguments, or `training`: whether the model trains. The variables and layers that
+    the function closes over, or reads as globals, are trained and saved.
     """
 
     def __init__(self, make: Callable[[], tfd.Distribution], **kwargs: Any) -> None:

@@ -46,7 +46,9 @@ class Gate:
             yield
 
     def weighed_apart(self, loss: tf.Tensor) -> tf.Tensor:
-        """0, with what the gradient of the loss through z lacks to be weighed; z is weighed no more.
+        """0, with what the gradient of the loss through z lacks to be weighed.
+
+        From then on the gate is the identity, for what layers behind z have added to the losses.
 
         Args:
           loss: the objective's, a scalar, made within `recording`.

@@ -64,9 +64,8 @@ class VampPrior(Prior):
         self.pseudo_inputs: keras.Variable | None = None
 
     def bind(self, encoder: keras.Model) -> None:
-        carried = (getattr(layer, "kl_regularizer", None) for layer in encoder._flatten_layers())
         added = (getattr(layer, "regularizer", None) for layer in encoder._flatten_layers())
-        if any(getattr(each, "prior", None) is self for each in (*carried, *added)):
+        if any(getattr(each, "prior", None) is self for each in added):
             raise InputError(
                 "A VampPrior runs the encoder: expected VAE(encoder, decoder, prior=VampPrior(...))"
                 " and an encoder without a KL term.",
