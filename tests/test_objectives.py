@@ -96,6 +96,10 @@ def test_capacity_is_a_distance():
     loc, scale = normals()
     kl = kl_of(loc, scale).sum(axis=1)
     terms, _ = pass_of(objectives.ELBO(beta=3.0, capacity=2.0), loc, scale)
+    held = tf.reduce_mean(terms.loss - terms.nll)
+    np.testing.assert_allclose(held, 3.0 * np.abs(kl.mean() - 2.0), rtol=1e-4)
+    objective = objectives.ELBO(beta=3.0, capacity=2.0, capacity_of="example")
+    terms, _ = pass_of(objective, loc, scale)
     np.testing.assert_allclose(terms.loss - terms.nll, 3.0 * np.abs(kl - 2.0), rtol=1e-4)
 
 
@@ -115,8 +119,12 @@ def test_each_block_of_a_joint_posterior_has_a_capacity_of_its_own():
     pass_ = objectives.ForwardPass(q, p, z, tf.zeros([1, B]), step=10)
     capacities = (schedules.warm_up(20, 3.0), 0.2)
     terms = objectives.ELBO(beta=7.0, capacity=capacities)(pass_)
+    expected = 7.0 * (np.abs(kls[0].mean() - 1.5) + np.abs(kls[1].mean() - 0.2))
+    assert terms.loss.shape == [B]
+    np.testing.assert_allclose(tf.reduce_mean(terms.loss), expected, rtol=1e-4)
+    each = objectives.ELBO(beta=7.0, capacity=capacities, capacity_of="example")(pass_)
     expected = 7.0 * (np.abs(kls[0] - 1.5) + np.abs(kls[1] - 0.2))
-    np.testing.assert_allclose(terms.loss, expected, rtol=1e-4)
+    np.testing.assert_allclose(each.loss, expected, rtol=1e-4)
     np.testing.assert_allclose(terms.kl, sum(kls), rtol=1e-4)
     again = objectives.ELBO.from_config(objectives.ELBO(capacity=capacities).get_config())
     assert float(again.capacity[0](10)) == 1.5
@@ -210,16 +218,25 @@ def test_stratified_weights_estimate_the_aggregated_posterior_without_bias():
 
 
 @pytest.mark.parametrize("kind", [1, 2])
-def test_the_covariance_of_dip_is_over_the_batch(kind):
-    loc, scale = normals(batch=50)
-    c = np.cov(loc.T, bias=True) + (kind == 2) * np.diag((scale**2).mean(axis=0))
-    expected = (c**2).sum() - (np.diag(c) ** 2).sum() + 10.0 * ((np.diag(c) - 1) ** 2).sum()
+def test_dip_is_of_products_over_different_examples(kind):
+    """By loops over four examples of six: half their squared differences, without bias."""
+    loc, scale = normals(batch=6)
+    within = (kind == 2) * scale[:, :, None] ** 2 * np.eye(D)
+
+    def estimate(i, j):
+        return np.outer(loc[i] - loc[j], loc[i] - loc[j]) / 2 + (within[i] + within[j]) / 2
+
+    fours = list(itertools.permutations(range(6), 4))
+    square = np.mean([estimate(i, j) * estimate(k, m) for i, j, k, m in fours], axis=0)
+    c = np.cov(loc.T) + within.mean(axis=0)
+    diagonal = np.diag(square)
+    expected = square.sum() - diagonal.sum() + 10.0 * (diagonal - 2 * np.diag(c) + 1).sum()
     objective = objectives.DIP(weight=2.0, diagonal=10.0, kind=kind)
     penalty = objective.penalty(forward(posterior(loc, scale), loc[None]))
     np.testing.assert_allclose(penalty, expected, rtol=1e-4)
     terms, _ = pass_of(objective, loc, scale)
     added = terms.loss - terms.nll - terms.kl
-    np.testing.assert_allclose(added, np.full(50, 2.0 * expected), rtol=1e-3)
+    np.testing.assert_allclose(added, np.full(6, 2.0 * expected), rtol=1e-3)
 
 
 def test_mmd_of_two_normals_is_the_closed_form():
@@ -327,6 +344,7 @@ def test_a_vae_learns_digits_and_reloads(make, x, tmp_path):
     ("make", "message"),
     [
         (lambda: objectives.ELBO(free_bits=1.0, capacity=1.0), "not both"),
+        (lambda: objectives.ELBO(capacity=1.0, capacity_of="all"), "capacity_of to be one of"),
         (lambda: objectives.MIWAE(0, 2), "num_bounds >= 1"),
         (lambda: objectives.CIWAE(0), "num_samples >= 1"),
         (lambda: objectives.CIWAE(2, beta=1.5), "share of the ELBO, in 0..1"),

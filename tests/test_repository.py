@@ -24,6 +24,7 @@ PACKAGE = ROOT / "tfp_vae"
 ORDER = [
     "_backend",
     "errors",
+    "parameters",
     "precision",
     "shapes",
     "floors",
@@ -34,7 +35,10 @@ ORDER = [
     "coercible",
     "serialization",
     "tracking",
+    "passes",
     "prior",
+    "gaussian_kl",
+    "relaxation",
     "side_by_side",
     "density",
     "divergence",

@@ -76,3 +76,23 @@ def gradients_go_through(posterior: tfd.Distribution, layer: Any, samples: int) 
             "such as IndependentNormal: no gradient goes through z otherwise.",
             f"{layer.name}, which makes a {posterior.name}",
         )
+
+
+def refuse_point_mass(layer: Any, objective: str) -> None:
+    """Raises `InputError`: z is no draw from a density, and the objective is a bound by such draws.
+
+    With z = E[z|x] the negative ELBO would lie below -log p(x), with any such z it is no bound.
+    """
+    if getattr(layer, "has_density", True):
+        raise InputError(
+            f"{objective} needs z drawn from q(z|x): expected convert_to_tensor_fn='sample' in the "
+            "encoder's last layer (encode(x).mean() gives the mean of a trained model), or an "
+            "objective without the KL, such as objectives.RegularizedAE, or MMD at beta=0.",
+            f"{type(layer).__name__}(convert_to_tensor_fn={layer.convert_to_tensor_fn!r})",
+        )
+    raise InputError(
+        f"{objective} needs log q(z|x), which a point mass has not: expected a posterior with a "
+        "density, or an objective without, such as objectives.RegularizedAE, or objectives.MMD at "
+        "beta=0.",
+        f"an encoder that ends in {type(layer).__name__}",
+    )

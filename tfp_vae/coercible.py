@@ -38,6 +38,7 @@ class TensorCoercible(tfd.Distribution):
       convert_to_tensor_fn: a function of the distribution that gives a tensor.
       next_seed: gives a fresh `[2]` seed. It serves every draw that names no seed of its own, so
         that a layer's seed covers `q.sample(5)` as well as the conversion.
+      is_draw: whether that tensor is a draw from the distribution.
 
     Example:
       >>> d = TensorCoercible(tfd.Normal(0., 1.), lambda d: d.mean())
@@ -52,8 +53,10 @@ class TensorCoercible(tfd.Distribution):
         distribution: tfd.Distribution,
         convert_to_tensor_fn: Callable[[Any], Any] = tfd.Distribution.sample,
         next_seed: Callable[[], Any] | None = None,
+        is_draw: bool = True,
     ) -> None:
         self.tensor_distribution = distribution
+        self.is_draw = is_draw
         self._convert_to_tensor_fn = convert_to_tensor_fn
         self._next_seed = next_seed
         self._value: tf.Tensor | None = None
@@ -109,6 +112,12 @@ class TensorCoercible(tfd.Distribution):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.value(), dtype=dtype)
+
+
+def draw(distribution: Any) -> tf.Tensor:
+    """A draw from the distribution: the tensor that it stands for, where that is one."""
+    given = getattr(distribution, "is_draw", False)
+    return tf.convert_to_tensor(distribution) if given else distribution.sample()
 
 
 def _delegate(name: str) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""KL[q || p] for each example: in closed form where TFP has one, by Monte Carlo otherwise."""
+"""KL[q || p] for each example: in closed form where there is one, by Monte Carlo otherwise."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.density import log_density
+from tfp_vae.gaussian_kl import gaussian_kl, same_events
 from tfp_vae.origins import blocks_of
 from tfp_vae.side_by_side import alike, parts
 
@@ -59,16 +60,18 @@ def kl_divergence(
       p: the distribution that q is held against.
       points: gives draws from q; called only where Monte Carlo is needed.
       log_q: gives `log q(z)` at these points, where that is known; None: it is computed.
-      exact: True: closed form or an error; False: Monte Carlo; None: closed form where TFP
-        registers one for the pair.
+      exact: True: closed form or an error; False: Monte Carlo; None: closed form where there is
+        one for the pair: TFP's, or that of any two Normals (`tfp_vae.gaussian_kl`).
 
     Raises:
-      ValueError: `exact` is True and the pair has no closed form.
+      ValueError: `exact` is True and the pair has no closed form, or (`InputError`) q and p are
+        over events of different shapes.
 
     Example:
       >>> float(kl_divergence(tfd.Normal(1., 1.), tfd.Normal(0., 1.), points=lambda: 0.))
       0.5
     """
+    same_events(q, p)
     pairs = list(zip(parts(q), parts(p), strict=False))
     if exact is not False and len(pairs) > 1 and alike(q, p):
         z = functools.cache(lambda: tf.convert_to_tensor(points()))
@@ -79,22 +82,34 @@ def kl_divergence(
         return sum(kl_divergence(a, b, part(i), exact) for i, (a, b) in enumerate(pairs))
     if exact is not False:
         try:
-            return _closed_form(q, p)
+            return closed_form(q, p)
         except NotImplementedError as error:  # how TFP says that no rule is registered
             if exact:
                 raise ValueError(
-                    f"TFP has no closed form of KL[q || p] for q = {_name(q)} and p = {_name(p)}: "
+                    f"There is no closed form of KL[q || p] for q = {_name(q)} and p = {_name(p)}: "
                     "use_exact_kl=None takes Monte Carlo there."
                 ) from error
     draws = tf.convert_to_tensor(points())
     return (log_density(q, draws) if log_q is None else log_q()) - log_density(p, draws)
 
 
-def _closed_form(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor:
+def closed_form(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor:
+    """KL[q || p] in nats, `[batch]`.
+
+    Raises:
+      NotImplementedError: there is none for the pair.
+    """
     if len(parts(q)) > 1 and len(parts(p)) > 1:
         # TFP pairs their blocks, whatever the sizes.
         raise NotImplementedError("The blocks are of other sizes.")
-    return tfd.kl_divergence(q, p)
+    try:
+        return tfd.kl_divergence(q, p)
+    except (NotImplementedError, ValueError) as error:
+        # TFP's rules of Independent and of Sample take those alone that are nested alike.
+        try:
+            return gaussian_kl(q, p)
+        except NotImplementedError:
+            raise error from None
 
 
 def _name(distribution: tfd.Distribution) -> str:

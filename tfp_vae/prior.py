@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.parameters import has_parameter
 from tfp_vae.precision import full_precision
 from tfp_vae.serialization import distribution_from_config, distribution_to_config
 from tfp_vae.tracking import Held
@@ -20,7 +21,8 @@ class Prior(keras.layers.Layer, abc.ABC):
 
     It is a layer so that Keras tracks its variables; it is not called, since it has no input. A
     learnable prior makes its variables in `__init__` and builds the distribution from them anew at
-    each `distribution()`, so that gradients reach them.
+    each `distribution()`, so that gradients reach them. One with networks whose layers do something
+    else in training, such as Dropout, takes `distribution(training=None)`.
 
     Example:
       >>> class Learned(Prior):
@@ -40,6 +42,12 @@ class Prior(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def distribution(self) -> tfd.Distribution:
         """p(z), built from the current values of the variables."""
+
+    def at_step(self, training: bool | None) -> tfd.Distribution:
+        """`distribution()`, which is told whether the model trains, if it takes `training`."""
+        if training is None or not has_parameter(self.distribution, "training"):
+            return self.distribution()
+        return self.distribution(training=training)  # type: ignore[call-arg]
 
     def bind(self, encoder: keras.Model) -> None:
         """Tells the prior of the encoder of the `VAE` that it belongs to, before training."""
@@ -99,9 +107,10 @@ class CallablePrior(Prior):
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class DeferredPrior(CallablePrior):
-    """A function without arguments that returns the distribution, called at each use.
+    """A function that returns the distribution, called at each use.
 
-    The variables and layers that it closes over, or reads as globals, are trained and saved.
+    It takes no arguments, or `training`: whether the model trains. The variables and layers that
+    the function closes over, or reads as globals, are trained and saved.
     """
 
     def __init__(self, make: Callable[[], tfd.Distribution], **kwargs: Any) -> None:
@@ -109,7 +118,9 @@ class DeferredPrior(CallablePrior):
         held = Held(make)
         self.held_variables, self.held_layers = held.variables, held.layers
 
-    def distribution(self) -> tfd.Distribution:
+    def distribution(self, training: bool | None = None) -> tfd.Distribution:
+        if has_parameter(self.make, "training"):
+            return self.make(training=training)
         return self.make()
 
 
@@ -125,8 +136,10 @@ class LayerPrior(CallablePrior):
         if not make.built:
             self.distribution()  # makes its variables now, while they can be tracked
 
-    def distribution(self) -> tfd.Distribution:
-        return self.make(tf.zeros([]))
+    def distribution(self, training: bool | None = None) -> tfd.Distribution:
+        # None is not passed on: Keras would take it for the word of its caller.
+        given = {} if training is None else {"training": training}
+        return self.make(tf.zeros([]), **given)
 
 
 def unit_normal(event_shape: int | Sequence[int]) -> tfd.Independent:

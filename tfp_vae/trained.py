@@ -119,7 +119,7 @@ class Trained:
           batch_size: how many examples are worked on at a time.
 
         Raises:
-          InputError: the posterior is a point mass, which has no density: the model gives none.
+          InputError: the posterior is a point mass, or z its mean: there is no density then.
         """
         if not self.has_density:
             raise InputError(

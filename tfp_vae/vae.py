@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -22,6 +23,7 @@ from tfp_vae.inference import Inference
 from tfp_vae.objectives import ELBO, ForwardPass, Objective
 from tfp_vae.objectives.forward import Gate
 from tfp_vae.origins import moved
+from tfp_vae.passes import adds_losses, further_pass
 from tfp_vae.prior import Prior, as_prior, unit_normal
 from tfp_vae.seeded import Seeded
 from tfp_vae.sources import is_source
@@ -68,8 +70,8 @@ class VAE(Trained, Execution, Seeded, keras.Model):
 
     Raises:
       InputError: a network does not end in a distribution layer, the latent sizes differ, prior or
-        weight are given both here and in the encoder, and differ, or the objective needs a density
-        that the posterior does not have.
+        weight are given both here and in the encoder, and differ, or the objective needs draws from
+        a density, and the encoder's last layer has none, or gives the mean of q for z.
 
     Example:
       >>> from tfp_vae import layers
@@ -99,7 +101,9 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         self._checks = DataChecks(
             self.wiring, decoder.output_shape[1:], getattr(likelihood, "support", None)
         )
-        self.has_density: bool = getattr(self.posterior_layer, "has_density", True)
+        # Where z is no draw from q(z|x), but its mean, the model is one without noise.
+        gives_draws = getattr(self.posterior_layer, "gives_draws", True)
+        self.has_density: bool = gives_draws and getattr(self.posterior_layer, "has_density", True)
         self._kl_layers = [layer for layer, _ in checks.kl_regularizers(encoder)]
         regularizers = [regularizer for _, regularizer in checks.kl_regularizers(encoder)]
         self.encoder = encoder
@@ -108,12 +112,8 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         self.prior.bind(encoder)
         self.objective = _one_objective(objective, regularizers)
         if self.objective.needs_density and not self.has_density:
-            raise InputError(
-                f"{type(self.objective).__name__} needs log q(z|x), which a point mass has not: "
-                "expected a posterior with a density, or an objective without, such as "
-                "objectives.RegularizedAE, or objectives.MMD at beta=0.",
-                f"an encoder that ends in {type(self.posterior_layer).__name__}",
-            )
+            checks.refuse_point_mass(self.posterior_layer, type(self.objective).__name__)
+        self._draws = 1
         self._encode = Inference(encoder, self.wiring.encoder.structure)
         self._decoder_alone = Inference(decoder, self.wiring.decoder.structure)
         self._fits()
@@ -139,17 +139,20 @@ class VAE(Trained, Execution, Seeded, keras.Model):
     # -- the forward pass and its loss --------------------------------------------------------
 
     def call(self, inputs: Any, training: bool | None = None) -> TensorCoercible:
-        """The likelihood p(x|z) at z drawn from q(z|x), with `latents` beside it.
+        """Returns the likelihood p(x|z) at one z for each example, drawn from q(z|x).
 
-        `fit` and `evaluate`, which give `training`, get the objective's number of samples, the
-        sample axis folded into the batch, samples first; called by hand there is one z an example.
+        It has `latents` beside it. Steps of `fit` and `evaluate` draw as many z for each example as
+        the objective wants, the sample axis folded into the batch, samples first.
         """
+        return self._forward(inputs, training, self._draws)
+
+    def _forward(self, inputs: Any, training: bool | None, samples: int) -> TensorCoercible:
         x, conditions = self.wiring.split(inputs)
         encoded = self.encoder(self.wiring.encoded(x, conditions), training=training)
         posterior = self._distribution(encoded, "encoder")
-        samples = 1 if training is None else self.objective.num_samples
         if training and self.objective.needs_gradient:
-            checks.gradients_go_through(posterior, self.posterior_layer, samples)
+            several = max(samples, self.objective.num_samples)
+            checks.gradients_go_through(posterior, self.posterior_layer, several)
         drawn = tf.convert_to_tensor(posterior) if samples == 1 else posterior.sample(samples)
         gate = Gate() if training and self.objective.weighs_gradients else None
         z = moved(lambda t: t[tf.newaxis], drawn) if samples == 1 else drawn
@@ -161,9 +164,10 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             values = posterior.log_prob(drawn)  # a flow knows it for the tensor that it drew
             return values[tf.newaxis] if samples == 1 else values
 
-        flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
-        flat.set_shape([None, *z.shape[2:]])
-        likelihood = self._decode(flat, conditions, training, None if samples == 1 else samples)
+        with _recorded(gate):
+            flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
+            flat.set_shape([None, *z.shape[2:]])
+            likelihood = self._decode(flat, conditions, training, None if samples == 1 else samples)
         likelihood.latents = Latents(posterior, z, log_posterior, gate, conditions)
         return likelihood
 
@@ -180,31 +184,36 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         y is what is to be reconstructed, where that is not x itself (a denoising VAE).
         """
         latents: Latents = y_pred.latents
-        samples = latents.z.shape[0]
+        samples = self.objective.num_samples
+        if latents.z.shape[0] != samples:  # called by hand: `model(x)` is one draw
+            y_pred = self._forward(x, training, samples)
+            latents = y_pred.latents
         target = self.wiring.split(x)[0] if y is None else y
         optimizer = getattr(self, "optimizer", None)  # there is none before `compile`
-        forward = ForwardPass(
-            posterior=latents.posterior,
-            prior=self.prior.distribution(),
-            z=latents.z,
-            log_likelihood=importance.log_likelihood(y_pred, target, samples),
-            step=0 if optimizer is None else optimizer.iterations,
-            log_posterior=latents.log_posterior,
-            has_density=self.has_density,
-            decode=lambda z: self._decode(z, latents.conditions, training),
-            decoder=self.decoder,
-            gate=latents.gate,
-        )
-        terms = self.objective(forward)
-        if sample_weight is not None:
-            sample_weight = tf.reshape(sample_weight, [-1])
+        with _recorded(latents.gate):
+            forward = ForwardPass(
+                posterior=latents.posterior,
+                prior=self.prior.at_step(training),
+                z=latents.z,
+                log_likelihood=importance.log_likelihood(y_pred, target, samples),
+                step=0 if optimizer is None else optimizer.iterations,
+                log_posterior=latents.log_posterior,
+                has_density=self.has_density,
+                decode=lambda z: self._decode_again(z, latents.conditions, training),
+                decoder=self.decoder,
+                gate=latents.gate,
+            )
+            terms = self.objective(forward)
+            loss = terms.loss
+            if sample_weight is not None:
+                sample_weight = tf.reshape(sample_weight, [-1])
+                loss *= tf.cast(sample_weight, loss.dtype)
+            loss = tf.reduce_mean(loss)
         self.nll_metric.update_state(terms.nll, sample_weight)
         if self.kl_metric is not None:
             self.kl_metric.update_state(terms.kl, sample_weight)
-        loss = terms.loss
-        if sample_weight is not None:
-            loss *= tf.cast(sample_weight, loss.dtype)
-        loss = tf.reduce_mean(loss)
+        if latents.gate is not None and latents.gate.weights is not None and self._adds_behind_z():
+            loss += latents.gate.weighed_apart(loss)
         # The objective has counted the KL that the encoder's layer has added to the losses.
         counted = {id(added) for layer in self._kl_layers for added in layer.losses}
         for added in self.losses:
@@ -222,6 +231,23 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         target = self.wiring.split(x)[0] if y is None else y
         return super().compute_metrics(x, target, value, sample_weight)
 
+    def train_step(self, data: Any) -> Any:
+        with self._drawing(self.objective.num_samples):
+            return super().train_step(data)
+
+    def test_step(self, data: Any) -> Any:
+        with self._drawing(self.objective.num_samples):
+            return super().test_step(data)
+
+    @contextlib.contextmanager
+    def _drawing(self, samples: int) -> Iterator[None]:
+        """Within it a call draws so many z for each example."""
+        self._draws = samples
+        try:
+            yield
+        finally:
+            self._draws = 1
+
     def predict_step(self, data: Any) -> tf.Tensor:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self.reconstruct(x)
@@ -231,6 +257,16 @@ class VAE(Trained, Execution, Seeded, keras.Model):
     ) -> TensorCoercible:
         inputs = self.wiring.decoded(z, conditions, repeat)
         return self._distribution(self.decoder(inputs, training=training), "decoder")
+
+    def _decode_again(self, z: Any, conditions: dict[str, Any], training: bool) -> TensorCoercible:
+        with further_pass(self.decoder):
+            return self._decode(z, conditions, training)
+
+    def _adds_behind_z(self) -> bool:
+        behind = [*self.decoder._flatten_layers(), *self.prior._flatten_layers()]
+        before = {id(layer) for layer in behind}
+        alone = [layer for layer in self.encoder._flatten_layers() if id(layer) not in before]
+        return adds_losses(self._flatten_layers(), but=alone)
 
     @staticmethod
     def _distribution(output: Any, role: str) -> TensorCoercible:
@@ -332,6 +368,11 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         for key in ("encoder", "decoder", "prior", "objective"):
             config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects)
         return cls(**config)
+
+
+def _recorded(gate: Gate | None) -> contextlib.AbstractContextManager:
+    """Notes what is done with z, where its gradient may be weighed."""
+    return contextlib.nullcontext() if gate is None else gate.recording()
 
 
 def _one_prior(given: Any, regularizers: list[Any], default: Callable[[], Any]) -> Prior:

@@ -52,3 +52,11 @@ def concretize(convert_to_tensor_fn: Any, distribution: Any) -> Any:
     raise ValueError(
         f"The distribution has no method or property {convert_to_tensor_fn!r} to convert it with."
     )
+
+
+def is_draw(convert_to_tensor_fn: Any) -> bool:
+    """Whether the tensor is a draw, as Monte Carlo needs it: "sample", or a function of the user's.
+
+    What a function of the user's gives is theirs to answer for: a straight-through draw is one.
+    """
+    return convert_to_tensor_fn == "sample" or callable(convert_to_tensor_fn)

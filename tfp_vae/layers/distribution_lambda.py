@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,9 +11,10 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.coercible import TensorCoercible
-from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
+from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_draw
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
+from tfp_vae.parameters import has_parameter
 from tfp_vae.precision import full_precision
 from tfp_vae.prior import unit_normal
 from tfp_vae.seeded import Seeded
@@ -82,7 +82,12 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
                 f"{self.name}: expected the function to return a tfp.distributions.Distribution. "
                 f"Received: {distribution!r}"
             )
-        return TensorCoercible(distribution, self._concretize, self.next_seed)
+        return TensorCoercible(distribution, self._concretize, self.next_seed, self.gives_draws)
+
+    @property
+    def gives_draws(self) -> bool:
+        """Whether the output, as a tensor, is a draw from the distribution."""
+        return is_draw(self.convert_to_tensor_fn) or not self.is_random
 
     def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         coercible = self.undrawn(inputs, *args, training=training, **kwargs)
@@ -154,7 +159,7 @@ class DistributionLambda(DistributionLayer):
     ) -> None:
         super().__init__(convert_to_tensor_fn, seed, **kwargs)
         self.make_distribution_fn = make_distribution_fn
-        self.tells_training = _has_parameter(make_distribution_fn, "training")
+        self.tells_training = has_parameter(make_distribution_fn, "training")
         held = Held(make_distribution_fn)
         self.held_variables, self.held_layers = held.variables, held.layers
 
@@ -164,10 +169,3 @@ class DistributionLambda(DistributionLayer):
     def get_config(self) -> dict[str, Any]:
         function = keras.saving.serialize_keras_object(self.make_distribution_fn)
         return {**super().get_config(), "make_distribution_fn": function}
-
-
-def _has_parameter(function: Callable[..., Any], name: str) -> bool:
-    try:
-        return name in inspect.signature(function).parameters
-    except ValueError:  # a builtin, which has no signature to look at
-        return False

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.divergence import closed_form
 from tfp_vae.errors import InputError
 
 
@@ -16,7 +17,7 @@ def exact_kl(q: tfd.Distribution, p: tfd.Distribution, sample: Any) -> tf.Tensor
     """KL[q || p] in nats, in closed form; the draw is not looked at.
 
     Raises:
-      InputError: TFP has no closed form for the pair.
+      InputError: there is no closed form for the pair.
 
     Example:
       >>> float(exact_kl(tfd.Normal(1., 1.), tfd.Normal(0., 1.), None))
@@ -24,10 +25,10 @@ def exact_kl(q: tfd.Distribution, p: tfd.Distribution, sample: Any) -> tf.Tensor
     """
     del sample
     try:
-        return tfd.kl_divergence(q, p)
+        return closed_form(q, p)
     except NotImplementedError as error:
         raise InputError(
-            "TFP has no closed form of KL[q || p] for this posterior and prior. Give a divergence "
+            "There is no closed form of KL[q || p] for this posterior and prior. Give a divergence "
             "function of your own, such as lambda q, p, w: q.log_prob(w) - p.log_prob(w).",
             f"q = {q}, p = {p}",
         ) from error

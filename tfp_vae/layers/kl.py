@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
+from tfp_vae.coercible import draw
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.prior import Prior, as_prior
 
@@ -32,7 +33,8 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
     Give it as `activity_regularizer` to a distribution layer. The KL is in closed form where TFP
     registers one for the pair, else `log q(z) - log p(z)` at the z that the layer's output stands
-    for, the z that the next layer sees. Kingma and Welling, arXiv:1312.6114.
+    for, the z that the next layer sees; where that is no draw, as with `convert_to_tensor_fn=
+    "mean"`, at a draw. Kingma and Welling, arXiv:1312.6114.
 
     Args:
       distribution_b: p(z): a `tfd.Distribution`, a `tfp_vae.priors.Prior` (trained and saved with
@@ -90,13 +92,15 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
                 "Expected the output of a distribution layer, such as IndependentNormal: a KL "
                 f"divergence is between distributions. Received: {distribution_a}"
             )
-        exact = self.use_exact_kl
-        if exact is None and self.test_points_fn is not tf.convert_to_tensor:
+        exact, points = self.use_exact_kl, self.test_points_fn
+        if points is tf.convert_to_tensor:
+            points = draw
+        elif exact is None:
             exact = False
         kl = kl_divergence(
             distribution_a,
             self.prior.distribution(),
-            points=lambda: self.test_points_fn(distribution_a),
+            points=lambda: points(distribution_a),
             exact=exact,
         )
         kl = tf.reduce_mean(tf.reduce_mean(kl, axis=self.test_points_reduce_axis))

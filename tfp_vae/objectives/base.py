@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import abc
-import functools
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
-from tfp_vae.divergence import blocks, kl_divergence
+from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.forward import ForwardPass
 
@@ -72,24 +71,19 @@ def kl_of(forward: ForwardPass) -> tf.Tensor:
     kl = kl_divergence(
         forward.posterior, forward.prior, lambda: forward.z, log_q=forward.log_posterior
     )
-    return _mean_over_draws(kl, forward)
+    return mean_over_draws(kl, forward)
 
 
-def kl_of_blocks(forward: ForwardPass) -> list[tf.Tensor]:
-    """The same of each block of a `layers.Joint` posterior, held against a prior of blocks."""
-    parts = blocks(forward.posterior, forward.prior, forward.z)
-    kls = [kl_divergence(q, p, functools.partial(_same, z)) for q, p, z in parts]
-    return [_mean_over_draws(kl, forward) for kl in kls]
-
-
-def _same(z: tf.Tensor) -> tf.Tensor:
-    """The tensor itself: `tf.identity` makes another, of no origin."""
-    return z
-
-
-def _mean_over_draws(kl: tf.Tensor, forward: ForwardPass) -> tf.Tensor:
-    drawn = kl.shape.rank == forward.log_likelihood.shape.rank  # Monte Carlo: one for each draw
+def mean_over_draws(kl: tf.Tensor, forward: ForwardPass) -> tf.Tensor:
+    """A KL of each example, which by Monte Carlo is there for each draw of z too; else itself."""
+    drawn = kl.shape.rank == forward.log_likelihood.shape.rank
     return tf.reduce_mean(kl, axis=0) if drawn else kl
+
+
+def draws_of_its_own(forward: ForwardPass, number: int) -> tf.Tensor:
+    """Draws from q like z, and independent of it: other ones for each step and number."""
+    seed = tf.stack([tf.cast(forward.step, tf.int32), number])
+    return forward.posterior.sample(forward.z.shape[0], seed=seed)
 
 
 def weighted(kl: tf.Tensor | None, weight: Any, step: Any) -> tf.Tensor | float:

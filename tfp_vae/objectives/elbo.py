@@ -16,11 +16,11 @@ from tfp_vae.objectives.base import (
     Terms,
     independent_base,
     is_zero,
-    kl_of_blocks,
     nll_and_kl,
     now,
     weighted,
 )
+from tfp_vae.objectives.capacity import CAPACITY_OF, away_from_capacity
 from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.schedules import Scheduled
 
@@ -29,13 +29,20 @@ from tfp_vae.schedules import Scheduled
 class ELBO(Objective):
     """`-E_q[log p(x|z)] + beta KL[q(z|x) || p(z)]`: at beta = 1 the negative ELBO.
 
-    With a capacity C the second term is `beta |KL - C|`. With free bits it is
-    `beta sum_j max(lambda, KL_j)`, KL_j the mean over the batch of the KL of latent dimension j, so
-    that no dimension gains from a KL below lambda; posterior and prior are then independent over
-    the dimensions. The KL is in closed form where TFP registers one, else by Monte Carlo at the
-    decoder's z. In nats. Kingma and Welling, arXiv:1312.6114; beta: Higgins et al., beta-VAE
-    (ICLR 2017); capacity: Burgess et al., arXiv:1804.03599; free bits: Kingma et al.,
-    arXiv:1606.04934.
+    With a capacity C the second term is `beta |KL - C|`, KL its mean over the batch. With free bits
+    it is `beta sum_j max(lambda, KL_j)`, KL_j the mean over the batch of the KL of latent dimension
+    j, so that no dimension gains from a KL below lambda; posterior and prior are then independent
+    over the dimensions. The KL is in closed form where there is one, else by Monte Carlo at the
+    decoder's z. In nats.
+
+    What a capacity holds is the KL in closed form; of a relaxed one-hot vector that of the
+    categories, which k of them bound by log k (the metric `kl` stays that of the densities); and
+    where there is none, the Monte Carlo KL at z, on the side of C on which it is at other draws,
+    so that its noise does not count as a distance. With either of |.| and max a mean over few
+    examples is farther away than one over many: batches are best of one size.
+
+    Kingma and Welling, arXiv:1312.6114; beta: Higgins et al., beta-VAE (ICLR 2017); capacity:
+    Burgess et al., arXiv:1804.03599; free bits: Kingma et al., arXiv:1606.04934.
 
     Args:
       beta: the weight of the KL: a number, a variable, or a schedule over training steps, such as
@@ -43,10 +50,13 @@ class ELBO(Objective):
       free_bits: lambda, in nats for each dimension, likewise; 0: none.
       capacity: C, in nats, likewise; None: none. One for each block of a `layers.Joint`
         posterior: each block's KL is held to its own (Dupont, arXiv:1804.00104).
+      capacity_of: "mean": the mean KL of the batch is held to C, as published; "example": the KL
+        of each example, all of which then tell as much.
 
     Raises:
-      InputError: both free bits and a capacity are given, or free bits where posterior or prior are
-        not independent over the dimensions.
+      InputError: both free bits and a capacity are given, `capacity_of` is another word, the
+        capacities are not one or one for each block, or free bits are given where posterior or
+        prior are not independent over the dimensions.
 
     Example:
       >>> from tfp_vae.objectives import ForwardPass
@@ -61,10 +71,14 @@ class ELBO(Objective):
         beta: Scheduled = 1.0,
         free_bits: Scheduled = 0.0,
         capacity: Scheduled | Sequence[Scheduled] | None = None,
+        capacity_of: str = "mean",
     ) -> None:
         self.beta = beta
         self.free_bits = free_bits
         self.capacity = list(capacity) if isinstance(capacity, (list, tuple)) else capacity
+        self.capacity_of = capacity_of
+        if capacity_of not in CAPACITY_OF:
+            raise InputError(f"Expected capacity_of to be one of {CAPACITY_OF}.", capacity_of)
         if capacity is not None and not is_zero(free_bits):
             raise InputError(
                 "Expected free_bits or capacity, not both.",
@@ -80,7 +94,7 @@ class ELBO(Objective):
         nll, kl = nll_and_kl(forward)
         penalized = kl
         if self.capacity is not None and kl is not None:
-            penalized = self._away_from_capacity(forward, kl)
+            penalized = away_from_capacity(forward, self.capacity, self.capacity_of)
         elif not is_zero(self.free_bits) and kl is not None:
             q, p = independent_base(forward.posterior), independent_base(forward.prior)
             each = tf.reduce_mean(kl_divergence(q, p, q.mean, exact=True), axis=0)
@@ -88,21 +102,7 @@ class ELBO(Objective):
             penalized = tf.reduce_sum(tf.maximum(each, free))
         return Terms(nll + weighted(penalized, self.beta, forward.step), nll, kl)
 
-    def _away_from_capacity(self, forward: ForwardPass, kl: tf.Tensor) -> tf.Tensor:
-        capacities, kls = self.capacity, [kl]
-        if isinstance(capacities, list):
-            kls = kl_of_blocks(forward)
-        else:
-            capacities = [capacities]
-        if len(kls) != len(capacities):
-            raise InputError(
-                "Expected one capacity for all of z, or one for each block of posterior and prior, "
-                f"of which there are {len(kls)}.",
-                capacities,
-            )
-        pairs = zip(kls, capacities, strict=True)
-        return tf.add_n([tf.abs(one - now(c, forward.step, one.dtype)) for one, c in pairs])
-
     def get_config(self) -> dict[str, Any]:
         names = ("beta", "free_bits", "capacity")
-        return {name: schedules.to_config(getattr(self, name)) for name in names}
+        config = {name: schedules.to_config(getattr(self, name)) for name in names}
+        return {**config, "capacity_of": self.capacity_of}

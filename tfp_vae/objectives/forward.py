@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -16,11 +17,16 @@ class Gate:
     """The identity, whose gradient an objective may weigh when it knows all that came of z.
 
     An objective that wants other gradients for the encoder than for the decoder sets `weights`
-    after the decoder ran; they multiply what flows back through z, once, draw by draw.
+    after the decoder ran; they multiply what flows back through z, once, draw by draw. That is all
+    that came of z: where layers behind z have added to the losses, `weighed_apart` weighs the
+    gradient of the objective's loss alone.
     """
 
     def __init__(self) -> None:
         self.weights: tf.Tensor | None = None  # [num_samples, batch]
+        self._tape = tf.GradientTape(watch_accessed_variables=False)
+        self._given: tf.Tensor | None = None
+        self._z: tf.Tensor | None = None
 
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
         """z, `[num_samples, batch, ...]`, itself."""
@@ -28,11 +34,41 @@ class Gate:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             if self.weights is None:
                 return upstream
-            ones = [1] * (upstream.shape.rank - 2)
-            shape = tf.concat([tf.shape(upstream)[:2], tf.constant(ones, tf.int32)], axis=0)
-            return upstream * tf.cast(tf.reshape(self.weights, shape), upstream.dtype)
+            return upstream * self._beside(upstream)
 
-        return tf.custom_gradient(lambda value: (tf.identity(value), gradient))(z)
+        self._given = z
+        self._z = tf.custom_gradient(lambda value: (tf.identity(value), gradient))(z)
+        return self._z
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Within it all is noted that `weighed_apart` needs of what is done with z."""
+        with self._tape:
+            self._tape.watch(self._z)
+            yield
+
+    def weighed_apart(self, loss: tf.Tensor) -> tf.Tensor:
+        """0, with what the gradient of the loss through z lacks to be weighed.
+
+        From then on the gate is the identity, for what layers behind z have added to the losses.
+
+        Args:
+          loss: the objective's, a scalar, made within `recording`.
+        """
+        assert self._given is not None
+        slope = self._tape.gradient(loss, self._z)
+        if slope is None:
+            self.weights = None
+            return tf.zeros_like(loss)
+        lacking = tf.stop_gradient((self._beside(slope) - 1) * slope)
+        self.weights = None
+        return tf.reduce_sum(lacking * (self._given - tf.stop_gradient(self._given)))
+
+    def _beside(self, z: tf.Tensor) -> tf.Tensor:
+        """The weights, with axes of 1 for those of z."""
+        ones = [1] * (z.shape.rank - 2)
+        shape = tf.concat([tf.shape(z)[:2], tf.constant(ones, tf.int32)], axis=0)
+        return tf.cast(tf.reshape(self.weights, shape), z.dtype)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,9 @@
-"""The ELBO with a term that looks at all posteriors of a batch together."""
+"""The ELBO with a term that looks at all posteriors of a batch together.
+
+The size of the batch, which is another for the last one of an epoch, is not to change what a term
+estimates: it is estimated without bias where that can be, and left out of a batch that is too small
+to say anything of it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
 from tfp_vae.errors import InputError
+from tfp_vae.objectives import unbiased
 from tfp_vae.objectives.base import Objective, Terms, is_zero, nll_and_kl, now, weighted
 from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.schedules import Scheduled
@@ -53,9 +59,15 @@ class Penalized(Objective):
 class DIP(Penalized):
     """The ELBO `+ weight (sum_{i != j} C_ij^2 + diagonal sum_i (C_ii - 1)^2)`, C a covariance.
 
-    Over the batch: of the posterior means (kind 1), or of z, which is that plus the mean of the
+    Over the data: of the posterior means (kind 1), or of z, which is that plus the mean of the
     posterior covariances (kind 2): uncorrelated latent dimensions of variance 1. Kumar et al.,
     arXiv:1711.00848.
+
+    C and its square are estimated without bias from the batch, by products over different
+    examples: the penalty is then right on average whatever the size of the batch, and may lie
+    below 0. (The square of the batch's own covariance, as published code has it, is too large by
+    about C_ii C_jj / batch for each pair.) It takes four examples: the penalty of a smaller batch
+    is 0.
 
     Args:
       weight: of the off-diagonal part: a number, a variable or a schedule.
@@ -69,10 +81,11 @@ class DIP(Penalized):
 
     Example:
       >>> from tfp_vae.objectives import ForwardPass
-      >>> q = tfd.Independent(tfd.Normal(tf.constant([[1., 1.], [-1., -1.]]), 1.), 1)
-      >>> forward = ForwardPass(q, None, z=q.mean()[tf.newaxis], log_likelihood=tf.zeros([1, 2]))
-      >>> float(DIP(weight=1., kind=1).penalty(forward))  # correlated: 1 + 1
-      2.0
+      >>> loc = tf.constant([[1., 1.], [1., 1.], [-1., -1.], [-1., -1.]])
+      >>> q = tfd.Independent(tfd.Normal(loc, 1.), 1)
+      >>> forward = ForwardPass(q, None, z=loc[tf.newaxis], log_likelihood=tf.zeros([1, 4]))
+      >>> round(float(DIP(kind=1, diagonal=0.).penalty(forward)), 3)  # C_12^2 twice, each 8/3
+      5.333
     """
 
     def __init__(
@@ -89,13 +102,15 @@ class DIP(Penalized):
         self.kind = kind
 
     def penalty(self, forward: ForwardPass) -> tf.Tensor:
-        covariance = self._covariance_of_z(forward.posterior)
-        diagonal = tf.linalg.diag_part(covariance)
-        off = tf.reduce_sum(tf.square(covariance)) - tf.reduce_sum(tf.square(diagonal))
-        return off + self.diagonal * tf.reduce_sum(tf.math.squared_difference(diagonal, 1))
+        mean, within = self._moments(forward.posterior)
+        covariance, square = unbiased.covariance_and_square(mean, within)
+        diagonal, diagonal_square = tf.linalg.diag_part(covariance), tf.linalg.diag_part(square)
+        off = tf.reduce_sum(square) - tf.reduce_sum(diagonal_square)
+        from_one = tf.reduce_sum(diagonal_square - 2 * diagonal + 1)
+        return _of(off + self.diagonal * from_one, tf.shape(mean)[0], least=4)
 
-    def _covariance_of_z(self, posterior: tfd.Distribution) -> tf.Tensor:
-        """`[d, d]`, over the batch."""
+    def _moments(self, posterior: tfd.Distribution) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The means `[batch, d]`, and for kind 2 the covariances `[batch, d, d]`."""
         try:
             mean = posterior.mean()
             within = _covariance(posterior) if self.kind == 2 else None
@@ -103,10 +118,7 @@ class DIP(Penalized):
             raise InputError(_MOMENTS, f"a {posterior.name}") from error
         if mean.shape.rank != 2:
             raise InputError(_MOMENTS, f"a {posterior.name} over {posterior.event_shape}")
-        centered = mean - tf.reduce_mean(mean, axis=0)
-        count = tf.cast(tf.shape(mean)[0], mean.dtype)
-        covariance = tf.matmul(centered, centered, transpose_a=True) / count
-        return covariance if within is None else covariance + tf.reduce_mean(within, axis=0)
+        return mean, within
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "diagonal": self.diagonal, "kind": self.kind}
@@ -116,8 +128,9 @@ class DIP(Penalized):
 class MMD(Penalized):
     """The ELBO `+ weight MMD^2` of the batch's z and draws from the prior.
 
-    `MMD^2 = E k(z, z') - 2 E k(z, p) + E k(p, p')`, estimated without bias: 0 on average where the
-    two agree, and then also below it. The kernel "rbf" is `exp(-|a - b|^2 / (2 d))`, "imq"
+    `MMD^2 = E k(z, z') - 2 E k(z, p) + E k(p, p')`, estimated without bias, z and z' of different
+    examples: 0 on average where the two agree, and then also below it. A batch of one example has
+    no such pair: its penalty is 0. The kernel "rbf" is `exp(-|a - b|^2 / (2 d))`, "imq"
     `sum_s c_s / (c_s + |a - b|^2)` with `c_s = 2 d s`, s from 0.1 to 10, d the latent size. With
     beta = 0 the Wasserstein autoencoder, Tolstikhin et al., arXiv:1711.01558; with another beta
     InfoVAE, Zhao et al., arXiv:1706.02262.
@@ -151,12 +164,16 @@ class MMD(Penalized):
     def penalty(self, forward: ForwardPass) -> tf.Tensor:
         z, p = _flat(forward.z), _flat(_from_prior(forward))
         cross = tf.reduce_mean(self._k(z, p))
-        return self._within(z) + self._within(p) - 2 * cross
+        value = self._within(z, forward.z.shape[0]) + self._within(p) - 2 * cross
+        return _of(value, tf.shape(forward.z)[1], least=2)
 
-    def _within(self, a: tf.Tensor) -> tf.Tensor:
-        """The mean of k over pairs of two different rows."""
-        k, n = self._k(a, a), tf.cast(tf.shape(a)[0], a.dtype)
-        return (tf.reduce_sum(k) - tf.linalg.trace(k)) / (n * tf.maximum(n - 1, 1))
+    def _within(self, a: tf.Tensor, draws: int = 1) -> tf.Tensor:
+        """The mean of k over pairs of rows of two different examples, with `draws` rows each."""
+        k, rows = self._k(a, a), tf.shape(a)[0]
+        each = tf.reshape(k, [draws, rows // draws, draws, rows // draws])
+        own = tf.einsum("sbtb->", each)
+        n = tf.cast(rows, a.dtype)
+        return (tf.reduce_sum(k) - own) / tf.maximum(n * (n - draws), 1)
 
     def _k(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         square = tf.reduce_sum(tf.math.squared_difference(a[:, tf.newaxis], b), axis=-1)
@@ -205,10 +222,16 @@ class SlicedWasserstein(Penalized):
         normal = tf.random.stateless_normal(shape, _seed(forward.step, 1), dtype=z.dtype)
         directions = tf.math.l2_normalize(normal, axis=0)
         one, other = (tf.sort(tf.matmul(rows, directions), axis=0) for rows in (z, p))
-        return tf.reduce_mean(tf.math.squared_difference(one, other))
+        value = tf.reduce_mean(tf.math.squared_difference(one, other))
+        return _of(value, tf.shape(forward.z)[1], least=2)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_projections": self.num_projections}
+
+
+def _of(penalty: tf.Tensor, batch: tf.Tensor, least: int) -> tf.Tensor:
+    """The penalty, or 0 without a gradient where the batch has fewer examples than it takes."""
+    return tf.where(batch < least, tf.zeros_like(penalty), penalty)
 
 
 def _covariance(distribution: tfd.Distribution) -> tf.Tensor:

@@ -40,6 +40,12 @@ class BetaTC(Objective):
     the rest 1/M, M = batch - 1: an unbiased estimate of q(z). With "weighted" ones all W are
     1 / (N batch). In nats. Chen et al., arXiv:1802.04942.
 
+    By their nature the parts, though not their sum, depend on the size of the batch: the logarithm
+    of an estimate is below that of q(z) on average, the more so the smaller the batch; and
+    "weighted" ones leave out a factor of about N, so that TC has (d - 1) log N too much for d
+    dimensions. A batch of one example says nothing of q(z), which is there taken to be q(z|x): MI
+    and TC are 0, and DW is the KL. A batch of more than N examples counts as all there are.
+
     Args:
       num_examples: N, the size of the training set.
       alpha: the weight of MI: a number, a variable or a schedule.
@@ -92,7 +98,7 @@ class BetaTC(Objective):
         q, p, z = independent_base(forward.posterior), independent_base(forward.prior), forward.z
         each_z = moved(lambda t: t[:, :, tf.newaxis], z)
         pairs = log_density(q, each_z)  # [samples, z of i, x of j, dimensions]
-        log_w = tf.cast(self._log_weights(tf.shape(z)[1]), z.dtype)
+        log_w = self._log_weights(tf.shape(z)[1], z.dtype)
         log_q_zx = forward.log_posterior()
         log_q_z = tf.reduce_logsumexp(log_w + tf.reduce_sum(pairs, axis=-1), axis=-1)
         each = tf.reduce_logsumexp(log_w[..., tf.newaxis] + pairs, axis=-2)
@@ -101,15 +107,17 @@ class BetaTC(Objective):
         parts = (log_q_zx - log_q_z, log_q_z - log_prod, log_prod - log_p)
         return Parts(*(tf.reduce_mean(part, axis=0) for part in parts))
 
-    def _log_weights(self, batch: tf.Tensor) -> tf.Tensor:
+    def _log_weights(self, batch: tf.Tensor, dtype: Any = tf.float32) -> tf.Tensor:
         """`[batch, batch]`, the logarithms of W."""
-        n, size = tf.cast(self.num_examples, tf.float32), tf.cast(batch, tf.float32)
+        size = tf.cast(batch, dtype)
+        n = tf.maximum(tf.cast(self.num_examples, dtype), size)
+        n = tf.where(batch > 1, n, tf.ones_like(n))  # one alone is all that is known of q(z)
         if self.sampling == "weighted":
             return tf.fill([batch, batch], -tf.math.log(n * size))
         m = tf.maximum(size - 1, 1)
-        own = tf.eye(batch)
+        own = tf.eye(batch, dtype=dtype)
         other = tf.roll(own, 1, axis=1) * (1 - own)
-        w = own / n + other * tf.maximum(n - m, 0) / (n * m) + (1 - own - other) / m
+        w = own / n + other * (n - m) / (n * m) + (1 - own - other) / m
         return tf.math.log(w)
 
     def get_config(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
 from tfp_vae.floors import within
+from tfp_vae.passes import further_pass
 from tfp_vae.prior import Prior
 from tfp_vae.wiring import Ports
 
@@ -21,7 +22,9 @@ class VampPrior(Prior):
 
     q is the encoder of the `VAE` that the prior is given to, not a copy of it. There is no closed
     form of the KL: it is estimated at the decoder's z. Each training step takes the K pseudo-inputs
-    through the encoder too. Tomczak and Welling, arXiv:1705.07120.
+    through the encoder too, in the step's own mode (Dropout drops, BatchNormalization takes the
+    pseudo-inputs' own moments); what layers add to the losses, and moving averages, are of x alone.
+    Tomczak and Welling, arXiv:1705.07120.
 
     Args:
       pseudo_inputs: K; or their first values, `[K, *x_shape]`, such as K training examples.
@@ -33,7 +36,7 @@ class VampPrior(Prior):
 
     Raises:
       InputError: there is not at least one pseudo-input, they or their conditions are not what the
-        encoder takes, or the prior is used without a `VAE`.
+        encoder takes, or the prior is used without a `VAE`, such as in the KL term of the encoder.
 
     Example:
       >>> from tfp_vae import VAE, data, layers, networks
@@ -63,6 +66,13 @@ class VampPrior(Prior):
         self.pseudo_inputs: keras.Variable | None = None
 
     def bind(self, encoder: keras.Model) -> None:
+        added = (getattr(layer, "regularizer", None) for layer in encoder._flatten_layers())
+        if any(getattr(each, "prior", None) is self for each in added):
+            raise InputError(
+                "A VampPrior runs the encoder: expected VAE(encoder, decoder, prior=VampPrior(...))"
+                " and an encoder without a KL term.",
+                "an encoder whose KL is against the VampPrior",
+            )
         ports = Ports(encoder, "x")
         for name, tensor in ports.conditions.items():
             expected = (self.count, *tensor.shape[1:])
@@ -89,7 +99,7 @@ class VampPrior(Prior):
         # Its weights are the VAE's, tracked and saved as such.
         self._bound = _Untracked(ports)
 
-    def distribution(self) -> tfd.MixtureSameFamily:
+    def distribution(self, training: bool | None = None) -> tfd.MixtureSameFamily:
         if self.pseudo_inputs is None:
             raise InputError(
                 "A VampPrior is a mixture of an encoder's posteriors: expected VAE(encoder, "
@@ -104,7 +114,8 @@ class VampPrior(Prior):
             name: tf.constant(self.conditions[name], tensor.dtype)
             for name, tensor in ports.conditions.items()
         }
-        posteriors = ports.network(ports.pack(u, given))
+        with further_pass(ports.network):
+            posteriors = ports.network(ports.pack(u, given), training=bool(training))
         each = getattr(posteriors, "tensor_distribution", posteriors)
         alike = tfd.Categorical(logits=tf.zeros([self.count], each.dtype))
         return tfd.MixtureSameFamily(alike, each)
