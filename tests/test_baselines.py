@@ -223,7 +223,8 @@ def test_one_trained_scale_is_one_for_columns_that_are_unlike(family):
     def nll(p):
         return -getattr(scipy.stats, kind)(p[:3], np.exp(p[3])).logpdf(x).sum()
 
-    best = scipy.optimize.minimize(nll, start, method="Nelder-Mead", options={"maxfev": 4000})
+    options = {"maxfev": 9000, "maxiter": 9000, "xatol": 1e-6, "fatol": 1e-6}
+    best = scipy.optimize.minimize(nll, start, method="Nelder-Mead", options=options)
     assert found.sum() == pytest.approx(best.fun, abs=0.05)
 
 
