@@ -31,6 +31,7 @@ ORDER = [
     "coercible",
     "serialization",
     "tracking",
+    "holding",
     "prior",
     "side_by_side",
     "divergence",

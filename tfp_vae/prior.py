@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.holding import Holding
 from tfp_vae.precision import full_precision
 from tfp_vae.serialization import distribution_from_config, distribution_to_config
 from tfp_vae.tracking import Held
@@ -98,7 +99,7 @@ class CallablePrior(Prior):
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class DeferredPrior(CallablePrior):
+class DeferredPrior(Holding, CallablePrior):
     """A function without arguments that returns the distribution, called at each use.
 
     The variables and layers that it closes over, or reads as globals, are trained and saved.
@@ -106,11 +107,11 @@ class DeferredPrior(CallablePrior):
 
     def __init__(self, make: Callable[[], tfd.Distribution], **kwargs: Any) -> None:
         super().__init__(make, **kwargs)
-        held = Held(make)
-        self.held_variables, self.held_layers = held.variables, held.layers
+        self.hold(make)
 
     def distribution(self) -> tfd.Distribution:
-        return self.make()
+        with self.reading():
+            return self.make()
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -11,6 +11,7 @@ import dis
 import functools
 import types
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -31,9 +32,14 @@ _LIBRARIES = {"keras", "numpy", "tensorflow", "tensorflow_probability", "tf_kera
 class Held:
     """What is found within `root`, by way of closures, globals that functions read, and parameters.
 
+    Args:
+      root: a function, a distribution, or whatever may lead to one.
+      owner: the layer that tracks them; what its attributes hold is found, and the owner is not.
+
     Attributes:
       variables: as `keras.Variable`s, one for each `tf.Variable` or `keras.Variable`.
       layers: the Keras layers and models.
+      leads_back: whether the owner was found.
 
     Raises:
       InputError: a distribution or bijector was constructed from a `keras.Variable`: TFP has read
@@ -45,9 +51,11 @@ class Held:
       2
     """
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, owner: keras.layers.Layer | None = None) -> None:
         self.variables: list[keras.Variable] = []
         self.layers: list[keras.layers.Layer] = []
+        self.leads_back = False
+        self._owner = owner
         self._seen: dict[int, Any] = {}  # keeps what was seen alive, for ids to stay its own
         self._walk(root)
 
@@ -59,6 +67,10 @@ class Held:
             self.variables.append(value)
         elif isinstance(value, tf.Variable):
             self._walk(as_keras_variable(value))
+        elif value is self._owner and value is not None:
+            self.leads_back = True
+            for part in list(vars(value).values()):
+                self._walk(part)
         elif isinstance(value, keras.layers.Layer):
             self.layers.append(value)
         else:
@@ -71,9 +83,22 @@ def as_keras_variable(variable: tf.Variable) -> keras.Variable:
     known = getattr(variable, "_keras_variable", None)
     if known is None:
         name = variable.name.split(":")[0].replace("/", "_")
-        known = keras.Variable(variable, name=name, trainable=variable.trainable)
+        make = functools.partial(
+            keras.Variable, variable, name=name, trainable=variable.trainable
+        )
+        if stateless():  # where Keras makes no variable; that it traces is a thread's own matter
+            with ThreadPoolExecutor(1) as other:
+                known = other.submit(make).result()
+        else:
+            known = make()
         variable._keras_variable = known
     return known
+
+
+def stateless() -> bool:
+    """Whether Keras traces or calls without side effects: variables keep their values."""
+    with keras.StatelessScope() as scope:
+        return scope.original_scope is not None
 
 
 def _parts(value: Any) -> Iterator[Any]:

@@ -13,12 +13,12 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
+from tfp_vae.holding import Holding
 from tfp_vae.seeded import Seeded
-from tfp_vae.tracking import Held
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class DenseVariational(Seeded, keras.layers.Layer):
+class DenseVariational(Seeded, Holding, keras.layers.Layer):
     """`activation(x W + b)`, where `w = (W, b)` flattened is drawn from q(w) at each call.
 
     Input `[..., in]`, output `[..., units]`; w has `in * units` values for W, then `units` for b.
@@ -106,16 +106,16 @@ class DenseVariational(Seeded, keras.layers.Layer):
         with tf.init_scope():  # a constant of the graph under way could not be used in another
             self.posterior = self.make_posterior_fn(*sizes)
             self.prior = self.make_prior_fn(*sizes)
-        held = Held([self.posterior, self.prior])
-        self.held_variables, self.held_layers = held.variables, held.layers
+        self.hold(self.posterior, self.prior)
         for made in (self.posterior, self.prior):
             if isinstance(made, keras.layers.Layer) and not made.built:
                 made.build(input_shape)
 
     def call(self, inputs: Any) -> tf.Tensor:
         inputs = tf.cast(tf.convert_to_tensor(inputs), self.compute_dtype)
-        q = self._distribution(self.posterior, inputs, "make_posterior_fn")
-        p = self._distribution(self.prior, inputs, "make_prior_fn")
+        with self.reading():
+            q = self._distribution(self.posterior, inputs, "make_posterior_fn")
+            p = self._distribution(self.prior, inputs, "make_prior_fn")
         if not isinstance(q, TensorCoercible):
             q = TensorCoercible(q, next_seed=self.next_seed)
         w = tf.convert_to_tensor(q)

@@ -12,16 +12,17 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.coercible import TensorCoercible
+from tfp_vae.errors import InputError
+from tfp_vae.holding import Holding
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.precision import full_precision
 from tfp_vae.prior import unit_normal
 from tfp_vae.seeded import Seeded
-from tfp_vae.tracking import Held
 
 
-class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC):
+class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer, abc.ABC):
     """What all distribution layers share; a subclass says how in `make_distribution`.
 
     Attributes:
@@ -57,6 +58,11 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
         self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.hold(self.convert_to_tensor_fn)
+
+    def build(self, input_shape: Any) -> None:
+        self.settle()
+        super().build(input_shape)
 
     @abc.abstractmethod
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
@@ -76,7 +82,8 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
         """What the layer puts out, before anything is drawn from it and without its KL term."""
         if self.tells_training:
             kwargs["training"] = training
-        distribution = self.make_distribution(inputs, *args, **kwargs)
+        with self.reading():
+            distribution = self.make_distribution(inputs, *args, **kwargs)
         if not isinstance(distribution, tfd.Distribution):
             raise TypeError(
                 f"{self.name}: expected the function to return a tfp.distributions.Distribution. "
@@ -155,15 +162,32 @@ class DistributionLambda(DistributionLayer):
         super().__init__(convert_to_tensor_fn, seed, **kwargs)
         self.make_distribution_fn = make_distribution_fn
         self.tells_training = _has_parameter(make_distribution_fn, "training")
-        held = Held(make_distribution_fn)
-        self.held_variables, self.held_layers = held.variables, held.layers
+        self.hold(make_distribution_fn, self.convert_to_tensor_fn)
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         return self.make_distribution_fn(inputs, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self._makes_its_function:
+            return config
+        if self.leads_back:
+            raise InputError(
+                f"{self.name}: expected a function that does not lead back to its own layer: such "
+                "a function cannot be saved. Subclass DistributionLambda, and give "
+                "`super().__init__` a method of the subclass.",
+                self.make_distribution_fn,
+            )
         function = keras.saving.serialize_keras_object(self.make_distribution_fn)
-        return {**super().get_config(), "make_distribution_fn": function}
+        return {**config, "make_distribution_fn": function}
+
+    @property
+    def _makes_its_function(self) -> bool:
+        """Whether a subclass' constructor makes the function: no matter of the config, then."""
+        if type(self).__init__ is DistributionLambda.__init__:
+            return False
+        name = getattr(self.make_distribution_fn, "__qualname__", "")
+        return self.leads_back or "__init__.<locals>" in name
 
 
 def _has_parameter(function: Callable[..., Any], name: str) -> bool:
