@@ -1,4 +1,4 @@
-"""A layer that calls a function of others: what the function reads is tracked by Keras, or refused."""
+"""A layer that calls a function of others: what the function reads is tracked, or refused."""
 
 from __future__ import annotations
 

@@ -83,9 +83,7 @@ def as_keras_variable(variable: tf.Variable) -> keras.Variable:
     known = getattr(variable, "_keras_variable", None)
     if known is None:
         name = variable.name.split(":")[0].replace("/", "_")
-        make = functools.partial(
-            keras.Variable, variable, name=name, trainable=variable.trainable
-        )
+        make = functools.partial(keras.Variable, variable, name=name, trainable=variable.trainable)
         if stateless():  # where Keras makes no variable; that it traces is a thread's own matter
             with ThreadPoolExecutor(1) as other:
                 known = other.submit(make).result()

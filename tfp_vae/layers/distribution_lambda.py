@@ -96,9 +96,14 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         coercible.value()  # drawn here, in this call's graph, and only once
         if self.kl_regularizer is not None:
             if training:
-                self.kl_regularizer.advance()
+                self.kl_regularizer.kl_weight.advance()
             self.add_loss(self.kl_regularizer(coercible))
         return coercible
+
+    def _clear_losses(self) -> None:
+        super()._clear_losses()
+        if self.kl_regularizer is not None:
+            self.kl_regularizer.kl_weight.begin()
 
     def _concretize(self, distribution: TensorCoercible) -> Any:
         return concretize(self.convert_to_tensor_fn, distribution)
