@@ -26,6 +26,7 @@ ORDER = [
     "errors",
     "precision",
     "wiring",
+    "outside",
     "seeded",
     "schedules",
     "coercible",

@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from tfp_vae.errors import InputError
-from tfp_vae.tracking import Held, as_keras_variable, stateless
+from tfp_vae.outside import stateless
+from tfp_vae.tracking import Held, as_keras_variable
 
 
 class Holding:

@@ -11,7 +11,6 @@ import dis
 import functools
 import types
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -19,6 +18,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_vae.errors import InputError
+from tfp_vae.outside import made_outside, stateless
 
 _PARAMETERIZED = (
     tfp.distributions.Distribution,
@@ -84,19 +84,9 @@ def as_keras_variable(variable: tf.Variable) -> keras.Variable:
     if known is None:
         name = variable.name.split(":")[0].replace("/", "_")
         make = functools.partial(keras.Variable, variable, name=name, trainable=variable.trainable)
-        if stateless():  # where Keras makes no variable; that it traces is a thread's own matter
-            with ThreadPoolExecutor(1) as other:
-                known = other.submit(make).result()
-        else:
-            known = make()
+        known = made_outside(make) if stateless() else make()
         variable._keras_variable = known
     return known
-
-
-def stateless() -> bool:
-    """Whether Keras traces or calls without side effects: variables keep their values."""
-    with keras.StatelessScope() as scope:
-        return scope.original_scope is not None
 
 
 def _parts(value: Any) -> Iterator[Any]:

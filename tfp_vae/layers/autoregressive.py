@@ -50,6 +50,7 @@ class AutoregressiveTransform(DistributionLayer):
         self.made = made
 
     def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
         if not self.made.built:
             self.made.build(input_shape)
 

@@ -92,8 +92,7 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
         )
         self.bias_prior_fn = bias_prior_fn
         self.bias_divergence_fn = bias_divergence_fn
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_with(seed)
         for name in _OPTIONAL:
             function = getattr(self, name)
             if not (callable(function) or (function is None and _OPTIONAL[name])):
@@ -125,6 +124,7 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
         """`W x` with W drawn, and the W that was drawn (None where there is none)."""
 
     def build(self, input_shape: Any) -> None:
+        self.make_state()
         channels = self._channels(input_shape)
         shape, spec = self.kernel_shape(channels), self.input_spec
         self.input_spec = keras.layers.InputSpec(

@@ -90,8 +90,7 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
         self.kl_use_exact = kl_use_exact
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_with(seed)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
     @property
@@ -100,6 +99,7 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
         return self._weight_of_kl.given
 
     def build(self, input_shape: Any) -> None:
+        self.make_state()
         size = input_shape[-1]
         if size is None:
             raise InputError(

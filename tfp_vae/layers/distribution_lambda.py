@@ -56,12 +56,12 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         self.kl_regularizer = regularizer if carries_kl else None
         self._regularizer_state = regularizer.state if carries_kl else []
         self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_with(seed)
         self.hold(self.convert_to_tensor_fn)
 
     def build(self, input_shape: Any) -> None:
         self.settle()
+        self.make_state()
         super().build(input_shape)
 
     @abc.abstractmethod

@@ -105,6 +105,7 @@ class MixtureSameFamily(ParametricLayer):
             super().build(input_shape)
         else:
             self.settle()
+            self.make_state()
 
     def get_config(self) -> dict[str, Any]:
         return {

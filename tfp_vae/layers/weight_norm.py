@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae.errors import InputError
-from tfp_vae.tracking import stateless
+from tfp_vae.outside import stateless
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
