@@ -22,16 +22,19 @@ _DELEGATED = (
     "_call_log_cdf", "_call_cdf", "_call_log_survival_function", "_call_survival_function",
     "_call_quantile", "_entropy", "_mean", "_mode", "_variance", "_stddev", "_covariance",
     "_default_event_space_bijector", "_parameter_control_dependencies",
-    "__getitem__", "copy", "__str__", "__repr__",
+    "copy", "__str__", "__repr__",
 )  # fmt: skip
-_OPERATORS = tf.Tensor.OVERLOADABLE_OPERATORS - {"__getitem__", "__eq__", "__ne__"}
+_OPERATORS = tf.Tensor.OVERLOADABLE_OPERATORS - {"__eq__", "__ne__"}
+# What Python's own functions ask a tensor for: `for row in d`, `len(d)`, `float(d)`, `if d`.
+_PYTHON = ("__iter__", "__len__", "__bool__", "__int__", "__float__", "__index__")
 
 
 class TensorCoercible(tfd.Distribution):
     """`distribution`, which is also the tensor `convert_to_tensor_fn(distribution)`.
 
     The tensor is made once and kept: `tf.convert_to_tensor` gives the same draw each time, so the z
-    that a decoder sees is the z that a Monte Carlo KL is evaluated at.
+    that a decoder sees is the z that a Monte Carlo KL is evaluated at. Operators and indexing are
+    the tensor's, for a layer that does `z[:, :2]`; `d.at[:2]` slices the distribution's batch.
 
     Args:
       distribution: a `tfd.Distribution`.
@@ -43,9 +46,13 @@ class TensorCoercible(tfd.Distribution):
       >>> d = TensorCoercible(tfd.Normal(0., 1.), lambda d: d.mean())
       >>> float(d + 1.)
       1.0
+      >>> d = TensorCoercible(tfd.Normal([1., 2.], 1.), lambda d: d.mean())
+      >>> float(d[1]), float(d.at[1].log_prob(2.))
+      (2.0, -0.9189385175704956)
     """
 
     is_tensor_like = True  # what tf.is_tensor asks for
+    __array_priority__ = 100  # as a tensor: `array + d` is a tensor
 
     def __init__(
         self,
@@ -90,6 +97,11 @@ class TensorCoercible(tfd.Distribution):
         return self._value
 
     @property
+    def at(self) -> tfd.Distribution:
+        """The distribution whose indexing slices its batch: `d.at[0].log_prob(x)`."""
+        return self.tensor_distribution
+
+    @property
     def shape(self) -> tf.TensorShape:
         """The shape of `value()`."""
         return self.value().shape
@@ -127,7 +139,7 @@ def _operator(name: str) -> Callable[..., Any]:
 
 for _name in _DELEGATED:
     setattr(TensorCoercible, _name, _delegate(_name))
-for _name in _OPERATORS:
+for _name in (*_OPERATORS, *_PYTHON):
     setattr(TensorCoercible, _name, _operator(_name))
 
 

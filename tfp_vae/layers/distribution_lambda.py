@@ -153,7 +153,7 @@ class DistributionLambda(DistributionLayer):
     Example:
       >>> layer = DistributionLambda(lambda t: tfd.Normal(t, 1.), "mean")
       >>> d = layer(tf.constant([3.]))
-      >>> float(d[0].log_prob(3.)), (d + 1.).numpy().tolist()
+      >>> float(d.log_prob(3.)[0]), (d + 1.).numpy().tolist()
       (-0.9189385175704956, [4.0])
     """
 
