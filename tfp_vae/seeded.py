@@ -34,6 +34,10 @@ class Seeded:
         self.make_state()
         return self._seed_generator
 
+    @seed_generator.setter
+    def seed_generator(self, value: keras.random.SeedGenerator) -> None:
+        self._seed_generator = value
+
     def make_state(self) -> None:
         """Makes the state, where there is none yet."""
         if "_seed_generator" in vars(self):
@@ -52,10 +56,6 @@ class Seeded:
                 setattr(graph, _KEPT, [*getattr(graph, _KEPT, []), self._seed_generator])
                 graph = getattr(graph, "outer_graph", None)
         self._tracker.locked = locked  # type: ignore[attr-defined]
-
-    @seed_generator.setter
-    def seed_generator(self, value: keras.random.SeedGenerator) -> None:
-        self._seed_generator = value
 
     def next_seed(self) -> tf.Tensor:
         """A fresh seed in the form that TFP takes, also within a graph and under XLA."""
