@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
+
+from tfp_vae.errors import InputError
 
 # TFP's public methods (mean, log_prob, ...) end in these. Delegating here rather than at the public
 # names keeps unbound calls such as `tfd.Distribution.mean(d)` working.
@@ -39,6 +42,8 @@ class TensorCoercible(tfd.Distribution):
     Args:
       distribution: a `tfd.Distribution`.
       convert_to_tensor_fn: a function of the distribution that gives a tensor.
+      dtype: of the tensor; None: what `convert_to_tensor_fn` gives. The distribution keeps its own
+        (`tensor_distribution.dtype`): what `log_prob` and its kin are given is cast to it.
       next_seed: gives a fresh `[2]` seed. It serves every draw that names no seed of its own, so
         that a layer's seed covers `q.sample(5)` as well as the conversion.
 
@@ -59,11 +64,14 @@ class TensorCoercible(tfd.Distribution):
         distribution: tfd.Distribution,
         convert_to_tensor_fn: Callable[[Any], Any] = tfd.Distribution.sample,
         next_seed: Callable[[], Any] | None = None,
+        dtype: Any = None,
     ) -> None:
+        self._tensor_dtype = None if dtype is None else tf.as_dtype(dtype)
         self.tensor_distribution = distribution
         self._convert_to_tensor_fn = convert_to_tensor_fn
         self._next_seed = next_seed
         self._value: tf.Tensor | None = None
+        self._known: dict[str, tf.TensorShape] = {}
         super().__init__(
             dtype=distribution.dtype,
             reparameterization_type=distribution.reparameterization_type,
@@ -93,8 +101,48 @@ class TensorCoercible(tfd.Distribution):
     def value(self) -> tf.Tensor:
         """The tensor that this distribution stands for, made at the first call."""
         if self._value is None:
-            self._value = tf.convert_to_tensor(self._convert_to_tensor_fn(self))
+            made = self._convert_to_tensor_fn(self)
+            if keras.tree.is_nested(made) and keras.tree.is_nested(self.dtype):
+                raise InputError(
+                    "Expected a distribution over one tensor, as the output of a layer in a model. "
+                    "A joint distribution is over several: give a convert_to_tensor_fn that makes "
+                    "one tensor of a draw, make it a tfd.Blockwise, or give each part a layer of "
+                    "its own.",
+                    self.tensor_distribution,
+                )
+            made = tf.convert_to_tensor(made)
+            self._value = tf.cast(made, self._dtype_of(made.dtype))
         return self._value
+
+    def _dtype_of(self, dtype: Any) -> Any:
+        """The tensor's dtype, where what it is made from has `dtype`: numbers are cast."""
+        numbers = not keras.tree.is_nested(dtype) and (dtype.is_floating or dtype.is_integer)
+        return self._tensor_dtype if numbers and self._tensor_dtype is not None else dtype
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of `value()`."""
+        made = vars(self).get("_value")
+        return self._dtype_of(self.tensor_distribution.dtype) if made is None else made.dtype
+
+    def know_shapes(self, value: Any, batch: tf.TensorShape, event: tf.TensorShape) -> None:
+        """Says what shapes `value()`, batch and event have, where TensorFlow does not know them."""
+        self._value = tf.ensure_shape(self.value(), value)
+        self._known = {"_batch_shape": batch, "_event_shape": event}
+
+    def _with_known_shape(self, name: str, result: Any, args: Any) -> Any:
+        if name in self._known:
+            return self._known[name].merge_with(result)
+        if not tf.is_tensor(result) or result.shape.rank is not None or name[-7:] == "_tensor":
+            return result
+        batch, event = self._known.values()
+        if not name.startswith("_call"):
+            return tf.ensure_shape(result, batch if name == "_entropy" else batch + event)
+        value = tf.convert_to_tensor(args[0])
+        if None in (value.shape.rank, batch.rank, event.rank):
+            return result
+        rank = max(value.shape.rank - event.rank, batch.rank)
+        return tf.ensure_shape(result, [None] * rank)
 
     @property
     def at(self) -> tfd.Distribution:
@@ -125,9 +173,25 @@ class TensorCoercible(tfd.Distribution):
 
 def _delegate(name: str) -> Callable[..., Any]:
     def method(self: TensorCoercible, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self.tensor_distribution, name)(*args, **kwargs)
+        if args and name.startswith("_call"):
+            args = (_as_argument(args[0], self.tensor_distribution.dtype), *args[1:])
+        result = getattr(self.tensor_distribution, name)(*args, **kwargs)
+        return self._with_known_shape(name, result, args) if self._known else result
 
     return method
+
+
+def _as_argument(value: Any, dtype: Any) -> Any:
+    """A value to ask a distribution of real numbers about, in its dtype.
+
+    One of integers is given what is there: a Bernoulli takes numbers between 0 and 1 too.
+    """
+    own = getattr(value, "dtype", None)
+    if keras.tree.is_nested(dtype) or not dtype.is_floating or own is None or own == dtype:
+        return value
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return value
+    return tf.cast(value, dtype)
 
 
 def _operator(name: str) -> Callable[..., Any]:

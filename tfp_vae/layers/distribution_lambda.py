@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from tfp_vae.holding import Holding
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
+from tfp_vae.layers.symbolic import DistributionTensor, shapes_of, spec_of
 from tfp_vae.precision import full_precision
 from tfp_vae.prior import unit_normal
 from tfp_vae.seeded import Seeded
@@ -57,6 +59,21 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         self._regularizer_state = regularizer.state if carries_kl else []
         self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
         self.seed_with(seed)
+        # Keras gives a loss what has the dtype of its losses, and casts all else to a bare tensor.
+        # Where a dtype was chosen for this layer, as a tensor too the output has it: a cast would
+        # lose digits between layers of float64.
+        floatx = keras.config.floatx()
+        self.has_own_dtype = self.compute_dtype != full_precision() or floatx in (
+            "float16",
+            "bfloat16",
+        )
+        if self.has_own_dtype and self.compute_dtype != floatx:
+            warnings.warn(
+                f"{self.name} is of {self.compute_dtype} and Keras' losses are of {floatx}: as the "
+                "last layer of a model, it needs loss=tfp_vae.NegativeLogLikelihood(). A function "
+                "such as lambda y, rv: -rv.log_prob(y) would be given a bare tensor.",
+                stacklevel=3,
+            )
         self.hold(self.convert_to_tensor_fn)
 
     def build(self, input_shape: Any) -> None:
@@ -89,16 +106,29 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
                 f"{self.name}: expected the function to return a tfp.distributions.Distribution. "
                 f"Received: {distribution!r}"
             )
-        return TensorCoercible(distribution, self._concretize, self.next_seed)
+        dtype = None if self.has_own_dtype else keras.config.floatx()
+        return TensorCoercible(distribution, self._concretize, self.next_seed, dtype)
 
     def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         coercible = self.undrawn(inputs, *args, training=training, **kwargs)
-        coercible.value()  # drawn here, in this call's graph, and only once
+        if keras.tree.is_nested(coercible.dtype) and tf.executing_eagerly():
+            return coercible  # called by hand, a joint distribution is no tensor yet
+        if coercible.value().shape.rank is None:  # drawn here, in this call's graph, and only once
+            coercible.know_shapes(*shapes_of(self, (inputs, *args), kwargs))
         if self.kl_regularizer is not None:
             if training:
                 self.kl_regularizer.kl_weight.advance()
             self.add_loss(self.kl_regularizer(coercible))
         return coercible
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        spec = spec_of(self, args, kwargs)
+        return DistributionTensor(spec.shape, spec.dtype, self, args, kwargs)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        if not self.built:
+            self.build(input_shape)
+        return spec_of(self, (keras.KerasTensor(input_shape, self.input_dtype),), {}).shape
 
     def _clear_losses(self) -> None:
         super()._clear_losses()

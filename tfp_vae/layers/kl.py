@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae import schedules
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.layers.kl_weight import KLWeight, TrainingStep
+from tfp_vae.layers.symbolic import DistributionTensor
 from tfp_vae.prior import Prior, as_prior
 
 
@@ -144,6 +145,7 @@ class KLDivergenceAddLoss(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._convert_input_args = False  # a cast would leave a tensor
         self.regularizer = KLDivergenceRegularizer(
             distribution_b, use_exact_kl, test_points_reduce_axis, test_points_fn, weight
         )
@@ -162,7 +164,13 @@ class KLDivergenceAddLoss(keras.layers.Layer):
     def compute_output_spec(self, distribution_a: Any, training: bool | None = None) -> Any:
         # Keras would trace `call` with a placeholder, which is no distribution.
         del training
-        return keras.KerasTensor(distribution_a.shape, distribution_a.dtype)
+        given = distribution_a
+        if not isinstance(given, DistributionTensor):
+            return keras.KerasTensor(given.shape, given.dtype)
+        return DistributionTensor(given.shape, given.dtype, given.layer, given.args, given.kwargs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.regularizer.get_config()}
