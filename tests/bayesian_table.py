@@ -126,6 +126,11 @@ def prior_trainable(kernel_size, bias_size=0, dtype=None):
     )
 
 
+@keras.saving.register_keras_serializable(package="tests")
+def plain(kernel_size, bias_size, dtype):
+    return tfd.Independent(tfd.Normal(tf.zeros(kernel_size + bias_size, dtype), 1.0), 1)
+
+
 def _variational(**kwargs):
     return layers.DenseVariational(3, posterior_mean_field, prior_trainable, **kwargs)
 

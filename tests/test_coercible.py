@@ -34,7 +34,7 @@ def plain():
         lambda d: d.batch_shape_tensor(),
         lambda d: d.event_shape_tensor(),
         lambda d: d.distribution.loc,
-        lambda d: d[:1].mean(),
+        lambda d: getattr(d, "at", d)[:1].mean(),
         lambda d: d.copy(validate_args=True).mean(),
         lambda d: d.kl_divergence(tfd.Independent(tfd.Normal(tf.zeros(2), 1.0), 1)),
         lambda d: tfd.kl_divergence(tfd.Independent(tfd.Normal(tf.zeros(2), 1.0), 1), d),

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
+
+from tfp_vae.errors import InputError
 
 # TFP's public methods (mean, log_prob, ...) end in these. Delegating here rather than at the public
 # names keeps unbound calls such as `tfd.Distribution.mean(d)` working.
@@ -22,20 +25,25 @@ _DELEGATED = (
     "_call_log_cdf", "_call_cdf", "_call_log_survival_function", "_call_survival_function",
     "_call_quantile", "_entropy", "_mean", "_mode", "_variance", "_stddev", "_covariance",
     "_default_event_space_bijector", "_parameter_control_dependencies",
-    "__getitem__", "copy", "__str__", "__repr__",
+    "copy", "__str__", "__repr__",
 )  # fmt: skip
-_OPERATORS = tf.Tensor.OVERLOADABLE_OPERATORS - {"__getitem__", "__eq__", "__ne__"}
+_OPERATORS = tf.Tensor.OVERLOADABLE_OPERATORS - {"__eq__", "__ne__"}
+# What Python's own functions ask a tensor for: `for row in d`, `len(d)`, `float(d)`, `if d`.
+_PYTHON = ("__iter__", "__len__", "__bool__", "__int__", "__float__", "__index__")
 
 
 class TensorCoercible(tfd.Distribution):
     """`distribution`, which is also the tensor `convert_to_tensor_fn(distribution)`.
 
     The tensor is made once and kept: `tf.convert_to_tensor` gives the same draw each time, so the z
-    that a decoder sees is the z that a Monte Carlo KL is evaluated at.
+    that a decoder sees is the z that a Monte Carlo KL is evaluated at. Operators and indexing are
+    the tensor's, for a layer that does `z[:, :2]`; `d.at[:2]` slices the distribution's batch.
 
     Args:
       distribution: a `tfd.Distribution`.
       convert_to_tensor_fn: a function of the distribution that gives a tensor.
+      dtype: of the tensor; None: what `convert_to_tensor_fn` gives. The distribution keeps its own
+        (`tensor_distribution.dtype`): what `log_prob` and its kin are given is cast to it.
       next_seed: gives a fresh `[2]` seed. It serves every draw that names no seed of its own, so
         that a layer's seed covers `q.sample(5)` as well as the conversion.
       is_draw: whether that tensor is a draw from the distribution.
@@ -44,22 +52,29 @@ class TensorCoercible(tfd.Distribution):
       >>> d = TensorCoercible(tfd.Normal(0., 1.), lambda d: d.mean())
       >>> float(d + 1.)
       1.0
+      >>> d = TensorCoercible(tfd.Normal([1., 2.], 1.), lambda d: d.mean())
+      >>> float(d[1]), float(d.at[1].log_prob(2.))
+      (2.0, -0.9189385175704956)
     """
 
     is_tensor_like = True  # what tf.is_tensor asks for
+    __array_priority__ = 100  # as a tensor: `array + d` is a tensor
 
     def __init__(
         self,
         distribution: tfd.Distribution,
         convert_to_tensor_fn: Callable[[Any], Any] = tfd.Distribution.sample,
         next_seed: Callable[[], Any] | None = None,
+        dtype: Any = None,
         is_draw: bool = True,
     ) -> None:
+        self._tensor_dtype = None if dtype is None else tf.as_dtype(dtype)
         self.tensor_distribution = distribution
         self.is_draw = is_draw
         self._convert_to_tensor_fn = convert_to_tensor_fn
         self._next_seed = next_seed
         self._value: tf.Tensor | None = None
+        self._known: dict[str, tf.TensorShape] = {}
         super().__init__(
             dtype=distribution.dtype,
             reparameterization_type=distribution.reparameterization_type,
@@ -89,8 +104,53 @@ class TensorCoercible(tfd.Distribution):
     def value(self) -> tf.Tensor:
         """The tensor that this distribution stands for, made at the first call."""
         if self._value is None:
-            self._value = tf.convert_to_tensor(self._convert_to_tensor_fn(self))
+            made = self._convert_to_tensor_fn(self)
+            if keras.tree.is_nested(made) and keras.tree.is_nested(self.dtype):
+                raise InputError(
+                    "Expected a distribution over one tensor, as the output of a layer in a model. "
+                    "A joint distribution is over several: give a convert_to_tensor_fn that makes "
+                    "one tensor of a draw, make it a tfd.Blockwise, or give each part a layer of "
+                    "its own.",
+                    self.tensor_distribution,
+                )
+            made = tf.convert_to_tensor(made)
+            self._value = tf.cast(made, self._dtype_of(made.dtype))
         return self._value
+
+    def _dtype_of(self, dtype: Any) -> Any:
+        """The tensor's dtype, where what it is made from has `dtype`: numbers are cast."""
+        numbers = not keras.tree.is_nested(dtype) and (dtype.is_floating or dtype.is_integer)
+        return self._tensor_dtype if numbers and self._tensor_dtype is not None else dtype
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of `value()`."""
+        made = vars(self).get("_value")
+        return self._dtype_of(self.tensor_distribution.dtype) if made is None else made.dtype
+
+    def know_shapes(self, value: Any, batch: tf.TensorShape, event: tf.TensorShape) -> None:
+        """Says what shapes `value()`, batch and event have, where TensorFlow does not know them."""
+        self._value = tf.ensure_shape(self.value(), value)
+        self._known = {"_batch_shape": batch, "_event_shape": event}
+
+    def _with_known_shape(self, name: str, result: Any, args: Any) -> Any:
+        if name in self._known:
+            return self._known[name].merge_with(result)
+        if not tf.is_tensor(result) or result.shape.rank is not None or name[-7:] == "_tensor":
+            return result
+        batch, event = self._known.values()
+        if not name.startswith("_call"):
+            return tf.ensure_shape(result, batch if name == "_entropy" else batch + event)
+        value = tf.convert_to_tensor(args[0])
+        if None in (value.shape.rank, batch.rank, event.rank):
+            return result
+        rank = max(value.shape.rank - event.rank, batch.rank)
+        return tf.ensure_shape(result, [None] * rank)
+
+    @property
+    def at(self) -> tfd.Distribution:
+        """The distribution whose indexing slices its batch: `d.at[0].log_prob(x)`."""
+        return self.tensor_distribution
 
     @property
     def shape(self) -> tf.TensorShape:
@@ -122,9 +182,25 @@ def draw(distribution: Any) -> tf.Tensor:
 
 def _delegate(name: str) -> Callable[..., Any]:
     def method(self: TensorCoercible, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self.tensor_distribution, name)(*args, **kwargs)
+        if args and name.startswith("_call"):
+            args = (_as_argument(args[0], self.tensor_distribution.dtype), *args[1:])
+        result = getattr(self.tensor_distribution, name)(*args, **kwargs)
+        return self._with_known_shape(name, result, args) if self._known else result
 
     return method
+
+
+def _as_argument(value: Any, dtype: Any) -> Any:
+    """A value to ask a distribution of real numbers about, in its dtype.
+
+    One of integers is given what is there: a Bernoulli takes numbers between 0 and 1 too.
+    """
+    own = getattr(value, "dtype", None)
+    if keras.tree.is_nested(dtype) or not dtype.is_floating or own is None or own == dtype:
+        return value
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return value
+    return tf.cast(value, dtype)
 
 
 def _operator(name: str) -> Callable[..., Any]:
@@ -136,7 +212,7 @@ def _operator(name: str) -> Callable[..., Any]:
 
 for _name in _DELEGATED:
     setattr(TensorCoercible, _name, _delegate(_name))
-for _name in _OPERATORS:
+for _name in (*_OPERATORS, *_PYTHON):
     setattr(TensorCoercible, _name, _operator(_name))
 
 

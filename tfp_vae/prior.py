@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.holding import Holding
 from tfp_vae.parameters import has_parameter
 from tfp_vae.precision import full_precision
 from tfp_vae.serialization import distribution_from_config, distribution_to_config
@@ -106,7 +107,7 @@ class CallablePrior(Prior):
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class DeferredPrior(CallablePrior):
+class DeferredPrior(Holding, CallablePrior):
     """A function that returns the distribution, called at each use.
 
     It takes no arguments, or `training`: whether the model trains. The variables and layers that
@@ -115,13 +116,13 @@ class DeferredPrior(CallablePrior):
 
     def __init__(self, make: Callable[[], tfd.Distribution], **kwargs: Any) -> None:
         super().__init__(make, **kwargs)
-        held = Held(make)
-        self.held_variables, self.held_layers = held.variables, held.layers
+        self.hold(make)
 
     def distribution(self, training: bool | None = None) -> tfd.Distribution:
-        if has_parameter(self.make, "training"):
-            return self.make(training=training)
-        return self.make()
+        with self.reading():
+            if has_parameter(self.make, "training"):
+                return self.make(training=training)
+            return self.make()
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

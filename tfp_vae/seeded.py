@@ -1,20 +1,61 @@
-"""Random state that is saved with the model."""
+"""Random state that is made when it is needed, and saved with the model."""
 
 from __future__ import annotations
 
+import functools
+import random
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfp_vae.outside import made_outside, stateless
+
+_KEPT = "_tfp_vae_seed_generators"
+
 
 class Seeded:
-    """For a layer with a `seed_generator`: seeds for TFP, and a state that is saved.
+    """For a layer that draws: seeds for TFP, and a state that is saved.
 
-    Keras does not save it: a reloaded model would go on with other draws than the saved one.
+    Keras does not save it: a reloaded model would go on with other draws than the saved one. The
+    state is made in `build`, or where the first seed is asked for: a layer that is made within a
+    loss or a `call` can make none before, and needs none where nothing is drawn.
     """
 
-    seed_generator: keras.random.SeedGenerator
+    def seed_with(self, seed: int | None) -> None:
+        """Keeps `seed`; None takes one from Keras' global seed. Called in the constructor."""
+        self.seed = seed
+        # As Keras' SeedGenerator takes it, and when: a global seed gives what it always gave.
+        self._first_seed = random.randint(1, int(1e9)) if seed is None else seed
+
+    @property
+    def seed_generator(self) -> keras.random.SeedGenerator:
+        """The state, made by now."""
+        self.make_state()
+        return self._seed_generator
+
+    @seed_generator.setter
+    def seed_generator(self, value: keras.random.SeedGenerator) -> None:
+        self._seed_generator = value
+
+    def make_state(self) -> None:
+        """Makes the state, where there is none yet."""
+        if "_seed_generator" in vars(self):
+            return
+        locked = self._tracker.locked  # type: ignore[attr-defined]
+        self._tracker.unlock()  # type: ignore[attr-defined]
+        make = functools.partial(keras.random.SeedGenerator, self._first_seed)
+        if tf.executing_eagerly() or stateless():
+            self._seed_generator = make()
+        else:
+            # A function of TensorFlow makes no variable of its own at each trace. This one is kept
+            # for as long as the function, which may well outlive the layer.
+            self._seed_generator = made_outside(make)
+            graph = tf.compat.v1.get_default_graph()
+            while graph is not None:
+                setattr(graph, _KEPT, [*getattr(graph, _KEPT, []), self._seed_generator])
+                graph = getattr(graph, "outer_graph", None)
+        self._tracker.locked = locked  # type: ignore[attr-defined]
 
     def next_seed(self) -> tf.Tensor:
         """A fresh seed in the form that TFP takes, also within a graph and under XLA."""

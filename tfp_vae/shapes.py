@@ -71,7 +71,8 @@ def _joined(batch: tf.TensorShape) -> str:
 
 
 def _dtype(distribution: tfd.Distribution) -> tf.DType | None:
-    return distribution.dtype if isinstance(distribution.dtype, tf.DType) else None
+    dtype = getattr(distribution, "tensor_distribution", distribution).dtype
+    return dtype if isinstance(dtype, tf.DType) else None
 
 
 def _shape(shape: tf.TensorShape) -> Any:

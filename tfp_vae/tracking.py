@@ -18,6 +18,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_vae.errors import InputError
+from tfp_vae.outside import made_outside, stateless
 
 _PARAMETERIZED = (
     tfp.distributions.Distribution,
@@ -31,9 +32,14 @@ _LIBRARIES = {"keras", "numpy", "tensorflow", "tensorflow_probability", "tf_kera
 class Held:
     """What is found within `root`, by way of closures, globals that functions read, and parameters.
 
+    Args:
+      root: a function, a distribution, or whatever may lead to one.
+      owner: the layer that tracks them; what its attributes hold is found, and the owner is not.
+
     Attributes:
       variables: as `keras.Variable`s, one for each `tf.Variable` or `keras.Variable`.
       layers: the Keras layers and models.
+      leads_back: whether the owner was found.
 
     Raises:
       InputError: a distribution or bijector was constructed from a `keras.Variable`: TFP has read
@@ -45,9 +51,11 @@ class Held:
       2
     """
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, owner: keras.layers.Layer | None = None) -> None:
         self.variables: list[keras.Variable] = []
         self.layers: list[keras.layers.Layer] = []
+        self.leads_back = False
+        self._owner = owner
         self._seen: dict[int, Any] = {}  # keeps what was seen alive, for ids to stay its own
         self._walk(root)
 
@@ -59,6 +67,10 @@ class Held:
             self.variables.append(value)
         elif isinstance(value, tf.Variable):
             self._walk(as_keras_variable(value))
+        elif value is self._owner and value is not None:
+            self.leads_back = True
+            for part in list(vars(value).values()):
+                self._walk(part)
         elif isinstance(value, keras.layers.Layer):
             self.layers.append(value)
         else:
@@ -71,7 +83,8 @@ def as_keras_variable(variable: tf.Variable) -> keras.Variable:
     known = getattr(variable, "_keras_variable", None)
     if known is None:
         name = variable.name.split(":")[0].replace("/", "_")
-        known = keras.Variable(variable, name=name, trainable=variable.trainable)
+        make = functools.partial(keras.Variable, variable, name=name, trainable=variable.trainable)
+        known = made_outside(make) if stateless() else make()
         variable._keras_variable = known
     return known
 

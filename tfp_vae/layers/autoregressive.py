@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import DistributionLayer
+from tfp_vae.layers.symbolic import DistributionTensor
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -50,6 +51,7 @@ class AutoregressiveTransform(DistributionLayer):
         self.made = made
 
     def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
         if not self.made.built:
             self.made.build(input_shape)
 
@@ -64,9 +66,12 @@ class AutoregressiveTransform(DistributionLayer):
         )
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
-        # Keras would trace `call` with a placeholder, which is no distribution.
-        del training
-        return keras.KerasTensor(inputs.shape, self.compute_dtype)
+        # `call` cannot be traced where the input is a placeholder, which is no distribution.
+        kwargs = {"training": training}
+        return DistributionTensor(inputs.shape, self.compute_dtype, self, (inputs,), kwargs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "made": keras.saving.serialize_keras_object(self.made)}

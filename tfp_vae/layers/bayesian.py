@@ -15,11 +15,13 @@ from tfp_vae.coercible import TensorCoercible
 from tfp_vae.errors import InputError
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
 from tfp_vae.layers.docstrings import DocumentsArguments
+from tfp_vae.layers.exact_kl import exact_kl
 from tfp_vae.layers.tracked_distribution import TrackedDistribution
 from tfp_vae.layers.weight_distributions import (
     default_mean_field_normal_fn,
     default_multivariate_normal_fn,
 )
+from tfp_vae.layers.weight_losses import WeightLosses
 from tfp_vae.seeded import Seeded
 
 MakeDistribution = Callable[..., tfd.Distribution]
@@ -30,13 +32,14 @@ POINT = default_mean_field_normal_fn(is_singular=True)
 UNIT_NORMAL = default_multivariate_normal_fn
 
 
-class BayesianLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC):
+class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer, abc.ABC):
     """`activation(W x + b)` with W and b drawn from `q(W)` and `q(b)` at each call.
 
     Adds `KL[q(W) || p(W)]` and, where there is a prior of it, `KL[q(b) || p(b)]` to the losses: one
-    scalar each, in nats, for the whole data set. Keras' losses are means over examples: divide by
-    the number of training examples n, `kernel_divergence_fn=lambda q, p, _: tfd.kl_divergence(q, p)
-    / n`. Weights and divergences are kept in float32 under mixed precision.
+    scalar each, in nats, for the whole data set, however often the layer is called in one pass.
+    Keras' losses are means over examples: divide by the number of training examples n,
+    `kernel_divergence_fn=lambda q, p, _: tfd.kl_divergence(q, p) / n`. Weights and divergences are
+    kept in float32 under mixed precision.
 
     A subclass says what `W x` is (`affine`) and how W is drawn (`estimate`).
 
@@ -57,6 +60,7 @@ class BayesianLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC):
     """
 
     needs_normal = False
+    draws_kernel = True
     channel_axis = -1
     input_spec: Any
 
@@ -88,8 +92,7 @@ class BayesianLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC):
         )
         self.bias_prior_fn = bias_prior_fn
         self.bias_divergence_fn = bias_divergence_fn
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_with(seed)
         for name in _OPTIONAL:
             function = getattr(self, name)
             if not (callable(function) or (function is None and _OPTIONAL[name])):
@@ -121,6 +124,7 @@ class BayesianLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC):
         """`W x` with W drawn, and the W that was drawn (None where there is none)."""
 
     def build(self, input_shape: Any) -> None:
+        self.make_state()
         channels = self._channels(input_shape)
         shape, spec = self.kernel_shape(channels), self.input_spec
         self.input_spec = keras.layers.InputSpec(
@@ -188,12 +192,28 @@ class BayesianLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC):
         return TensorCoercible(distribution, convert, self.next_seed)
 
     def _add_divergence(self, of: str, sample: tf.Tensor | None) -> None:
+        if getattr(self, f"{of}_prior") is None or getattr(self, f"{of}_divergence_fn") is None:
+            return
+        closed_form = getattr(self, f"{of}_divergence_fn") is exact_kl
+        self.add_weight_loss(
+            of,
+            lambda: self._divergence(of, sample),
+            lambda: self._divergence(of, None if closed_form else self._draw_of(of)),
+            varies=not closed_form,
+        )
+
+    def _divergence(self, of: str, sample: tf.Tensor | None) -> tf.Tensor:
         posterior, prior = getattr(self, f"{of}_posterior"), getattr(self, f"{of}_prior")
-        divergence_fn = getattr(self, f"{of}_divergence_fn")
-        if prior is not None and divergence_fn is not None:
-            # A posterior that is not an Independent has a value for each weight.
-            divergence = tf.reduce_sum(divergence_fn(self._seeded(posterior), prior, sample))
-            self.add_loss(tf.cast(divergence, keras.config.floatx()))
+        divergence = getattr(self, f"{of}_divergence_fn")(self._seeded(posterior), prior, sample)
+        # A posterior that is not an Independent has a value for each weight.
+        return tf.cast(tf.reduce_sum(divergence), keras.config.floatx())
+
+    def _draw_of(self, of: str) -> tf.Tensor | None:
+        if of == "kernel" and not self.draws_kernel:
+            return None
+        return self.drawn(
+            getattr(self, f"{of}_posterior"), getattr(self, f"{of}_posterior_tensor_fn")
+        )
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         kernel = keras.KerasTensor(self.kernel_shape(self._channels(input_shape)))

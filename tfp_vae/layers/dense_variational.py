@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,15 +10,18 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae import schedules
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
+from tfp_vae.holding import Holding
+from tfp_vae.layers.kl_weight import KLWeight
+from tfp_vae.layers.weight_losses import WeightLosses
 from tfp_vae.seeded import Seeded
-from tfp_vae.tracking import Held
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class DenseVariational(Seeded, keras.layers.Layer):
+class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
     """`activation(x W + b)`, where `w = (W, b)` flattened is drawn from q(w) at each call.
 
     Input `[..., in]`, output `[..., units]`; w has `in * units` values for W, then `units` for b.
@@ -33,7 +36,8 @@ class DenseVariational(Seeded, keras.layers.Layer):
         layers are trained and saved with this layer.
       make_prior_fn: likewise for p(w).
       kl_weight: a number; None: 1. Keras' losses are means over examples: give 1 / n for n training
-        examples.
+        examples. For KL annealing: a variable (yours to assign; saved by its value), a tensor, or a
+        schedule over training steps (see `tfp_vae.schedules`).
       kl_use_exact: True: closed form, an error where there is none; False: Monte Carlo; None (the
         default): closed form where there is one. (`tfp.layers` has False.)
       activation: as for `keras.layers.Dense`.
@@ -67,7 +71,7 @@ class DenseVariational(Seeded, keras.layers.Layer):
         units: int,
         make_posterior_fn: Callable[..., Any],
         make_prior_fn: Callable[..., Any],
-        kl_weight: float | None = None,
+        kl_weight: Any = None,
         kl_use_exact: bool | None = None,
         activation: Any = None,
         use_bias: bool = True,
@@ -78,20 +82,24 @@ class DenseVariational(Seeded, keras.layers.Layer):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         if int(units) < 1:
             raise InputError(f"{self.name}: expected units to be at least 1.", units)
-        if not isinstance(kl_weight, (numbers.Real, type(None))):
-            raise InputError(f"{self.name}: expected kl_weight to be a number or None.", kl_weight)
         self.units = int(units)
         self.make_posterior_fn = make_posterior_fn
         self.make_prior_fn = make_prior_fn
-        self.kl_weight = None if kl_weight is None else float(kl_weight)
+        self._weight_of_kl = KLWeight(kl_weight, f"{self.name}'s kl_weight")
+        self._step = self._weight_of_kl.step
         self.kl_use_exact = kl_use_exact
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_with(seed)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
+    @property
+    def kl_weight(self) -> Any:
+        """As it was given."""
+        return self._weight_of_kl.given
+
     def build(self, input_shape: Any) -> None:
+        self.make_state()
         size = input_shape[-1]
         if size is None:
             raise InputError(
@@ -100,24 +108,21 @@ class DenseVariational(Seeded, keras.layers.Layer):
             )
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: size})
         self.kernel_shape = (size, self.units)
+        self._one_input = [1 if axis is None else axis for axis in input_shape]
         stored = self.variable_dtype
         dtype = tf.as_dtype("float32" if stored in ("float16", "bfloat16") else stored)
         sizes = (size * self.units, self.units if self.use_bias else 0, dtype)
         with tf.init_scope():  # a constant of the graph under way could not be used in another
             self.posterior = self.make_posterior_fn(*sizes)
             self.prior = self.make_prior_fn(*sizes)
-        held = Held([self.posterior, self.prior])
-        self.held_variables, self.held_layers = held.variables, held.layers
+        self.hold(self.posterior, self.prior)
         for made in (self.posterior, self.prior):
             if isinstance(made, keras.layers.Layer) and not made.built:
                 made.build(input_shape)
 
-    def call(self, inputs: Any) -> tf.Tensor:
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         inputs = tf.cast(tf.convert_to_tensor(inputs), self.compute_dtype)
-        q = self._distribution(self.posterior, inputs, "make_posterior_fn")
-        p = self._distribution(self.prior, inputs, "make_prior_fn")
-        if not isinstance(q, TensorCoercible):
-            q = TensorCoercible(q, next_seed=self.next_seed)
+        q, p = self._distributions(inputs)
         w = tf.convert_to_tensor(q)
         kernel_size = self.kernel_shape[0] * self.units
         expected = kernel_size + (self.units if self.use_bias else 0)
@@ -126,12 +131,34 @@ class DenseVariational(Seeded, keras.layers.Layer):
                 f"{self.name}: expected make_posterior_fn to give draws of shape ({expected},).",
                 f"shape {tuple(w.shape)}",
             )
-        kl = tf.reduce_sum(kl_divergence(q, p, points=lambda: w, exact=self.kl_use_exact))
-        weight = 1.0 if self.kl_weight is None else self.kl_weight
-        self.add_loss(weight * tf.cast(kl, keras.config.floatx()))
+        if training:
+            self._weight_of_kl.advance()
+        self.add_weight_loss(
+            "kl", lambda: self._weighted_kl(q, p), lambda: self._weighted_kl(*self._anew()), True
+        )
         w = tf.cast(w, inputs.dtype)
         outputs = keras.ops.matmul(inputs, tf.reshape(w[:kernel_size], self.kernel_shape))
         return self.activation(outputs + w[kernel_size:] if self.use_bias else outputs)
+
+    def _distributions(self, inputs: tf.Tensor) -> tuple[TensorCoercible, tfd.Distribution]:
+        with self.reading():
+            q = self._distribution(self.posterior, inputs, "make_posterior_fn")
+            p = self._distribution(self.prior, inputs, "make_prior_fn")
+        if not isinstance(q, TensorCoercible):
+            q = TensorCoercible(q, next_seed=self.next_seed)
+        return q, p
+
+    def _anew(self) -> tuple[TensorCoercible, tfd.Distribution]:
+        return self._distributions(tf.zeros(self._one_input, self.compute_dtype))
+
+    def _weighted_kl(self, q: TensorCoercible, p: tfd.Distribution) -> tf.Tensor:
+        points = functools.partial(tf.convert_to_tensor, q)
+        kl = tf.reduce_sum(kl_divergence(q, p, points=points, exact=self.kl_use_exact))
+        return self._weight_of_kl.times(tf.cast(kl, keras.config.floatx()))
+
+    def _clear_losses(self) -> None:
+        super()._clear_losses()
+        self._weight_of_kl.begin()
 
     def _distribution(self, made: Any, inputs: tf.Tensor, argument: str) -> tfd.Distribution:
         distribution = made if isinstance(made, tfd.Distribution) else made(inputs)
@@ -150,7 +177,7 @@ class DenseVariational(Seeded, keras.layers.Layer):
             "units": self.units,
             "make_posterior_fn": keras.saving.serialize_keras_object(self.make_posterior_fn),
             "make_prior_fn": keras.saving.serialize_keras_object(self.make_prior_fn),
-            "kl_weight": self.kl_weight,
+            "kl_weight": schedules.to_config(self.kl_weight),
             "kl_use_exact": self.kl_use_exact,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
@@ -161,6 +188,7 @@ class DenseVariational(Seeded, keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DenseVariational:
         config = dict(config)
-        for key in ("make_posterior_fn", "make_prior_fn"):
-            config[key] = keras.saving.deserialize_keras_object(config[key])
+        for key in ("make_posterior_fn", "make_prior_fn", "kl_weight"):
+            if isinstance(config.get(key), dict):
+                config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)

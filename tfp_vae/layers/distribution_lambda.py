@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,17 +12,19 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.coercible import TensorCoercible
+from tfp_vae.errors import InputError
+from tfp_vae.holding import Holding
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_draw
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
+from tfp_vae.layers.symbolic import DistributionTensor, shapes_of, spec_of
 from tfp_vae.parameters import has_parameter
 from tfp_vae.precision import full_precision
 from tfp_vae.prior import unit_normal
 from tfp_vae.seeded import Seeded
-from tfp_vae.tracking import Held
 
 
-class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC):
+class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer, abc.ABC):
     """What all distribution layers share; a subclass says how in `make_distribution`.
 
     Attributes:
@@ -55,8 +58,28 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
         self.kl_regularizer = regularizer if carries_kl else None
         self._regularizer_state = regularizer.state if carries_kl else []
         self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_with(seed)
+        # Keras gives a loss what has the dtype of its losses, and casts all else to a bare tensor.
+        # Where a dtype was chosen for this layer, as a tensor too the output has it: a cast would
+        # lose digits between layers of float64.
+        floatx = keras.config.floatx()
+        self.has_own_dtype = self.compute_dtype != full_precision() or floatx in (
+            "float16",
+            "bfloat16",
+        )
+        if self.has_own_dtype and self.compute_dtype != floatx:
+            warnings.warn(
+                f"{self.name} is of {self.compute_dtype} and Keras' losses are of {floatx}: as the "
+                "last layer of a model, it needs loss=tfp_vae.NegativeLogLikelihood(). A function "
+                "such as lambda y, rv: -rv.log_prob(y) would be given a bare tensor.",
+                stacklevel=3,
+            )
+        self.hold(self.convert_to_tensor_fn)
+
+    def build(self, input_shape: Any) -> None:
+        self.settle()
+        self.make_state()
+        super().build(input_shape)
 
     @abc.abstractmethod
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
@@ -76,13 +99,17 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
         """What the layer puts out, before anything is drawn from it and without its KL term."""
         if self.tells_training:
             kwargs["training"] = training
-        distribution = self.make_distribution(inputs, *args, **kwargs)
+        with self.reading():
+            distribution = self.make_distribution(inputs, *args, **kwargs)
         if not isinstance(distribution, tfd.Distribution):
             raise TypeError(
                 f"{self.name}: expected the function to return a tfp.distributions.Distribution. "
                 f"Received: {distribution!r}"
             )
-        return TensorCoercible(distribution, self._concretize, self.next_seed, self.gives_draws)
+        dtype = None if self.has_own_dtype else keras.config.floatx()
+        return TensorCoercible(
+            distribution, self._concretize, self.next_seed, dtype, self.gives_draws
+        )
 
     @property
     def gives_draws(self) -> bool:
@@ -91,12 +118,29 @@ class DistributionLayer(DocumentsArguments, Seeded, keras.layers.Layer, abc.ABC)
 
     def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         coercible = self.undrawn(inputs, *args, training=training, **kwargs)
-        coercible.value()  # drawn here, in this call's graph, and only once
+        if keras.tree.is_nested(coercible.dtype) and tf.executing_eagerly():
+            return coercible  # called by hand, a joint distribution is no tensor yet
+        if coercible.value().shape.rank is None:  # drawn here, in this call's graph, and only once
+            coercible.know_shapes(*shapes_of(self, (inputs, *args), kwargs))
         if self.kl_regularizer is not None:
             if training:
-                self.kl_regularizer.advance()
+                self.kl_regularizer.kl_weight.advance()
             self.add_loss(self.kl_regularizer(coercible))
         return coercible
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        spec = spec_of(self, args, kwargs)
+        return DistributionTensor(spec.shape, spec.dtype, self, args, kwargs)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        if not self.built:
+            self.build(input_shape)
+        return spec_of(self, (keras.KerasTensor(input_shape, self.input_dtype),), {}).shape
+
+    def _clear_losses(self) -> None:
+        super()._clear_losses()
+        if self.kl_regularizer is not None:
+            self.kl_regularizer.kl_weight.begin()
 
     def _concretize(self, distribution: TensorCoercible) -> Any:
         return concretize(self.convert_to_tensor_fn, distribution)
@@ -146,7 +190,7 @@ class DistributionLambda(DistributionLayer):
     Example:
       >>> layer = DistributionLambda(lambda t: tfd.Normal(t, 1.), "mean")
       >>> d = layer(tf.constant([3.]))
-      >>> float(d[0].log_prob(3.)), (d + 1.).numpy().tolist()
+      >>> float(d.log_prob(3.)[0]), (d + 1.).numpy().tolist()
       (-0.9189385175704956, [4.0])
     """
 
@@ -160,12 +204,29 @@ class DistributionLambda(DistributionLayer):
         super().__init__(convert_to_tensor_fn, seed, **kwargs)
         self.make_distribution_fn = make_distribution_fn
         self.tells_training = has_parameter(make_distribution_fn, "training")
-        held = Held(make_distribution_fn)
-        self.held_variables, self.held_layers = held.variables, held.layers
+        self.hold(make_distribution_fn, self.convert_to_tensor_fn)
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         return self.make_distribution_fn(inputs, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self._makes_its_function:
+            return config
+        if self.leads_back:
+            raise InputError(
+                f"{self.name}: expected a function that does not lead back to its own layer: such "
+                "a function cannot be saved. Subclass DistributionLambda, and give "
+                "`super().__init__` a method of the subclass.",
+                self.make_distribution_fn,
+            )
         function = keras.saving.serialize_keras_object(self.make_distribution_fn)
-        return {**super().get_config(), "make_distribution_fn": function}
+        return {**config, "make_distribution_fn": function}
+
+    @property
+    def _makes_its_function(self) -> bool:
+        """Whether a subclass' constructor makes the function: no matter of the config, then."""
+        if type(self).__init__ is DistributionLambda.__init__:
+            return False
+        name = getattr(self.make_distribution_fn, "__qualname__", "")
+        return self.leads_back or "__init__.<locals>" in name

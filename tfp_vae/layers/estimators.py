@@ -26,6 +26,7 @@ class LocalReparameterization(BayesianLayer, abc.ABC):
     """
 
     needs_normal = True
+    draws_kernel = False
 
     def estimate(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         q = self.kernel_posterior.distribution

@@ -104,6 +104,7 @@ class VariationalGaussianProcess(DistributionLayer):
         self.kernel_provider = kernel_provider
         self.event_shape = as_shape(event_shape)
         self.mean_fn = mean_fn
+        self.hold(mean_fn, self.convert_to_tensor_fn)
         self.jitter = jitter
         self.inducing_index_points_initializer = inducing_index_points_initializer
         self.unconstrained_observation_noise_variance_initializer = (
@@ -114,6 +115,7 @@ class VariationalGaussianProcess(DistributionLayer):
         )
 
     def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
         outputs, points = self.event_shape, self.num_inducing_points
         features = input_shape[-self.kernel_provider.kernel.feature_ndims :]
         if self.mean_fn is None:

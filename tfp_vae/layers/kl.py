@@ -12,19 +12,9 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae import schedules
 from tfp_vae.coercible import draw
 from tfp_vae.divergence import kl_divergence
+from tfp_vae.layers.kl_weight import KLWeight, TrainingStep
+from tfp_vae.layers.symbolic import DistributionTensor
 from tfp_vae.prior import Prior, as_prior
-
-
-@keras.saving.register_keras_serializable(package="tfp_vae")
-class TrainingStep(keras.layers.Layer):
-    """Counts training calls for a schedule; a layer, so that the count is saved with the model."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.count = self.add_weight(
-            shape=(), dtype="int32", initializer="zeros", trainable=False, name="count"
-        )
-        self.built = True
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -46,7 +36,8 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         mean over all axes either way.
       test_points_fn: gives the points for Monte Carlo from q.
       weight: None for 1, a number, a variable (yours to assign during training; saved by its
-        value), or a schedule over training steps (see `tfp_vae.schedules`).
+        value), or a schedule over training steps (see `tfp_vae.schedules`): a pass through the
+        model is one step, however often the layer is called in it.
 
     Called with a distribution it returns that scalar. (`tfp.layers` returns the batch's sum.)
 
@@ -71,19 +62,23 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         self.use_exact_kl = use_exact_kl
         self.test_points_reduce_axis = test_points_reduce_axis
         self.test_points_fn = test_points_fn
-        self.weight = weight
         self.prior: Prior = as_prior(distribution_b)
-        self.step = TrainingStep() if callable(weight) else None
+        self.kl_weight = KLWeight(weight)
+
+    @property
+    def weight(self) -> Any:
+        """As it was given."""
+        return self.kl_weight.given
+
+    @property
+    def step(self) -> TrainingStep | None:
+        """The count of training steps, where `weight` is a schedule."""
+        return self.kl_weight.step
 
     @property
     def state(self) -> list[keras.layers.Layer]:
         """What the layer that carries this regularizer has to track."""
         return [self.prior] if self.step is None else [self.prior, self.step]
-
-    def advance(self) -> None:
-        """Moves a scheduled weight one training step on; called before the step's own KL."""
-        if self.step is not None:
-            self.step.count.assign_add(1)
 
     def __call__(self, distribution_a: tfd.Distribution) -> tf.Tensor:
         """`weight * mean KL[distribution_a || distribution_b]`, a scalar in nats."""
@@ -105,11 +100,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         )
         kl = tf.reduce_mean(tf.reduce_mean(kl, axis=self.test_points_reduce_axis))
         kl = tf.cast(kl, keras.config.floatx())  # as all of Keras' losses, which it adds to these
-        if self.weight is None:
-            return kl
-        # The count includes the training call that is under way; schedules count finished steps.
-        step = 0 if self.step is None else tf.maximum(tf.convert_to_tensor(self.step.count) - 1, 0)
-        return tf.cast(schedules.value_at(self.weight, step), kl.dtype) * kl
+        return self.kl_weight.times(kl)
 
     def get_config(self) -> dict[str, Any]:
         config = {
@@ -158,6 +149,7 @@ class KLDivergenceAddLoss(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._convert_input_args = False  # a cast would leave a tensor
         self.regularizer = KLDivergenceRegularizer(
             distribution_b, use_exact_kl, test_points_reduce_axis, test_points_fn, weight
         )
@@ -165,14 +157,24 @@ class KLDivergenceAddLoss(keras.layers.Layer):
 
     def call(self, distribution_a: Any, training: bool | None = None) -> Any:
         if training:
-            self.regularizer.advance()
+            self.regularizer.kl_weight.advance()
         self.add_loss(self.regularizer(distribution_a))
         return distribution_a
+
+    def _clear_losses(self) -> None:
+        super()._clear_losses()
+        self.regularizer.kl_weight.begin()
 
     def compute_output_spec(self, distribution_a: Any, training: bool | None = None) -> Any:
         # Keras would trace `call` with a placeholder, which is no distribution.
         del training
-        return keras.KerasTensor(distribution_a.shape, distribution_a.dtype)
+        given = distribution_a
+        if not isinstance(given, DistributionTensor):
+            return keras.KerasTensor(given.shape, given.dtype)
+        return DistributionTensor(given.shape, given.dtype, given.layer, given.args, given.kwargs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.regularizer.get_config()}

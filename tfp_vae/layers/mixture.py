@@ -12,7 +12,6 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, LocationScaleLayer
 from tfp_vae.layers.parametric import ParametricLayer, as_shape
-from tfp_vae.tracking import Held
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -57,8 +56,7 @@ class MixtureSameFamily(ParametricLayer):
         self.num_components = int(num_components)
         self.component_layer = component_layer
         self.validate_args = validate_args
-        held = Held(component_layer)
-        self.held_variables, self.held_layers = held.variables, held.layers
+        self.hold(component_layer, self.convert_to_tensor_fn)
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         return self.new(inputs, self.num_components, self.component_layer, self.validate_args)
@@ -105,6 +103,9 @@ class MixtureSameFamily(ParametricLayer):
     def build(self, input_shape: Any) -> None:
         if hasattr(self.component_layer, "num_parameters"):
             super().build(input_shape)
+        else:
+            self.settle()
+            self.make_state()
 
     def get_config(self) -> dict[str, Any]:
         return {

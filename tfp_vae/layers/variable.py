@@ -75,6 +75,10 @@ class VariableLayer(keras.layers.Layer):
         del inputs
         return self.activation(tf.convert_to_tensor(self.constant.value))
 
+    def compute_output_shape(self, input_shape: Any) -> tuple[int, ...]:
+        del input_shape
+        return self.variable_shape
+
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         del inputs
         return keras.KerasTensor(self.variable_shape, self.compute_dtype)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae.errors import InputError
+from tfp_vae.outside import stateless
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -90,7 +91,7 @@ class WeightNorm(keras.layers.Wrapper):
         return tf.cast(tf.sqrt(tf.reduce_sum(squares, axis=self._norm_axes)), dtype)
 
     def call(self, inputs: Any) -> tf.Tensor:
-        if self.data_init and not _stateless():
+        if self.data_init and not stateless():
             tf.cond(self.initialized.value, lambda: None, lambda: self._initialize(inputs))
         return self._apply(self.layer, inputs, self.g.value)
 
@@ -142,9 +143,3 @@ class WeightNorm(keras.layers.Wrapper):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_init": self.data_init}
-
-
-def _stateless() -> bool:
-    """Whether Keras traces or calls without side effects: no time to initialize anything."""
-    with keras.StatelessScope() as scope:
-        return scope.original_scope is not None
