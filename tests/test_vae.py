@@ -5,7 +5,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from conftest import small_networks
 
-from tfp_vae import ELBO, IWAE, VAE, layers, priors, schedules
+from tfp_vae import ELBO, IWAE, MIWAE, VAE, layers, priors, schedules
 from tfp_vae.errors import InputError
 
 tfd = tfp.distributions
@@ -117,13 +117,36 @@ def test_samples_come_from_the_prior():
     np.testing.assert_allclose(z.std(axis=0), [0.5, 2], atol=0.05)
 
 
-def test_call_has_one_z_and_training_has_the_objectives(x):
+@pytest.mark.parametrize("objective", [ELBO(), IWAE(4), MIWAE(2, 3), IWAE(4, "dreg")])
+@pytest.mark.parametrize("training", [None, False, True])
+def test_a_call_draws_one_z_for_each_example(x, objective, training):
+    p = VAE(*small_networks(), objective=objective)(x, training=training)
+    assert p.latents.z.shape == [1, 64, 2]
+    assert p.batch_shape == [64]
+    assert p.shape == x.shape
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_step_draws_as_many_as_the_objective_wants(x, training):
     vae = VAE(*small_networks(), objective=IWAE(4))
-    assert vae(x).latents.z.shape == [1, 64, 2]
-    assert vae(x).batch_shape == [64]
-    p = vae(x, training=True)
+    vae.compile("adam", run_eagerly=True)
+    seen = []
+    forward = vae._forward
+    vae._forward = lambda *args: seen.append(forward(*args)) or seen[-1]
+    (vae.train_step if training else vae.test_step)(tf.constant(x))
+    (p,) = seen
     assert p.latents.z.shape == [4, 64, 2]
     assert p.batch_shape == [256]
+
+
+def test_the_loss_of_a_call_by_hand_is_the_objectives(x):
+    """`model(x)` is one draw, of which a bound by four is not made: the loss draws its own."""
+    vae = VAE(*small_networks(), objective=IWAE(4))
+    losses = [float(vae.compute_loss(x, y_pred=vae(x, training=True))) for _ in range(50)]
+    one = VAE(vae.encoder, vae.decoder, objective=IWAE(1))
+    looser = [float(one.compute_loss(x, y_pred=one(x, training=True))) for _ in range(50)]
+    error = np.hypot(np.std(losses), np.std(looser)) / np.sqrt(50)
+    assert np.mean(losses) < np.mean(looser) - 4 * error
 
 
 def test_likelihoods_of_several_draws_are_those_of_each(x):
@@ -131,7 +154,7 @@ def test_likelihoods_of_several_draws_are_those_of_each(x):
     from tfp_vae import importance
 
     vae = VAE(*small_networks(), objective=IWAE(3))
-    p = vae(x, training=True)
+    p = vae._forward(x, True, 3)
     z = p.latents.z
     folded = importance.log_likelihood(p, x, 3)
     for s in range(3):
