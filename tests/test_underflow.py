@@ -461,6 +461,7 @@ def test_what_a_draw_carries_goes_with_it(name):
         q = layer(np.zeros([2, layer.num_parameters], "float32"))
         z = origins.moved(newaxis, q.value())
         q.log_prob(q.value())
+        q.log_prob(z)
         log_density(q, z)
         log_density(p, z)
         return weakref.ref(q.value())
