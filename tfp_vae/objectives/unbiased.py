@@ -23,8 +23,8 @@ def covariance_and_square(
 
     Example:
       >>> x = tf.constant([[1., 1.], [1., 1.], [-1., -1.], [-1., -1.]])
-      >>> [value.numpy().round(2).tolist()[0] for value in covariance_and_square(x)]
-      [[1.33, 1.33], [2.67, 2.67]]
+      >>> [round(float(value[0, 1]), 2) for value in covariance_and_square(x)]
+      [1.33, 2.67]
     """
     x -= tf.reduce_mean(x, axis=0)
     n = tf.cast(tf.shape(x)[0], x.dtype)
