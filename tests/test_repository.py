@@ -25,6 +25,7 @@ ORDER = [
     "_backend",
     "errors",
     "precision",
+    "masks",
     "wiring",
     "outside",
     "seeded",
