@@ -102,7 +102,7 @@ def test_two_dtypes(make, dtype, y, exact):
     model = model_of(make)
     d = model(X)
     assert d.dtype == d.numpy().dtype == model.predict(X, verbose=0).dtype == "float32"
-    assert model.output.dtype == "float32"
+    assert model.outputs[0].dtype == "float32"
     assert (d + 1.0).dtype == tf.float32
     assert d.tensor_distribution.dtype == d.sample().dtype == dtype
     mean = d.tensor_distribution.mean() if "int" not in dtype.name else None
