@@ -29,6 +29,7 @@ ORDER = [
     "shapes",
     "floors",
     "origins",
+    "masks",
     "wiring",
     "outside",
     "seeded",

@@ -8,15 +8,19 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.masks import along, mask_of, masked
+
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class NegativeLogLikelihood(keras.losses.Loss):
     """`-log p(y)` for each example in nats, p the distribution that the model puts out.
 
     `loss=lambda y, rv: -rv.log_prob(y)` says the same, but Keras hands a loss a bare tensor where
-    the distribution is not float32 and while it builds a model symbolically. This loss does not let
-    it. A y whose rank differs by one trailing axis of size 1 is reshaped to the distribution's.
-    Where the distribution has no batch (one for all examples), y has a batch axis in front.
+    the distribution's layer is of another dtype than Keras' floatx, where y is `[n, 1]` and the
+    distribution `[n]`, and while it builds a model symbolically. This loss does not let it. A y
+    whose rank differs by one trailing axis of size 1 is reshaped to the distribution's. Where the
+    distribution has no batch (one for all examples), y has a batch axis in front. Weights and masks
+    of Keras are over the first axes of the distribution's batch.
 
     Args:
       reduction: as for any Keras loss. The default is the mean over the distribution's batch shape.
@@ -43,7 +47,9 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         losses = self.call(y_true, y_pred)
-        return self._reduce(losses, losses, sample_weight)
+        if sample_weight is not None:
+            sample_weight = along(losses, sample_weight)
+        return self._reduce(losses, masked(losses, mask_of(y_pred)), sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """`-log p(y)`, of the distribution's batch shape."""

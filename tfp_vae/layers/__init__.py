@@ -1,5 +1,6 @@
 """Distribution layers: `tfp.layers`, native to Keras 3."""
 
+from tfp_vae.layers import util
 from tfp_vae.layers.autoregressive import AutoregressiveTransform
 from tfp_vae.layers.bayesian_conv import (
     Conv1DFlipout,
@@ -110,4 +111,5 @@ __all__ = [
     "default_loc_scale_fn",
     "default_mean_field_normal_fn",
     "default_multivariate_normal_fn",
+    "util",
 ]

@@ -62,6 +62,7 @@ class BayesianDense(BayesianLayer, abc.ABC):
             raise InputError(f"{self.name}: expected units to be at least 1.", units)
         self.units = int(units)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
+        self.supports_masking = True
 
     @property
     def num_outputs(self) -> int:

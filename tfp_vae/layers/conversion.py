@@ -35,12 +35,13 @@ def by_name(convert_to_tensor_fn: ConvertToTensor, argument: str = "convert_to_t
 def concretize(convert_to_tensor_fn: Any, distribution: Any) -> Any:
     """The tensor that `convert_to_tensor_fn`, as `by_name` gives it, makes of the distribution.
 
-    Several are stacked on a new last axis. An Independent has no `logits`, but its base
+    Several are stacked on a new last axis, where a covariance takes the columns that it has: those
+    of `("mean", "covariance")` are `[..., d, 1 + d]`. An Independent has no `logits`, but its base
     distribution has: a name is looked for there too.
     """
     if isinstance(convert_to_tensor_fn, tuple):
         values = [concretize(each, distribution) for each in convert_to_tensor_fn]
-        return tf.stack(values, axis=-1)
+        return _side_by_side([tf.convert_to_tensor(value) for value in values])
     if callable(convert_to_tensor_fn):
         return convert_to_tensor_fn(distribution)
     owner = distribution
@@ -60,3 +61,13 @@ def is_draw(convert_to_tensor_fn: Any) -> bool:
     What a function of the user's gives is theirs to answer for: a straight-through draw is one.
     """
     return convert_to_tensor_fn == "sample" or callable(convert_to_tensor_fn)
+
+
+def _side_by_side(values: list[tf.Tensor]) -> tf.Tensor:
+    ranks = {value.shape.rank for value in values}
+    if len(ranks) == 1 or None in ranks:
+        return tf.stack(values, axis=-1)
+    columns = [
+        value if value.shape.rank == max(ranks) else value[..., tf.newaxis] for value in values
+    ]
+    return tf.concat(columns, axis=-1)

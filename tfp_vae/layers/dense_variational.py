@@ -92,11 +92,20 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
         self.use_bias = use_bias
         self.seed_with(seed)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
+        self.supports_masking = True
 
     @property
     def kl_weight(self) -> Any:
         """As it was given."""
         return self._weight_of_kl.given
+
+    @property
+    def _posterior(self) -> Any:  # as tfp.layers names it
+        return self.posterior
+
+    @property
+    def _prior(self) -> Any:
+        return self.prior
 
     def build(self, input_shape: Any) -> None:
         self.make_state()

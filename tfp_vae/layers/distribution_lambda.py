@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_d
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.layers.symbolic import DistributionTensor, shapes_of, spec_of
+from tfp_vae.masks import mask_of
 from tfp_vae.parameters import has_parameter
 from tfp_vae.precision import full_precision
 from tfp_vae.prior import unit_normal
@@ -59,6 +61,7 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         self._regularizer_state = regularizer.state if carries_kl else []
         self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
         self.seed_with(seed)
+        self.supports_masking = True
         # Keras gives a loss what has the dtype of its losses, and casts all else to a bare tensor.
         # Where a dtype was chosen for this layer, as a tensor too the output has it: a cast would
         # lose digits between layers of float64.
@@ -125,7 +128,7 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         if self.kl_regularizer is not None:
             if training:
                 self.kl_regularizer.kl_weight.advance()
-            self.add_loss(self.kl_regularizer(coercible))
+            self.add_loss(self.kl_regularizer(coercible, mask_of(inputs)))
         return coercible
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
@@ -144,6 +147,16 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
 
     def _concretize(self, distribution: TensorCoercible) -> Any:
         return concretize(self.convert_to_tensor_fn, distribution)
+
+    @property
+    def _convert_to_tensor_fn(self) -> Callable[[Any], Any]:
+        """As `tfp.layers` names it; a function, where `convert_to_tensor_fn` may be a name."""
+        given = self.convert_to_tensor_fn
+        return given if callable(given) else functools.partial(concretize, given)
+
+    @_convert_to_tensor_fn.setter
+    def _convert_to_tensor_fn(self, value: ConvertToTensor) -> None:
+        self.convert_to_tensor_fn = by_name(value)
 
     def get_config(self) -> dict[str, Any]:
         convert = keras.saving.serialize_keras_object(self.convert_to_tensor_fn)

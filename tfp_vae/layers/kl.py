@@ -14,6 +14,7 @@ from tfp_vae.coercible import draw
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.layers.kl_weight import KLWeight, TrainingStep
 from tfp_vae.layers.symbolic import DistributionTensor
+from tfp_vae.masks import along, mask_of, masked_mean
 from tfp_vae.prior import Prior, as_prior
 
 
@@ -80,8 +81,11 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         """What the layer that carries this regularizer has to track."""
         return [self.prior] if self.step is None else [self.prior, self.step]
 
-    def __call__(self, distribution_a: tfd.Distribution) -> tf.Tensor:
-        """`weight * mean KL[distribution_a || distribution_b]`, a scalar in nats."""
+    def __call__(self, distribution_a: tfd.Distribution, mask: Any = None) -> tf.Tensor:
+        """`weight * mean KL[distribution_a || distribution_b]`, a scalar in nats.
+
+        `mask`: of Keras, over the first axes of the batch: what it hides counts nothing.
+        """
         if not isinstance(distribution_a, tfd.Distribution):
             raise TypeError(
                 "Expected the output of a distribution layer, such as IndependentNormal: a KL "
@@ -98,7 +102,10 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
             points=lambda: points(distribution_a),
             exact=exact,
         )
-        kl = tf.reduce_mean(tf.reduce_mean(kl, axis=self.test_points_reduce_axis))
+        if mask is None:
+            kl = tf.reduce_mean(tf.reduce_mean(kl, axis=self.test_points_reduce_axis))
+        else:
+            kl = masked_mean(kl, _behind_samples(mask, kl, distribution_a))
         kl = tf.cast(kl, keras.config.floatx())  # as all of Keras' losses, which it adds to these
         return self.kl_weight.times(kl)
 
@@ -150,6 +157,7 @@ class KLDivergenceAddLoss(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self._convert_input_args = False  # a cast would leave a tensor
+        self.supports_masking = True
         self.regularizer = KLDivergenceRegularizer(
             distribution_b, use_exact_kl, test_points_reduce_axis, test_points_fn, weight
         )
@@ -158,7 +166,7 @@ class KLDivergenceAddLoss(keras.layers.Layer):
     def call(self, distribution_a: Any, training: bool | None = None) -> Any:
         if training:
             self.regularizer.kl_weight.advance()
-        self.add_loss(self.regularizer(distribution_a))
+        self.add_loss(self.regularizer(distribution_a, mask_of(distribution_a)))
         return distribution_a
 
     def _clear_losses(self) -> None:
@@ -186,6 +194,12 @@ class KLDivergenceAddLoss(keras.layers.Layer):
         )
         ours = {key: getattr(theirs, key) for key in _ARGUMENTS}
         return cls(**{**config, **ours, "distribution_b": theirs.prior})
+
+
+def _behind_samples(mask: Any, kl: tf.Tensor, q: tfd.Distribution) -> tf.Tensor:
+    """The mask for values that may have axes of samples before those of the batch."""
+    mask = along(tf.ones(tf.shape(kl)[kl.shape.rank - q.batch_shape.rank :]), mask)
+    return tf.broadcast_to(mask, tf.shape(kl))
 
 
 _ARGUMENTS = (

@@ -97,6 +97,7 @@ class MethodOfDistribution(keras.layers.Layer):
         super().__init__(**kwargs)
         self.method = method
         self._convert_input_args = False  # a cast would leave a tensor
+        self.supports_masking = method != "sample"  # which may have axes in front
         self.built = True
 
     def call(self, distribution: Any, value: Any = None, **options: Any) -> tf.Tensor:

@@ -1,0 +1,68 @@
+"""Masks of Keras: which entries of a batch are there, and which only fill it up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_vae.errors import InputError
+
+
+def mask_of(value: Any) -> Any:
+    """The mask that `keras.layers.Masking` or an `Embedding` has put on a tensor, or None."""
+    return getattr(value, "_keras_mask", None)
+
+
+def masked(values: tf.Tensor, mask: Any) -> tf.Tensor:
+    """`values` with the mask on them, for Keras to weigh them with.
+
+    The mask is over the first axes of the values; it holds for all that is behind these.
+
+    Raises:
+      InputError: the mask has more axes than the values: what it hides is within one value.
+
+    Example:
+      >>> mask_of(masked(tf.ones([2, 3]), tf.constant([True, False]))).shape.as_list()
+      [2, 1]
+    """
+    if mask is None:
+        return values
+    mask = along(values, mask)
+    values = tf.where(tf.cast(mask, tf.bool), values, tf.zeros_like(values))
+    values._keras_mask = mask
+    return values
+
+
+def masked_mean(values: tf.Tensor, mask: Any) -> tf.Tensor:
+    """The mean over what is not masked, 0 where that is nothing.
+
+    Example:
+      >>> float(masked_mean(tf.constant([1., 2., 9.]), tf.constant([True, True, False])))
+      1.5
+    """
+    if mask is None:
+        return tf.reduce_mean(values)
+    weight = tf.broadcast_to(tf.cast(along(values, mask), values.dtype), tf.shape(values))
+    kept = tf.where(weight > 0, values, tf.zeros_like(values))
+    return tf.math.divide_no_nan(tf.reduce_sum(kept), tf.reduce_sum(weight))
+
+
+def along(values: tf.Tensor, weight: Any) -> tf.Tensor:
+    """A mask or weights over the first axes of the values, with as many axes as these."""
+    weight = keras.ops.convert_to_tensor(weight)
+    if values.shape.rank is None or weight.shape.rank is None:
+        return weight
+    if weight.shape.rank == values.shape.rank + 1 and weight.shape[-1] == 1:
+        return tf.squeeze(weight, -1)
+    if weight.shape.rank > values.shape.rank:
+        raise InputError(
+            "Expected a mask or sample weights over the batch of the distribution, of shape "
+            f"{tuple(values.shape)}: what is masked has to be an example of its own, not a part of "
+            "one event.",
+            f"a mask or weights of shape {tuple(weight.shape)}",
+        )
+    for _ in range(values.shape.rank - weight.shape.rank):
+        weight = weight[..., tf.newaxis]
+    return weight
