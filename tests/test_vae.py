@@ -5,8 +5,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from conftest import small_networks
 
-from tfp_vae import ELBO, IWAE, MIWAE, VAE, layers, priors, schedules
+from tfp_vae import ELBO, IWAE, VAE, layers, priors, schedules
 from tfp_vae.errors import InputError
+from tfp_vae.objectives import MIWAE
 
 tfd = tfp.distributions
 
