@@ -8,7 +8,8 @@ import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_vae import VAE, layers, objectives, priors
+from tfp_vae import VAE, data, layers, objectives, priors, recipes
+from tfp_vae.divergence import blocks
 from tfp_vae.relaxation import discrete, discrete_kl
 
 tfd = tfp.distributions
@@ -189,3 +190,17 @@ def test_xla_with_a_dynamic_batch(dtype):
     categories = categorical_kl(t[:, 4:].numpy()).mean()
     expected = 10 * (abs(kl - 1) + abs(categories - 0.5))
     np.testing.assert_allclose(run(t)[0], expected, rtol=1e-3)
+
+
+@pytest.mark.again  # trains for half a minute
+def test_the_categories_of_the_joint_recipe_fill_their_capacity(digits):
+    x = data.binarized(digits.train)
+    steps = 40 * -(-len(x) // 64)
+    vae = recipes.build("joint_vae", recipes.Setting((8, 8, 1), len(x), steps=steps, latent_size=4))
+    vae.compile(keras.optimizers.Adam(1e-3))
+    vae.fit(x, batch_size=64, epochs=40, verbose=0)
+    q = vae.encode(x)
+    normal, categories = blocks(q, vae.prior.distribution(), tf.convert_to_tensor(q))
+    kls = discrete_kl(*categories[:2]), normal.posterior.kl_divergence(normal.prior)
+    for kl, capacity in zip(kls, (np.log(10), 5.0), strict=True):
+        assert float(tf.reduce_mean(kl)) == pytest.approx(capacity, rel=0.1)

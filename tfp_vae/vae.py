@@ -190,6 +190,8 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             latents = y_pred.latents
         target = self.wiring.split(x)[0] if y is None else y
         optimizer = getattr(self, "optimizer", None)  # there is none before `compile`
+        if sample_weight is not None:
+            sample_weight = tf.reshape(sample_weight, [-1])
         with _recorded(latents.gate):
             forward = ForwardPass(
                 posterior=latents.posterior,
@@ -202,11 +204,11 @@ class VAE(Trained, Execution, Seeded, keras.Model):
                 decode=lambda z: self._decode_again(z, latents.conditions, training),
                 decoder=self.decoder,
                 gate=latents.gate,
+                weights=sample_weight,
             )
             terms = self.objective(forward)
             loss = terms.loss
             if sample_weight is not None:
-                sample_weight = tf.reshape(sample_weight, [-1])
                 loss *= tf.cast(sample_weight, loss.dtype)
             loss = tf.reduce_mean(loss)
         self.nll_metric.update_state(terms.nll, sample_weight)

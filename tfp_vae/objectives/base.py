@@ -12,6 +12,7 @@ from tfp_vae import schedules
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.seeded import of_replica
 
 
 class Terms(NamedTuple):
@@ -82,8 +83,22 @@ def mean_over_draws(kl: tf.Tensor, forward: ForwardPass) -> tf.Tensor:
 
 def draws_of_its_own(forward: ForwardPass, number: int) -> tf.Tensor:
     """Draws from q like z, and independent of it: other ones for each step and number."""
-    seed = tf.stack([tf.cast(forward.step, tf.int32), number])
+    seed = seed_of_step(forward, number)
     return forward.posterior.sample(forward.z.shape[0], seed=seed)
+
+
+def seed_of_step(forward: ForwardPass, number: int) -> tf.Tensor:
+    """Other draws at each step and on each replica, the same when a run is repeated or resumed."""
+    return of_replica(tf.stack([tf.cast(forward.step, tf.int32), number]))
+
+
+def batch_mean(values: tf.Tensor, forward: ForwardPass) -> tf.Tensor:
+    """The mean over the examples, `[batch, ...]`, weighed as the loss is: 0 counts nothing."""
+    if forward.weights is None:
+        return tf.reduce_mean(values, axis=0)
+    weights = tf.cast(forward.weights, values.dtype)
+    total = tf.tensordot(weights, values, [[0], [0]])
+    return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
 
 
 def weighted(kl: tf.Tensor | None, weight: Any, step: Any) -> tf.Tensor | float:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfp_vae.divergence import Block, blocks, kl_divergence
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import draws_of_its_own, mean_over_draws, now
+from tfp_vae.objectives.base import batch_mean, draws_of_its_own, mean_over_draws, now
 from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.relaxation import discrete_kl
 
@@ -53,7 +53,7 @@ def away_from_capacity(forward: ForwardPass, capacity: Any, of: str) -> tf.Tenso
     parts = []
     for c, estimate, other in zip(capacity, estimates, signed, strict=True):
         c = now(c, forward.step, estimate.kl.dtype)
-        beyond = (tf.reduce_mean(other.kl) if of == "mean" else other.kl) - c
+        beyond = (batch_mean(other.kl, forward) if of == "mean" else other.kl) - c
         parts.append(tf.stop_gradient(tf.sign(beyond)) * (estimate.kl - c))
     return tf.add_n(parts)
 

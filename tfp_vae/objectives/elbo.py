@@ -14,6 +14,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import (
     Objective,
     Terms,
+    batch_mean,
     independent_base,
     is_zero,
     nll_and_kl,
@@ -97,9 +98,11 @@ class ELBO(Objective):
             penalized = away_from_capacity(forward, self.capacity, self.capacity_of)
         elif not is_zero(self.free_bits) and kl is not None:
             q, p = independent_base(forward.posterior), independent_base(forward.prior)
-            each = tf.reduce_mean(kl_divergence(q, p, q.mean, exact=True), axis=0)
+            each = kl_divergence(q, p, q.mean, exact=True)  # [batch, dimensions]
             free = now(self.free_bits, forward.step, kl.dtype)
-            penalized = tf.reduce_sum(tf.maximum(each, free))
+            # As sum_j max(lambda, KL_j) on average; each example has its share, to be weighed.
+            beyond = batch_mean(each, forward) > free
+            penalized = tf.reduce_sum(tf.where(beyond, each, free), axis=-1)
         return Terms(nll + weighted(penalized, self.beta, forward.step), nll, kl)
 
     def get_config(self) -> dict[str, Any]:

@@ -86,6 +86,8 @@ class ForwardPass:
       decode: z `[batch, ...]` -> p(x|z), for an objective that wants the decoder elsewhere.
       decoder: the network itself.
       gate: what z went through, if the objective `weighs_gradients`.
+      weights: the examples' sample weights, `[batch]`; None: all are 1. `VAE` multiplies the loss
+        by these; an objective needs them only for means over the batch of its own.
     """
 
     posterior: tfd.Distribution
@@ -98,6 +100,7 @@ class ForwardPass:
     decode: Callable[[tf.Tensor], tfd.Distribution] | None = None
     decoder: Any = None
     gate: Gate | None = None
+    weights: tf.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.log_posterior is None:

@@ -17,7 +17,15 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae import schedules
 from tfp_vae.errors import InputError
 from tfp_vae.objectives import unbiased
-from tfp_vae.objectives.base import Objective, Terms, is_zero, nll_and_kl, now, weighted
+from tfp_vae.objectives.base import (
+    Objective,
+    Terms,
+    is_zero,
+    nll_and_kl,
+    now,
+    seed_of_step,
+    weighted,
+)
 from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.schedules import Scheduled
 
@@ -219,7 +227,7 @@ class SlicedWasserstein(Penalized):
     def penalty(self, forward: ForwardPass) -> tf.Tensor:
         z, p = _flat(forward.z), _flat(_from_prior(forward))
         shape = [tf.shape(z)[-1], self.num_projections]
-        normal = tf.random.stateless_normal(shape, _seed(forward.step, 1), dtype=z.dtype)
+        normal = tf.random.stateless_normal(shape, seed_of_step(forward, 1), dtype=z.dtype)
         directions = tf.math.l2_normalize(normal, axis=0)
         one, other = (tf.sort(tf.matmul(rows, directions), axis=0) for rows in (z, p))
         value = tf.reduce_mean(tf.math.squared_difference(one, other))
@@ -242,13 +250,8 @@ def _covariance(distribution: tfd.Distribution) -> tf.Tensor:
     return inner.covariance()
 
 
-def _seed(step: Any, number: int) -> tf.Tensor:
-    """Other draws at each step, the same ones when a run is repeated or resumed."""
-    return tf.stack([tf.cast(step, tf.int32), number])
-
-
 def _from_prior(forward: ForwardPass) -> tf.Tensor:
-    return forward.prior.sample(tf.shape(forward.z)[:2], seed=_seed(forward.step, 0))
+    return forward.prior.sample(tf.shape(forward.z)[:2], seed=seed_of_step(forward, 0))
 
 
 def _flat(z: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfp_vae import schedules
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Objective, Terms, is_zero, now
+from tfp_vae.objectives.base import Objective, Terms, is_zero, kl_of, now, seed_of_step
 from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.schedules import Scheduled
 
@@ -70,7 +70,8 @@ class RegularizedAE(Objective):
         if not is_zero(self.gradient_penalty):
             penalty = now(self.gradient_penalty, forward.step, nll.dtype)
             loss += penalty * squared_jacobian(forward)
-        return Terms(loss, nll, None)
+        has_kl = forward.has_density and forward.prior is not None
+        return Terms(loss, nll, kl_of(forward) if has_kl else None)
 
     def get_config(self) -> dict[str, Any]:
         return {name: schedules.to_config(value) for name, value in vars(self).items()}
@@ -83,7 +84,7 @@ def squared_jacobian(forward: ForwardPass) -> tf.Tensor:
     with tf.GradientTape() as tape:
         tape.watch(z)
         mean = forward.decode(z).mean()
-        seed = tf.stack([tf.cast(forward.step, tf.int32), 2])
+        seed = seed_of_step(forward, 2)
         v = tf.random.stateless_normal(tf.shape(mean), seed, dtype=mean.dtype)
         projected = tf.reduce_sum(mean * v)
     slope = tf.reshape(tape.gradient(projected, z), [tf.shape(z)[0], -1])
