@@ -206,3 +206,34 @@ def test_against_tfp_layers_where_tf_keras_is_installed(data):
     np.testing.assert_allclose(
         mine.variational_loss(y, 0.5), reference.variational_loss(y, 0.5) - 6.0, rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("floatx", ["float32", "float64"])
+def test_the_loss_in_a_function_whatever_the_dtypes(dtype, floatx):
+    """As in TFP's tutorial on regression: the kernel in one dtype, Keras' floatx in another."""
+    keras.config.set_floatx(floatx)
+    try:
+        kernel = Kernel(dtype=dtype)
+        layer = layers.VariationalGaussianProcess(
+            4,
+            kernel,
+            inducing_index_points_initializer=keras.initializers.Constant(
+                np.linspace(-1, 1, 4)[:, None]
+            ),
+        )
+        model = keras.Sequential([keras.Input((1,)), layer])
+        x = np.linspace(-1, 1, 16)[:, None]
+        y = np.sin(3 * x[:, 0])
+        exact = layer(x).variational_loss(y, kl_weight=0.5)
+        model.compile(
+            keras.optimizers.Adam(0.05),
+            lambda y, f: f.variational_loss(y, kl_weight=0.5),
+            jit_compile=False,
+        )
+        np.testing.assert_allclose(model.evaluate(x, y, batch_size=16, verbose=0), exact, rtol=1e-4)
+        losses = model.fit(x, y, batch_size=16, epochs=3, verbose=0).history["loss"]
+        assert losses[-1] < losses[0]
+        assert model(x).sample().dtype == dtype
+    finally:
+        keras.config.set_floatx("float32")

@@ -247,3 +247,13 @@ def test_a_function_of_a_distribution():
     flow = layers.AutoregressiveTransform(made)(distribution(inputs))
     model = keras.Model(inputs, flow.log_prob(np.zeros(2, "float32")))
     assert np.isfinite(model(X)).all()
+
+
+def test_a_function_that_needs_the_batch_size():
+    """Where the batch is unknown it fails; eagerly, where it is known, the model works."""
+    layer = layers.DistributionLambda(
+        lambda t: tfd.Normal(tf.reshape(t, [t.shape[0], 2, 2]), 1.0), "mean"
+    )
+    model = keras.Sequential([keras.Input((4,)), layer])
+    assert model.output_shape == (None, 2, 2)
+    np.testing.assert_array_equal(model(X), X.reshape(6, 2, 2))

@@ -73,7 +73,7 @@ class TensorCoercible(tfd.Distribution):
         self.is_draw = is_draw
         self._convert_to_tensor_fn = convert_to_tensor_fn
         self._next_seed = next_seed
-        self._value: tf.Tensor | None = None
+        self._made: tf.Tensor | None = None
         self._known: dict[str, tf.TensorShape] = {}
         super().__init__(
             dtype=distribution.dtype,
@@ -103,7 +103,7 @@ class TensorCoercible(tfd.Distribution):
 
     def value(self) -> tf.Tensor:
         """The tensor that this distribution stands for, made at the first call."""
-        if self._value is None:
+        if self._made is None:
             made = self._convert_to_tensor_fn(self)
             if keras.tree.is_nested(made) and keras.tree.is_nested(self.dtype):
                 raise InputError(
@@ -114,8 +114,12 @@ class TensorCoercible(tfd.Distribution):
                     self.tensor_distribution,
                 )
             made = tf.convert_to_tensor(made)
-            self._value = tf.cast(made, self._dtype_of(made.dtype))
-        return self._value
+            self._made = tf.cast(made, self._dtype_of(made.dtype))
+        return self._made
+
+    def _value(self, dtype: Any = None, name: Any = None, as_ref: bool = False) -> tf.Tensor:
+        """`value()`, as `tfp.layers` names it."""
+        return _to_tensor(self, dtype, name, as_ref)
 
     def _dtype_of(self, dtype: Any) -> Any:
         """The tensor's dtype, where what it is made from has `dtype`: numbers are cast."""
@@ -125,12 +129,12 @@ class TensorCoercible(tfd.Distribution):
     @property
     def dtype(self) -> Any:
         """The dtype of `value()`."""
-        made = vars(self).get("_value")
+        made = vars(self).get("_made")
         return self._dtype_of(self.tensor_distribution.dtype) if made is None else made.dtype
 
     def know_shapes(self, value: Any, batch: tf.TensorShape, event: tf.TensorShape) -> None:
         """Says what shapes `value()`, batch and event have, where TensorFlow does not know them."""
-        self._value = tf.ensure_shape(self.value(), value)
+        self._made = tf.ensure_shape(self.value(), value)
         self._known = {"_batch_shape": batch, "_event_shape": event}
 
     def _with_known_shape(self, name: str, result: Any, args: Any) -> Any:
@@ -191,16 +195,20 @@ def _delegate(name: str) -> Callable[..., Any]:
 
 
 def _as_argument(value: Any, dtype: Any) -> Any:
-    """A value to ask a distribution of real numbers about, in its dtype.
+    """A value to ask a distribution about: in the distribution's dtype, where this is of reals.
 
-    One of integers is given what is there: a Bernoulli takes numbers between 0 and 1 too.
+    One of integers is given what is there: a Bernoulli takes numbers between 0 and 1 too, of which
+    TFP would make integers where they are no tensor yet.
     """
-    own = getattr(value, "dtype", None)
-    if keras.tree.is_nested(dtype) or not dtype.is_floating or own is None or own == dtype:
+    if keras.tree.is_nested(dtype):
         return value
-    if isinstance(value, np.ndarray) and value.dtype == object:
-        return value
-    return tf.cast(value, dtype)
+    if not tf.is_tensor(value) and not isinstance(value, tf.Variable):
+        if not dtype.is_floating:
+            array = np.asarray(value)
+            return tf.convert_to_tensor(array) if array.dtype.kind == "f" else value
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+            return value
+    return tf.cast(value, dtype) if dtype.is_floating and value.dtype != dtype else value
 
 
 def _operator(name: str) -> Callable[..., Any]:

@@ -49,6 +49,7 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        own_dtype = kwargs.pop("own_dtype", None)
         if kwargs.get("dtype") is None:
             kwargs["dtype"] = full_precision()
         # Keras divides an activity regularizer's value by the size of the output's first axis, or
@@ -66,10 +67,8 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         # Where a dtype was chosen for this layer, as a tensor too the output has it: a cast would
         # lose digits between layers of float64.
         floatx = keras.config.floatx()
-        self.has_own_dtype = self.compute_dtype != full_precision() or floatx in (
-            "float16",
-            "bfloat16",
-        )
+        chosen = self.compute_dtype != full_precision() if own_dtype is None else own_dtype
+        self.has_own_dtype = chosen or floatx in ("float16", "bfloat16")
         if self.has_own_dtype and self.compute_dtype != floatx:
             warnings.warn(
                 f"{self.name} is of {self.compute_dtype} and Keras' losses are of {floatx}: as the "

@@ -91,8 +91,13 @@ class VariationalGaussianProcess(DistributionLayer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("dtype", getattr(kernel_provider, "variable_dtype", None))
-        super().__init__(convert_to_tensor_fn, seed, name=name, **kwargs)
+        of_kernel = getattr(kernel_provider, "variable_dtype", None)
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = of_kernel
+        chosen = keras.dtype_policies.get(kwargs["dtype"]).compute_dtype
+        # The kernel's dtype is for the process: as a tensor the output is of Keras' floatx.
+        own_dtype = None if chosen != of_kernel else False
+        super().__init__(convert_to_tensor_fn, seed, name=name, own_dtype=own_dtype, **kwargs)
         kernel = getattr(kernel_provider, "kernel", None)
         if not isinstance(kernel, tfp.math.psd_kernels.PositiveSemidefiniteKernel):
             raise InputError(

@@ -22,7 +22,7 @@ class GaussianProcessOutput(tfd.TransformedDistribution):
         `-sum_i E_q[log N(y_i; f_i, noise)] + kl_weight KL[q(u) || p(u)]`, in closed form. (TFP's
         own counts the noise twice, which adds half a nat for each point.)
         """
-        y = tf.convert_to_tensor(observations, self.dtype)
+        y = tf.cast(observations, self.dtype)
         if y.shape.rank == 1 and self.process.batch_shape == [1]:
             y = y[:, tf.newaxis]  # as Keras does for its own losses
         noise = tf.convert_to_tensor(self.process.observation_noise_variance)
