@@ -86,7 +86,7 @@ def kl_divergence(
         except NotImplementedError as error:  # how TFP says that no rule is registered
             if exact:
                 raise ValueError(
-                    f"There is no closed form of KL[q || p] for q = {_name(q)} and p = {_name(p)}: "
+                    f"KL[q || p] has no closed form for q = {_name(q)} and p = {_name(p)}: "
                     "use_exact_kl=None takes Monte Carlo there."
                 ) from error
     draws = tf.convert_to_tensor(points())
