@@ -28,7 +28,7 @@ def exact_kl(q: tfd.Distribution, p: tfd.Distribution, sample: Any) -> tf.Tensor
         return closed_form(q, p)
     except NotImplementedError as error:
         raise InputError(
-            "There is no closed form of KL[q || p] for this posterior and prior. Give a divergence "
+            "KL[q || p] has no closed form for this posterior and prior: expected a divergence "
             "function of your own, such as lambda q, p, w: q.log_prob(w) - p.log_prob(w).",
             f"q = {q}, p = {p}",
         ) from error
