@@ -76,10 +76,10 @@ class WeightLosses:
         return vars(self)["_weight_losses"].terms
 
     def _get_own_losses(self) -> list[tf.Tensor]:
-        own = [_mean(_usable(term) or [self._anew(term)]) for term in self._terms.values()]
+        own = [_mean(_usable(term) or [self._without_draws(term)]) for term in self._terms.values()]
         return own + super()._get_own_losses()  # type: ignore[misc]
 
-    def _anew(self, term: Term) -> tf.Tensor:
+    def _without_draws(self, term: Term) -> tf.Tensor:
         if not tf.executing_eagerly():
             return term.anew()
         # Whoever looks at the losses after a function has run leaves the random state alone.
