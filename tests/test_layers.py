@@ -69,7 +69,7 @@ def test_checked_values_and_a_part_of_the_batch_have_the_same_log_prob(row):
     t, x = parameters(row), values_of(row)
     expected = row.build()(t).log_prob(x)
     np.testing.assert_array_equal(row.build(validate_args=True)(t).log_prob(x), expected)
-    np.testing.assert_allclose(row.build()(t)[1:3].log_prob(x[1:3]), expected[1:3], rtol=1e-5)
+    np.testing.assert_allclose(row.build()(t).at[1:3].log_prob(x[1:3]), expected[1:3], rtol=1e-5)
 
 
 @EVERY

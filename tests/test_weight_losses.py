@@ -297,3 +297,18 @@ def test_the_weight_is_saved(make, tmp_path):
 def test_what_is_no_weight_is_refused(weight, use):
     with pytest.raises(InputError, match=r"Expected .*weight to be a number.*Received"):
         use(weight)
+
+
+@pytest.mark.parametrize("kind", ["variational", "flipout"])
+def test_looking_at_the_losses_draws_nothing(kind):
+    layer = LAYERS[kind]()
+    model = keras.Sequential([keras.Input((3,)), layer])
+    tf.function(model)(X[:, 0])  # the losses that are left are of this function's graph
+    before = [v.numpy() for v in model.variables]
+    expected = normal_kl(posterior_of(layer)) if kind == "flipout" else None
+    for v, value in zip(model.variables, before, strict=True):
+        v.assign(value)
+    assert len(model.losses) == 1
+    assert expected is None or np.isclose(model.losses[0], expected, rtol=1e-5)
+    for v, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(v, value)

@@ -108,7 +108,8 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
                 f"{self.name}: expected the function to return a tfp.distributions.Distribution. "
                 f"Received: {distribution!r}"
             )
-        dtype = None if self.has_own_dtype else keras.config.floatx()
+        chosen = self.has_own_dtype or getattr(self, "sample_dtype", None) is not None
+        dtype = None if chosen else keras.config.floatx()
         return TensorCoercible(
             distribution, self._concretize, self.next_seed, dtype, self.gives_draws
         )

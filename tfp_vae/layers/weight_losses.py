@@ -76,8 +76,20 @@ class WeightLosses:
         return vars(self)["_weight_losses"].terms
 
     def _get_own_losses(self) -> list[tf.Tensor]:
-        own = [_mean(_usable(term) or [term.anew()]) for term in self._terms.values()]
+        own = [_mean(_usable(term) or [self._without_draws(term)]) for term in self._terms.values()]
         return own + super()._get_own_losses()  # type: ignore[misc]
+
+    def _without_draws(self, term: Term) -> tf.Tensor:
+        if not tf.executing_eagerly():
+            return term.anew()
+        # Whoever looks at the losses after a function has run leaves the random state alone.
+        layers = self._flatten_layers()  # type: ignore[attr-defined]
+        states = [generator.state for layer in layers for generator in layer._seed_generators]
+        before = [tf.identity(state.value) for state in states]
+        value = term.anew()
+        for state, old in zip(states, before, strict=True):
+            state.assign(old)
+        return value
 
     def _clear_losses(self) -> None:
         super()._clear_losses()  # type: ignore[misc]
