@@ -7,7 +7,8 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import VAE, InputError, evaluate, layers
+from tfp_vae import IWAE, VAE, InputError, evaluate, layers
+from tfp_vae.objectives import MMD
 
 N = 6  # the batch, the latent size and the size of x: where sizes agree, TensorFlow broadcasts
 X = np.ones([N, N], "float32")
@@ -56,6 +57,17 @@ def test_so_is_one_that_the_encoders_regularizer_has(name):
     regularizer = layers.KLDivergenceRegularizer(make())
     with pytest.raises(ValueError, match="event shape"):
         VAE(encoder(layers.IndependentNormal(N, activity_regularizer=regularizer)), decoder())
+
+
+@pytest.mark.parametrize("objective", [None, IWAE(2), MMD(beta=1.0)], ids=["ELBO", "IWAE", "MMD"])
+def test_an_encoder_that_ends_in_a_model_is_looked_at_at_the_first_batch(objective):
+    inner = keras.Sequential([keras.Input((N,)), keras.layers.Dense(2 * N)])
+    inner.add(layers.IndependentNormal(N))
+    outer = keras.Sequential([keras.Input((N,)), inner])
+    vae = VAE(outer, decoder(), tfd.Normal(0.0, 1.0), objective)
+    vae.compile("adam")
+    with pytest.raises(InputError, match=r"prior is expected to be .*tfd\.Sample"):
+        vae.fit(X, verbose=0)
 
 
 FITTING = {

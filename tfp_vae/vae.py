@@ -193,9 +193,12 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         if sample_weight is not None:
             sample_weight = tf.reshape(sample_weight, [-1])
         with _recorded(latents.gate):
+            prior = self.prior.at_step(training)
+            shapes.posterior_fits(latents.posterior)
+            shapes.prior_fits(prior, latents.posterior)
             forward = ForwardPass(
                 posterior=latents.posterior,
-                prior=self.prior.at_step(training),
+                prior=prior,
                 z=latents.z,
                 log_likelihood=importance.log_likelihood(y_pred, target, samples),
                 step=0 if optimizer is None else optimizer.iterations,
