@@ -98,11 +98,9 @@ class ELBO(Objective):
             penalized = away_from_capacity(forward, self.capacity, self.capacity_of)
         elif not is_zero(self.free_bits) and kl is not None:
             q, p = independent_base(forward.posterior), independent_base(forward.prior)
-            each = kl_divergence(q, p, q.mean, exact=True)  # [batch, dimensions]
+            each = batch_mean(kl_divergence(q, p, q.mean, exact=True), forward)
             free = now(self.free_bits, forward.step, kl.dtype)
-            # As sum_j max(lambda, KL_j) on average; each example has its share, to be weighed.
-            beyond = batch_mean(each, forward) > free
-            penalized = tf.reduce_sum(tf.where(beyond, each, free), axis=-1)
+            penalized = tf.reduce_sum(tf.maximum(each, free))
         return Terms(nll + weighted(penalized, self.beta, forward.step), nll, kl)
 
     def get_config(self) -> dict[str, Any]:
