@@ -220,7 +220,9 @@ def test_a_layer_does_not_freeze_the_model_that_it_leads_back_to():
 
 def test_a_prior_whose_function_leads_back():
     held = {}
-    prior = priors.as_prior(lambda: tfd.Normal(held["v"] * len(held["model"].layers), 1.0))
+    prior = priors.as_prior(
+        lambda: tfd.Independent(tfd.Normal(held["v"] * len(held["model"].layers), 1.0), 1)
+    )
     model = keras.Sequential(
         [
             keras.Input((2,)),

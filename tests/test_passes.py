@@ -368,7 +368,7 @@ def test_priors_with_networks_are_told_of_training():
         vae = build(ELBO, lambda weight, prior=prior: {"prior": prior}, 1.0)
         vae.compute_loss(X, None, vae(X, training=True))
     assert given.seen is True
-    assert seen == [True]
+    assert seen == [None, True]  # the model looks at its shape when it is made
     network = keras.Sequential([
         layers.VariableLayer([200]), keras.layers.Dropout(0.5), keras.layers.Rescaling(1.0),
         layers.IndependentNormal(100),
@@ -378,3 +378,27 @@ def test_priors_with_networks_are_told_of_training():
         network.layers[0].weights[0].assign(tf.ones([200]))
         zero = [bool((prior.at_step(mode).mean() == 0).numpy().any()) for mode in (True, False)]
         assert zero == [True, False]
+
+
+@pytest.mark.parametrize("posterior", [layers.RelaxedOneHotCategorical, layers.Gamma])
+@pytest.mark.parametrize("name", ["dreg", "piwae"])
+def test_a_loss_of_nothing_changes_no_gradient_of_z_that_carries_its_logarithm(posterior, name):
+    x = (X > 0).astype("float32")
+    found = []
+    for weight in (None, 0.0):
+        keras.utils.set_random_seed(1)
+        last = posterior(3)
+        encoder = keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(last.num_parameters), last]
+        )
+        added = [] if weight is None else [Adds(weight)]
+        decoder = keras.Sequential(
+            [keras.Input((3,)), *added, keras.layers.Dense(3), layers.IndependentBernoulli(3)]
+        )
+        vae = VAE(encoder, decoder, objective=GATED[name]())
+        keras.utils.set_random_seed(2)
+        with tf.GradientTape() as tape, vae._drawing(vae.objective.num_samples):
+            loss = vae.compute_loss(x, y_pred=vae(x, training=True))
+        found.append(tape.gradient(loss, encoder.trainable_weights[0].value))
+    assert np.abs(found[0]).max() > 0.01
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)

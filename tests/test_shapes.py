@@ -8,7 +8,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import IWAE, VAE, InputError, evaluate, layers
-from tfp_vae.objectives import MMD
+from tfp_vae.objectives import MMD, BetaTC, SlicedWasserstein
 
 N = 6  # the batch, the latent size and the size of x: where sizes agree, TensorFlow broadcasts
 X = np.ones([N, N], "float32")
@@ -141,6 +141,30 @@ def test_a_likelihood_over_something_else_is_refused(make, message, use):
 
     with pytest.raises(InputError, match=f"{message}|event shape of the decoder's"):
         run()
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [None, MMD(), BetaTC(33), SlicedWasserstein(), IWAE(3, "dreg")],
+    ids=["ELBO", "MMD", "BetaTC", "SlicedWasserstein", "DReG"],
+)
+def test_under_a_policy_of_float64_all_is_of_float64(objective):
+    keras.config.set_dtype_policy("float64")
+    vae = VAE(encoder(), decoder(), objective=objective)
+    vae.compile("adam")
+    assert np.isfinite(vae.fit(X, verbose=0).history["loss"]).all()
+    assert vae(X).latents.z.dtype == tf.float64
+
+
+def test_a_likelihood_of_another_dtype_is_refused_at_the_first_batch():
+    def function(t):
+        return tfd.Independent(tfd.Bernoulli(logits=tf.cast(t, tf.float64)), 1)
+
+    vae = VAE(encoder(), decoder(layers.DistributionLambda(function)))
+    vae.compile("adam")
+    for use in (USES["fit"], USES["log_likelihood"]):
+        with pytest.raises(InputError, match=r"posterior's dtype, float32.*dtype float64"):
+            use(vae)
 
 
 def test_what_is_reconstructed_may_be_of_another_shape_than_x():

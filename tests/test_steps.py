@@ -381,11 +381,53 @@ def test_callbacks_are_called_for_each_step_of_a_call():
             seen.append((batch, int(self.model.optimizer.iterations)))
 
     vae = model(VAE, steps_per_execution=4)
-    callbacks = keras.callbacks.CallbackList([Look()], model=vae)
+    callbacks = keras.callbacks.CallbackList([Look()], add_history=True, model=vae)
     for _ in range(2):
         vae.fit(X, batch_size=10, callbacks=callbacks, verbose=0)
     assert seen[:7] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 7), (5, 7), (6, 7)]
     assert seen[7:] == [(batch, done + 7) for batch, done in seen[:7]]
+
+
+class Evaluates(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            self.model.evaluate(X, batch_size=10, verbose=0)
+
+
+class EvaluatesLargeBatches(keras.callbacks.Callback):
+    """Batches of which one fills a call."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.evaluate(np.tile(X, (50_000, 1)), batch_size=3_000_000, verbose=0)
+
+
+class MakesFunctionsAnew(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.make_train_function(force=True)
+
+
+@pytest.mark.parametrize("callback", [Evaluates, EvaluatesLargeBatches, MakesFunctionsAnew])
+def test_what_a_callback_does_within_fit_changes_no_step(callback):
+    vae = made(VAE)
+    vae.fit(rows(70, 8).repeat(), steps_per_epoch=10, epochs=2, verbose=0, callbacks=[callback()])
+    assert int(vae.optimizer.iterations) == 20
+
+
+class OwnStep(VAE):
+    def train_step(self, data):
+        return {**super().train_step(data), "extra": tf.constant(3.0)}
+
+
+def test_a_step_of_ones_own_keeps_its_logs():
+    history = made(OwnStep).fit(X, batch_size=8, verbose=0).history
+    assert history["extra"] == [3.0]
+
+
+def test_weights_may_change_their_rank_from_one_fit_to_the_next():
+    vae = made(VAE)
+    vae.compile("adam", weighted_metrics=["mse"])
+    for weights in (WEIGHTS, WEIGHTS[:, None], WEIGHTS > 0.5):
+        vae.fit(X, sample_weight=weights, batch_size=8, verbose=0)
 
 
 WRONG = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,36 @@ import keras
 import tensorflow as tf
 
 from tfp_vae.blocks import Block
+
+
+@dataclasses.dataclass
+class Epoch:
+    """How far an epoch has come. It belongs to the model: its functions may be made anew meanwhile.
+
+    Attributes:
+      left: how many of its steps are not done; None where its data say so by ending. No step of the
+        next epoch is done early.
+      done: how many steps are done and not asked for yet.
+      asked: how many steps were asked for.
+      logs: what the last step that is done left.
+    """
+
+    left: int | None = None
+    done: int = 0
+    asked: int = 0
+    logs: Any = None
+    length: int | None = None  # of data that did not say it, as Keras counted it
+    iterator: Callable[[], Any] = lambda: None
+
+    def begin(self, steps: int | None, anew: bool = False) -> None:
+        """Begins an epoch of this number of steps; `anew`: the first of a `fit` or `evaluate`.
+
+        Steps that Keras did not ask for, since a callback or an error ended their epoch, are
+        forgotten.
+        """
+        self.length = None if anew else self.length
+        self.left = self.length if steps is None else steps
+        self.done = self.asked = 0
 
 
 class Ahead:
@@ -22,73 +53,53 @@ class Ahead:
     Args:
       block: does several steps in a call.
       one_by_one: does one step, for data that are no `tf.data` iterator.
-
-    No step of the next epoch is done early: an epoch begins with the number of its steps, or None,
-    where its data say so by ending.
+      epoch: how far the epoch has come.
     """
 
-    def __init__(self, block: Block, one_by_one: Callable[[Any], Any]) -> None:
+    def __init__(self, block: Block, one_by_one: Callable[[Any], Any], epoch: Epoch) -> None:
         self.block = block
         self.one_by_one = one_by_one
-        self._left: int | None = None  # steps of the epoch that are not done
-        self._done = 0  # steps that are done and not asked for
-        self._asked = 0
-        self._length: int | None = None
-        self._logs: Any = None
-        self._iterator: Callable[[], Any] = lambda: None
-
-    def begin(self, steps: int | None, anew: bool = False) -> None:
-        """Begins an epoch of this number of steps; `anew`: the first of a `fit` or `evaluate`.
-
-        Steps that Keras did not ask for, since a callback or an error ended their epoch, are
-        forgotten.
-        """
-        self._length = None if anew else self._length
-        self._left = self._length if steps is None else steps
-        self._done = self._asked = 0
+        self.epoch = epoch
 
     def __call__(self, iterator: Any) -> Any:
         """One step of Keras'."""
         if not isinstance(iterator, tf.data.Iterator):
             return self.one_by_one(iterator)
-        if self._iterator() is not iterator:
-            self._done, self._iterator = 0, weakref.ref(iterator)
-        if not self._done:
+        epoch = self.epoch
+        if epoch.iterator() is not iterator:
+            epoch.done, epoch.iterator = 0, weakref.ref(iterator)
+        if not epoch.done:
             most = self.block.capacity
-            count = most if self._left is None else max(1, min(most, self._left))
+            count = most if epoch.left is None else max(1, min(most, epoch.left))
             try:
-                self._done, logs = self.block(iterator, count)
+                epoch.done, logs = self.block(iterator, count)
             except tf.errors.OutOfRangeError:
-                if self._left is None:
-                    self._length = self._asked + 1  # as Keras counts, and asks for from now on
+                if epoch.left is None:
+                    epoch.length = epoch.asked + 1  # Keras asks for as many from now on
                 raise
-            self._logs = keras.tree.map_structure(keras.ops.convert_to_numpy, logs)
-            if self._left is not None:
-                self._left -= self._done
-        self._done -= 1
-        self._asked += 1
-        return self._logs
+            epoch.logs = keras.tree.map_structure(keras.ops.convert_to_numpy, logs)
+            if epoch.left is not None:
+                epoch.left -= epoch.done
+        epoch.done -= 1
+        epoch.asked += 1
+        return epoch.logs
 
 
 class TellsEpochs(keras.callbacks.Callback):
-    """Tells a model's train function where an epoch begins and how many steps it has."""
+    """Tells a model where an epoch of training begins and how many steps it has."""
 
     each_batch = False
 
-    def __init__(self, model: Any, steps: int | None) -> None:
+    def __init__(self, epoch: Epoch, steps: int | None) -> None:
         super().__init__()
-        self.trained = model
+        self.epoch = epoch
         self.steps = steps
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._begin(anew=True)
+        self.epoch.begin(self.steps, anew=True)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._begin(anew=False)
+        self.epoch.begin(self.steps)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Nothing: Keras calls in a thread what has no such method, at a cost for each step."""
-
-    def _begin(self, anew: bool) -> None:
-        if isinstance(self.trained.train_function, Ahead):
-            self.trained.train_function.begin(self.steps, anew)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_vae.ahead import Ahead, TellsEpochs
+from tfp_vae.ahead import Ahead, Epoch, TellsEpochs
 from tfp_vae.blocks import Block
 
 _STEPS_FOR_XLA = 1000
@@ -62,6 +62,9 @@ class Execution:
     """
 
     _checks: Any
+    _epoch_of_evaluation: Epoch
+    _epoch_of_training: Epoch
+    _fitting: bool
     built: bool
     compiled: bool
     distribute_strategy: Any
@@ -114,8 +117,7 @@ class Execution:
         if self.test_function is None or force:
             super().make_test_function(force)  # type: ignore[misc]
             self.test_function = self._in_blocks(self.test_step, self.test_function, False)
-        if isinstance(self.test_function, Ahead):  # an evaluation begins
-            self.test_function.begin(self._steps_of_evaluation, anew=True)
+        self._epoch_of_evaluation.begin(self._steps_of_evaluation, anew=True)
 
     def expect(self, steps: int) -> None:
         """Says how many training steps there will be, done ones too: `fit` knows its own only."""
@@ -138,7 +140,7 @@ class Execution:
         training = method is keras.Model.fit
         if not training:
             self._steps_of_evaluation = _at_most(given.get("steps"))
-        if "_use_cached_eval_dataset" in given:
+        if not training and self._fitting:  # in the middle of it, whose functions stay as they are
             return
         if training:
             done = tf.convert_to_tensor(self.optimizer.iterations.value)  # it may be mirrored
@@ -155,7 +157,7 @@ class Execution:
 
     def _telling_epochs(self, callbacks: Any, steps: int | None) -> Any:
         """`fit`'s callbacks with one more, which tells the train function where epochs begin."""
-        told = TellsEpochs(self, _at_most(steps))
+        told = TellsEpochs(self._epoch_of_training, _at_most(steps))
         if isinstance(callbacks, keras.callbacks.CallbackList):
             others = [c for c in callbacks.callbacks if not isinstance(c, TellsEpochs)]
             callbacks.callbacks = [told, *others]
@@ -168,13 +170,14 @@ class Execution:
 
     def _in_blocks(self, step: Callable[[Any], Any], as_keras: Any, training: bool) -> Any:
         """`step` as a function of an iterator; Keras' own where each step is to be on its own."""
-        if self.run_eagerly or self._is_replicated:
-            return as_keras
+        if self.run_eagerly or self._is_replicated or not step.__module__.startswith("tfp_vae."):
+            return as_keras  # the logs of a step of the user's own need not be metrics
         if training and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         jit_compile = self.jit_compile or (training and self.trains_by_xla)
         block = Block(step, self.get_metrics_result, self.steps_per_call, jit_compile)
-        return Ahead(block, as_keras)
+        epoch = self._epoch_of_training if training else self._epoch_of_evaluation
+        return Ahead(block, as_keras, epoch)
 
 
 def suits_xla(model: Any) -> bool:

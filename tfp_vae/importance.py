@@ -52,6 +52,7 @@ def log_weights(
     flat.set_shape([None, *z.shape[2:]])
     tiled = {name: tile(tf.convert_to_tensor(c), num_samples) for name, c in conditions.items()}
     log_p_x = log_likelihood(vae.decode(flat, tiled), x, num_samples, by_xla)
+    shapes.dtypes_fit(log_p_x, posterior)
     return log_p_x + log_density(prior, z) - posterior.log_prob(z)
 
 

@@ -64,6 +64,17 @@ def likelihood_fits(likelihood: tfd.Distribution, x: tf.Tensor) -> None:
     )
 
 
+def dtypes_fit(log_likelihood: tf.Tensor, posterior: tfd.Distribution) -> None:
+    """Raises `InputError` unless posterior and likelihood, which are added up, are of one dtype."""
+    ours = _dtype(posterior)
+    if ours and ours.is_floating and log_likelihood.dtype != ours:
+        raise InputError(
+            f"The likelihood is expected to be of the posterior's dtype, {ours.name}: give the "
+            "last layers of encoder and decoder parameters of one dtype.",
+            f"a log-likelihood of dtype {log_likelihood.dtype.name}",
+        )
+
+
 def _joined(batch: tf.TensorShape) -> str:
     """How to make axes of a batch part of the event."""
     count = batch.rank

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import checks, importance, schedules, shapes
+from tfp_vae.ahead import Epoch
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.data_checks import DataChecks
 from tfp_vae.density import log_density
@@ -114,6 +115,8 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         if self.objective.needs_density and not self.has_density:
             checks.refuse_point_mass(self.posterior_layer, type(self.objective).__name__)
         self._draws = 1
+        self._fitting = False
+        self._epoch_of_training, self._epoch_of_evaluation = Epoch(), Epoch()
         self._encode = Inference(encoder, self.wiring.encoder.structure)
         self._decoder_alone = Inference(decoder, self.wiring.decoder.structure)
         self._fits()
@@ -196,11 +199,13 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             prior = self.prior.at_step(training)
             shapes.posterior_fits(latents.posterior)
             shapes.prior_fits(prior, latents.posterior)
+            log_likelihood = importance.log_likelihood(y_pred, target, samples)
+            shapes.dtypes_fit(log_likelihood, latents.posterior)
             forward = ForwardPass(
                 posterior=latents.posterior,
                 prior=prior,
                 z=latents.z,
-                log_likelihood=importance.log_likelihood(y_pred, target, samples),
+                log_likelihood=log_likelihood,
                 step=0 if optimizer is None else optimizer.iterations,
                 log_posterior=latents.log_posterior,
                 has_density=self.has_density,
@@ -234,6 +239,8 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             value = tf.reshape(value, [latents.z.shape[0], -1, *value.shape[1:]])
             value = tf.reduce_mean(value, axis=0)
         target = self.wiring.split(x)[0] if y is None else y
+        if sample_weight is not None:
+            sample_weight = tf.reshape(sample_weight, [-1])
         return super().compute_metrics(x, target, value, sample_weight)
 
     def train_step(self, data: Any) -> Any:
@@ -308,7 +315,11 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             given["validation_data"] = checked[0] if alone else checked
         steps = given.get("steps_per_epoch")
         given["callbacks"] = self._telling_epochs(given.get("callbacks"), steps)
-        return super().fit(**given)
+        self._fitting = True
+        try:
+            return super().fit(**given)
+        finally:
+            self._fitting = False
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`; x alone is enough, y and weights are as those of `fit`."""

@@ -109,7 +109,7 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
                 f"Received: {distribution!r}"
             )
         chosen = self.has_own_dtype or getattr(self, "sample_dtype", None) is not None
-        dtype = None if chosen else keras.config.floatx()
+        dtype = None if chosen else _wider(self.compute_dtype, keras.config.floatx())
         return TensorCoercible(
             distribution, self._concretize, self.next_seed, dtype, self.gives_draws
         )
@@ -243,3 +243,8 @@ class DistributionLambda(DistributionLayer):
             return False
         name = getattr(self.make_distribution_fn, "__qualname__", "")
         return self.leads_back or "__init__.<locals>" in name
+
+
+def _wider(one: str, other: str) -> str:
+    """Of two dtypes of Keras': a policy of float64 is there beside a floatx of float32."""
+    return max(one, other, key=lambda dtype: tf.as_dtype(dtype).size)

@@ -25,8 +25,7 @@ class Gate:
     def __init__(self) -> None:
         self.weights: tf.Tensor | None = None  # [num_samples, batch]
         self._tape = tf.GradientTape(watch_accessed_variables=False)
-        self._given: tf.Tensor | None = None
-        self._z: tf.Tensor | None = None
+        self._passed: list[tuple[tf.Tensor, tf.Tensor]] = []  # z, its logarithm or its blocks
 
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
         """z, `[num_samples, batch, ...]`, itself."""
@@ -36,15 +35,15 @@ class Gate:
                 return upstream
             return upstream * self._beside(upstream)
 
-        self._given = z
-        self._z = tf.custom_gradient(lambda value: (tf.identity(value), gradient))(z)
-        return self._z
+        passed = tf.custom_gradient(lambda value: (tf.identity(value), gradient))(z)
+        self._passed.append((z, passed))
+        return passed
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Within it all is noted that `weighed_apart` needs of what is done with z."""
         with self._tape:
-            self._tape.watch(self._z)
+            self._tape.watch([passed for _, passed in self._passed])
             yield
 
     def weighed_apart(self, loss: tf.Tensor) -> tf.Tensor:
@@ -55,14 +54,14 @@ class Gate:
         Args:
           loss: the objective's, a scalar, made within `recording`.
         """
-        assert self._given is not None
-        slope = self._tape.gradient(loss, self._z)
-        if slope is None:
-            self.weights = None
-            return tf.zeros_like(loss)
-        lacking = tf.stop_gradient((self._beside(slope) - 1) * slope)
+        slopes = self._tape.gradient(loss, [passed for _, passed in self._passed])
+        total = tf.zeros_like(loss)
+        for (given, _), slope in zip(self._passed, slopes, strict=True):
+            if slope is not None:
+                lacking = tf.stop_gradient((self._beside(slope) - 1) * slope)
+                total += tf.reduce_sum(lacking * (given - tf.stop_gradient(given)))
         self.weights = None
-        return tf.reduce_sum(lacking * (self._given - tf.stop_gradient(self._given)))
+        return total
 
     def _beside(self, z: tf.Tensor) -> tf.Tensor:
         """The weights, with axes of 1 for those of z."""
