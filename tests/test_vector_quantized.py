@@ -81,7 +81,7 @@ def test_it_is_a_point_mass_on_codes():
     assert q.log_prob(z)[1].numpy().tolist() == [0, 0, -np.inf, 0]
     for value, expected in ((q.mean(), z[0]), (q.mode(), z[0]), (q.stddev(), 0), (q.entropy(), 0)):
         np.testing.assert_array_equal(value, np.broadcast_to(expected, value.shape))
-    np.testing.assert_array_equal(q[1:3].codes, q.codes[1:3])
+    np.testing.assert_array_equal(q.at[1:3].codes, q.codes[1:3])
     assert q.reparameterization_type == tfd.FULLY_REPARAMETERIZED
 
 
