@@ -168,3 +168,17 @@ def test_a_last_batch_of_one_is_one_example_of_129(make):
     whole, parted = penalty(129), penalty(128)
     error = np.sqrt((whole.var() + parted.var()) / 8)
     assert abs(whole.mean() - parted.mean()) < 4 * error + 0.02 * abs(whole.mean())
+
+
+@pytest.mark.parametrize("size", [2, 3, 33])
+def test_sliced_wasserstein_is_0_on_average_where_z_is_as_the_prior(size):
+    prior = tfd.MultivariateNormalDiag(tf.zeros(2))
+    objective = objectives.SlicedWasserstein(num_projections=20)
+
+    def at(step):
+        z = prior.sample([1, size], seed=tf.stack([step, 77]))
+        zeros = tf.zeros([1, size])
+        return objective.penalty(objectives.ForwardPass(prior, prior, z, zeros, step=step))
+
+    values = tf.map_fn(at, tf.range(2000), fn_output_signature=tf.float32).numpy()
+    assert abs(values.mean()) < 4 * values.std() / np.sqrt(2000)
