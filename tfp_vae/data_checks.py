@@ -77,11 +77,11 @@ class DataChecks:
         """
         x, conditions = self.wiring.split(data)
         shape = tuple(self.wiring.encoder.main.shape[1:])
-        _check(x, shape, self.support if is_target else None, what)
+        found = _check(x, shape, self.support if is_target else None, what)
         if is_target:
-            _check(x, self.target_shape, None, f"{what}, which the likelihood is over,")
+            _check_shape(x, self.target_shape, f"{what}, which the likelihood is over,")
         elif self.support is not None and self.support[1] == 1 and not self._rescales:
-            _check_not_pixels(x, what)
+            _check_not_pixels(x, found, what)
         self.conditions(conditions, x, what)
 
     def conditions(self, given: dict[str, Any], main: Any, what: str) -> None:
@@ -110,19 +110,25 @@ class DataChecks:
         return found
 
 
-def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> None:
-    if not tf.is_tensor(x):
-        x = np.asarray(x)
-    received = tuple(x.shape)
+def _check_shape(x: Any, shape: tuple[int | None, ...], what: str) -> None:
+    received = tuple(np.shape(x))
     if len(received) != len(shape) + 1 or any(
         want not in (None, got) for want, got in zip(shape, received[1:], strict=True)
     ):
         expected = ", ".join(["batch", *("any" if size is None else str(size) for size in shape)])
         raise InputError(f"Expected {what} of shape ({expected}).", received)
+
+
+def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> Any:
+    """Checks shape and values, and returns the lowest and the highest of these, where known."""
+    if not tf.is_tensor(x):
+        x = np.asarray(x)
+    _check_shape(x, shape, what)
+    received = tuple(x.shape)
     if received[0] == 0:
         raise InputError(f"Expected at least one example in {what}.", f"shape {received}")
     if _is_symbolic(x):
-        return
+        return None
     values = np.asarray(x)
     if values.dtype.kind not in "biuf":
         raise InputError(f"Expected numbers in {what}.", f"dtype {values.dtype}")
@@ -137,6 +143,7 @@ def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> No
             f"{support[1]:g}.{hint}",
             f"values from {low:g} to {high:g}",
         )
+    return low, high
 
 
 def _check_rows(value: Any, name: str, main: Any, what: str) -> None:
@@ -157,12 +164,9 @@ def _check_weights(weights: Any, main: Any, what: str) -> None:
     _check_rows(weights, name, main, what)
 
 
-def _check_not_pixels(x: Any, what: str) -> None:
-    if _is_symbolic(x):
-        return
-    values = np.asarray(x)
-    low, high = values.min(), values.max()
-    if low >= 0 and 1 < high <= 255 and (values == np.round(values)).all():
+def _check_not_pixels(x: Any, found: Any, what: str) -> None:
+    low, high = found or (0, 0)
+    if low >= 0 and 1 < high <= 255 and (np.asarray(x) == np.round(x)).all():
         raise InputError(
             f"Expected {what} on the scale of the likelihood's support, 0 to 1. "
             "Divide pixels by 255 first.",
