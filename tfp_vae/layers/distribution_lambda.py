@@ -69,6 +69,7 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         floatx = keras.config.floatx()
         chosen = self.compute_dtype != full_precision() if own_dtype is None else own_dtype
         self.has_own_dtype = chosen or floatx in ("float16", "bfloat16")
+        self._dtype_as_tensor = _wider(full_precision(), floatx)
         if self.has_own_dtype and self.compute_dtype != floatx:
             warnings.warn(
                 f"{self.name} is of {self.compute_dtype} and Keras' losses are of {floatx}: as the "
@@ -109,7 +110,7 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
                 f"Received: {distribution!r}"
             )
         chosen = self.has_own_dtype or getattr(self, "sample_dtype", None) is not None
-        dtype = None if chosen else _wider(self.compute_dtype, keras.config.floatx())
+        dtype = None if chosen else self._dtype_as_tensor
         return TensorCoercible(
             distribution, self._concretize, self.next_seed, dtype, self.gives_draws
         )
@@ -246,5 +247,5 @@ class DistributionLambda(DistributionLayer):
 
 
 def _wider(one: str, other: str) -> str:
-    """Of two dtypes of Keras': a policy of float64 is there beside a floatx of float32."""
+    """Of two dtypes of Keras': its policy may be float64 beside a floatx of float32."""
     return max(one, other, key=lambda dtype: tf.as_dtype(dtype).size)
