@@ -349,7 +349,7 @@ def test_a_joint_posterior_carries_a_regularizer():
             lambda: layers.Joint([networks.encoder(SHAPE, 2).layers[-1]]),
             "KLDivergenceRegularizer on the Joint",
         ),
-        (lambda: layers.RelaxedOneHotCategorical(3, num_variables=0), "at least one variable"),
+        (lambda: layers.RelaxedOneHotCategorical(3, num_variables=0), "num_variables >= 1"),
         (lambda: layers.RelaxedOneHotCategorical(3, prior_temperature=0.0), "prior_temperature"),
         (lambda: layers.RelaxedOneHotCategorical(3, schedules.warm_up(3)), "positive temperature"),
     ],

@@ -21,7 +21,7 @@ def test_cyclical_against_its_definition(period, rise):
 
 @pytest.mark.parametrize(("period", "rise"), [(0, 0.5), (5, 0.0), (5, 1.5)])
 def test_impossible_cycles_are_refused_in_words(period, rise):
-    with pytest.raises(ValueError, match=r"period >= 1 and 0 < rise <= 1.*Received"):
+    with pytest.raises(ValueError, match=r"(period >= 1|0 < rise <= 1).*Received"):
         schedules.Cyclical(period, rise)
 
 

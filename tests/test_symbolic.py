@@ -51,7 +51,7 @@ OTHERS = {
         (5, None, 3),
     ),
     "bayesian": (lambda: layers.DenseFlipout(3), (None, None, 2), (None, None, 3)),
-    "variational": (lambda: layers.DenseVariational(3, None, None), (None, 2), (None, 3)),
+    "variational": (lambda: layers.DenseVariational(3, print, print), (None, 2), (None, 3)),
 }
 
 

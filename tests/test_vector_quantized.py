@@ -265,7 +265,7 @@ def with_kl(prior):
     [
         (lambda: layers.VectorQuantized((3, 2), 8)(np.ones([2, 5], "float32")), "params_size"),
         (lambda: layers.VectorQuantized((), 8), "vectors' dimension"),
-        (lambda: layers.VectorQuantized((3, 0), 8), "num_codes >= 1"),
+        (lambda: layers.VectorQuantized((3, 0), 8), "event_shape to be an integer >= 1"),
         (lambda: layers.VectorQuantized((3, 2), 0), "num_codes >= 1"),
         (lambda: layers.VectorQuantized(2, 8, commitment=-1.0), "commitment"),
         (lambda: layers.VectorQuantized(2, 8, decay=1.0), "decay"),

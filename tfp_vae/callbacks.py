@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfp_vae.arguments import checked
+
 
 class KeepGood(keras.callbacks.Callback):
     """Saves the model as it trains, and stops at a loss that is not finite, with the last good one.
@@ -32,6 +34,7 @@ class KeepGood(keras.callbacks.Callback):
 
     each_batch = False  # a look now and then is enough
 
+    @checked
     def __init__(self, save: Callable[[Any], None], every_seconds: float = 15.0) -> None:
         super().__init__()
         self.save = save
@@ -119,6 +122,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     each_batch = False
 
+    @checked
     def __init__(self, total: int, done: int = 0) -> None:
         super().__init__()
         self.total = total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import math
 import os
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 
 Binarize = Literal["dynamic", "fixed", "none"]
@@ -69,7 +71,8 @@ class Examples:
         return int(both.max()) + 1
 
 
-def load(name: str = "digits", data_dir: str | None = None) -> Examples:
+@functools.partial(checked, name="name_or_path")
+def load(name: str | os.PathLike[str] = "digits", data_dir: str | None = None) -> Examples:
     """Examples by name.
 
     Args:
@@ -89,6 +92,7 @@ def load(name: str = "digits", data_dir: str | None = None) -> Examples:
       >>> load("digits").train.shape
       (1500, 8, 8, 1)
     """
+    name = os.fspath(name)
     if name == "digits":
         return _digits()
     if name.endswith((".npy", ".npz")):
@@ -96,6 +100,7 @@ def load(name: str = "digits", data_dir: str | None = None) -> Examples:
     return _from_tfds(name, data_dir)
 
 
+@checked
 def binarized(
     images: np.ndarray, binarize: Binarize = "dynamic", seed: int | None = None
 ) -> np.ndarray:
@@ -114,6 +119,7 @@ def binarized(
       >>> bool(abs(np.mean(a[:999] == b) - 0.5) < 0.01), bool((a == binarized(grey[:1000])).all())
       (True, True)
     """
+    images = np.asarray(images)
     content = hashlib.blake2b(repr(images.shape).encode(), digest_size=16)
     if images.dtype == np.uint8 and binarize != "none":
         content.update(np.ascontiguousarray(images).data)
@@ -121,6 +127,7 @@ def binarized(
     return _binarized(images, binarize, [_EVALUATION_SEED if seed is None else seed, *words])
 
 
+@checked
 def training_images(images: np.ndarray, binarize: Binarize, seed: int) -> np.ndarray:
     """All of `images` as float32, "fixed" ones as `batches` has them for this seed.
 
@@ -145,6 +152,7 @@ def _binarized(images: np.ndarray, binarize: Binarize, entropy: Any) -> np.ndarr
     return (noise < images.astype(np.int16) + (images > 127)).astype(np.float32)
 
 
+@checked
 def batches(
     images: np.ndarray,
     batch_size: int,
@@ -278,8 +286,13 @@ def _standard(examples: np.ndarray, what: str) -> np.ndarray:
             "vectors, (n, size).",
             examples.shape,
         )
-    if examples.dtype.kind not in "biuf" or not np.isfinite(examples).all():
+    if examples.dtype.kind not in "biuf":
         raise InputError(f"Expected finite numbers in {what}.", examples.dtype)
+    if not np.isfinite(examples).all():
+        bad = int((~np.isfinite(examples)).any(axis=tuple(range(1, examples.ndim))).sum())
+        raise InputError(
+            f"Expected finite numbers in {what}.", f"{bad} of {len(examples)} rows with NaN or inf"
+        )
     integers = examples.dtype.kind in "biu"
     if examples.ndim == 2:
         if integers and examples.max() > np.iinfo(np.int32).max:

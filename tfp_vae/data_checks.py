@@ -27,12 +27,14 @@ class DataChecks:
       wiring: what the networks take.
       target_shape: of one thing that the likelihood is over.
       support: (low, high) of the likelihood, or None where any number will do.
+      of_integers: whether the likelihood is over whole numbers, such as counts.
       values_in_batch: how many numbers the batch had that `data` looked at last; 0 for arrays.
     """
 
     wiring: Wiring
     target_shape: tuple[int | None, ...]
     support: tuple[float, float] | None
+    of_integers: bool = False
     values_in_batch: int = 0
 
     def data(self, x: Any, y: Any, what: str, sample_weight: Any = None) -> Any:
@@ -62,7 +64,7 @@ class DataChecks:
         self.batch(inputs, what, is_target=target is None)
         main = self.wiring.split(inputs)[0]
         if target is not None:
-            _check(target, self.target_shape, self.support, f"the targets of {what}")
+            self._check_target(target, self.target_shape, f"the targets of {what}")
             _check_rows(target, f"the targets of {what}", main, what)
         if weights is not None:
             _check_weights(weights, main, what)
@@ -77,12 +79,29 @@ class DataChecks:
         """
         x, conditions = self.wiring.split(data)
         shape = tuple(self.wiring.encoder.main.shape[1:])
-        found = _check(x, shape, self.support if is_target else None, what)
+        found = self._check_target(x, shape, what) if is_target else _check(x, shape, None, what)
         if is_target:
             _check_shape(x, self.target_shape, f"{what}, which the likelihood is over,")
         elif self.support is not None and self.support[1] == 1 and not self._rescales:
             _check_not_pixels(x, found, what)
         self.conditions(conditions, x, what)
+
+    def latents(self, z: Any) -> None:
+        """Raises `InputError` unless z is a batch of what the decoder takes."""
+        if not tf.is_tensor(z) or z.shape.rank is not None:
+            _check_shape(z, tuple(self.wiring.decoder.main.shape[1:]), "z")
+
+    def _check_target(self, x: Any, shape: tuple[int | None, ...], what: str) -> Any:
+        found = _check(x, shape, self.support, what)
+        if self.of_integers and found is not None:
+            values = np.asarray(x)
+            fractions = values[values != np.round(values)]
+            if fractions.size:
+                raise InputError(
+                    f"Expected whole numbers in {what}: the likelihood is over counts or classes.",
+                    f"{fractions.size} of {values.size} with a fraction, such as {fractions[0]:g}",
+                )
+        return found
 
     def conditions(self, given: dict[str, Any], main: Any, what: str) -> None:
         """Raises `InputError` unless the conditions go with `main`, which is x or z, row by row."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+_LONGEST = 400  # characters of a value in a message: enough to know it by
+
 
 class InputError(ValueError):
     """What was given cannot be used. The message says what was expected and what was received.
@@ -10,6 +12,12 @@ class InputError(ValueError):
     and keeps its traceback.
     """
 
+    # Keras appends to other errors, within a layer's call, what the layer was called with: many
+    # lines after the one that says what to do.
+    _keras_call_info_injected = True
+
     def __init__(self, expected: str, received: Any = None) -> None:
-        ending = "" if received is None else f" Received: {received}"
-        super().__init__(f"{expected}{ending}")
+        text = "" if received is None else str(received)
+        if len(text) > _LONGEST:
+            text = f"{text[:_LONGEST]} ... ({len(text):,} characters)"
+        super().__init__(f"{expected} Received: {text}" if text else expected)

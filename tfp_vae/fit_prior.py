@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_vae import checks
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.code_prior import CodePrior
 from tfp_vae.layers.vector_quantized import VectorQuantized
@@ -19,6 +20,7 @@ from tfp_vae.priors.second_stage import VAEPrior
 from tfp_vae.wiring import rows
 
 
+@checked
 def fitted_prior(
     vae: Any,
     x: Any,
@@ -113,6 +115,7 @@ class MaximumLikelihood(keras.Model):
       prior: a `Prior` with trainable weights.
     """
 
+    @checked
     def __init__(self, prior: Prior) -> None:
         super().__init__()
         self.prior = prior

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import keras
 
 from tfp_vae import layers
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.parametric import IndependentLayer, ParametricLayer
 from tfp_vae.prior import unit_normal
@@ -16,6 +17,7 @@ from tfp_vae.prior import unit_normal
 Body = Literal["mlp", "conv"]
 
 
+@checked
 def encoder(
     input_shape: Sequence[int],
     posterior: int | ParametricLayer = 16,
@@ -66,6 +68,7 @@ def encoder(
     return _model([x, label], [keras.layers.Concatenate(), *hidden], joined, "encoder")
 
 
+@checked
 def decoder(
     latent_shape: int | Sequence[int],
     likelihood: IndependentLayer,

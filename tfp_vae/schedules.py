@@ -12,6 +12,8 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
+from tfp_vae.arguments import checked
+
 Scheduled: TypeAlias = float | LearningRateSchedule
 
 
@@ -20,6 +22,7 @@ def value_at(value: Any, step: Any) -> tf.Tensor:
     return tf.cast(value(step) if callable(value) else tf.convert_to_tensor(value), tf.float32)
 
 
+@checked
 def warm_up(steps: int, end: float = 1.0) -> LearningRateSchedule:
     """Grows linearly from 0 to `end` over `steps` steps, then stays there.
 
@@ -50,12 +53,9 @@ class Cyclical(LearningRateSchedule):
       [0.0, 0.4000000059604645, 1.0, 1.0, 0.0]
     """
 
+    @checked
     def __init__(self, period: int, rise: float = 0.5, end: float = 1.0) -> None:
         super().__init__()
-        if period < 1 or not 0 < rise <= 1:
-            raise ValueError(
-                f"Expected period >= 1 and 0 < rise <= 1. Received: period={period}, rise={rise}"
-            )
         self.period = period
         self.rise = rise
         self.end = end
@@ -84,10 +84,9 @@ class Sigmoid(LearningRateSchedule):
       [0.0, 0.5, 1.0]
     """
 
+    @checked
     def __init__(self, middle: int, width: float, end: float = 1.0) -> None:
         super().__init__()
-        if not width > 0:
-            raise ValueError(f"Expected width > 0. Received: {width}")
         self.middle = middle
         self.width = width
         self.end = end

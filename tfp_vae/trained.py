@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import importance
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.export import export_endpoints
 from tfp_vae.fit_prior import fitted_prior
@@ -57,6 +58,7 @@ class Trained:
         list in order, or the one that there is.
         """
         given = self.wiring.given(conditions)
+        self._checks.latents(z)
         self._checks.conditions(given, z, "z")
         return self._infer(z, given)
 
@@ -79,6 +81,7 @@ class Trained:
         z = self.representative(self._posterior(x, conditions))
         return self._infer(z, conditions).mean()
 
+    @checked
     def sample(
         self, num_samples: int, mean: bool = True, seed: int | None = None, conditions: Any = None
     ) -> tf.Tensor:

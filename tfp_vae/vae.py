@@ -15,6 +15,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import checks, importance, schedules, shapes
 from tfp_vae.ahead import Epoch
+from tfp_vae.arguments import checked
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.data_checks import DataChecks
 from tfp_vae.density import log_density
@@ -86,6 +87,7 @@ class VAE(Trained, Execution, Seeded, keras.Model):
       ['kl', 'loss', 'nll']
     """
 
+    @checked
     def __init__(
         self,
         encoder: keras.Model,
@@ -100,7 +102,10 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         self.wiring = Wiring(encoder, decoder)
         checks.latent_sizes_match(encoder, self.wiring)
         self._checks = DataChecks(
-            self.wiring, decoder.output_shape[1:], getattr(likelihood, "support", None)
+            self.wiring,
+            decoder.output_shape[1:],
+            getattr(likelihood, "support", None),
+            getattr(likelihood, "is_of_integers", False),
         )
         # Where z is no draw from q(z|x), but its mean, the model is one without noise.
         gives_draws = getattr(self.posterior_layer, "gives_draws", True)

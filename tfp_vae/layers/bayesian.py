@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.errors import InputError
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
@@ -64,6 +65,7 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
     channel_axis = -1
     input_spec: Any
 
+    @checked
     def __init__(
         self,
         activation: Any,

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.bayesian import (
     NORMAL,
@@ -44,6 +45,7 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
 
     rank: ClassVar[int]
 
+    @checked
     def __init__(
         self,
         filters: int,

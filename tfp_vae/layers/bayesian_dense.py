@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_vae.errors import InputError
+from tfp_vae.arguments import checked
 from tfp_vae.layers.bayesian import (
     NORMAL,
     POINT,
@@ -35,6 +35,7 @@ class BayesianDense(BayesianLayer, abc.ABC):
       InputError: the size of the input's last axis is unknown, or an argument cannot be used.
     """
 
+    @checked
     def __init__(
         self,
         units: int,
@@ -58,8 +59,6 @@ class BayesianDense(BayesianLayer, abc.ABC):
             bias_posterior_fn, bias_posterior_tensor_fn, bias_prior_fn, bias_divergence_fn,
             seed, activity_regularizer=activity_regularizer, trainable=trainable, **kwargs,
         )  # fmt: skip
-        if int(units) < 1:
-            raise InputError(f"{self.name}: expected units to be at least 1.", units)
         self.units = int(units)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
         self.supports_masking = True

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.layers.categories import Categories
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.multivariate import VectorLayer
@@ -46,6 +47,7 @@ class OneHotCategorical(VectorLayer):
 
     support = (0.0, 1.0)
 
+    @checked
     def __init__(
         self,
         event_size: int,
@@ -86,6 +88,7 @@ class OneHotCategorical(VectorLayer):
             return tfd.OneHotCategorical(params, dtype=dtype, validate_args=validate_args)
 
     @staticmethod
+    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
         """One for each category: its logit."""
         del name
@@ -129,7 +132,9 @@ class Categorical(IndependentLayer):
     """
 
     parameters_together = True
+    is_of_integers = True
 
+    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int],
@@ -171,6 +176,7 @@ class Categorical(IndependentLayer):
             return independent(each, event_shape, validate_args=validate_args)
 
     @classmethod
+    @checked
     def params_size(  # type: ignore[override]
         cls, event_shape: int | Sequence[int], num_categories: int, name: str | None = None
     ) -> int:

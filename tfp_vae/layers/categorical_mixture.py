@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.layers.categorical import OneHotCategorical
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.mixture import MixtureSameFamily
@@ -57,6 +58,7 @@ class CategoricalMixtureOfOneHotCategorical(VectorLayer):
 
     support = (0.0, 1.0)
 
+    @checked
     def __init__(
         self,
         event_size: int,
@@ -99,6 +101,7 @@ class CategoricalMixtureOfOneHotCategorical(VectorLayer):
         )
 
     @staticmethod
+    @checked
     def params_size(event_size: int, num_components: int, name: str | None = None) -> int:  # type: ignore[override]
         """A weight and the logits of `event_size` categories, for each component."""
         return MixtureSameFamily.params_size(num_components, event_size, name)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 
 
@@ -64,6 +65,7 @@ class Codebook(keras.layers.Layer):
       ['vectors', 'counts', 'sums']
     """
 
+    @checked
     def __init__(
         self,
         num_codes: int,
@@ -75,12 +77,6 @@ class Codebook(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if num_codes < 1 or dimension < 1:
-            raise InputError(
-                "Expected num_codes >= 1, and an event_shape that ends in the vectors' dimension, "
-                "at least 1.",
-                f"num_codes={num_codes}, dimension={dimension}",
-            )
         if decay is not None and not 0 <= decay < 1:
             raise InputError("Expected a decay of at least 0 and below 1, or None.", decay)
         if not 0 <= restart < 1 or (decay is None and restart):

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.count_distributions import GammaPoisson, ZeroInflated
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
@@ -48,8 +49,10 @@ class NegativeBinomial(IndependentLayer):
     """
 
     support = (0.0, float("inf"))
+    is_of_integers = True
     parameters_per_value = 2
 
+    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 
 
@@ -41,6 +42,7 @@ class CouplingNetwork(keras.layers.Layer):
       True
     """
 
+    @checked
     def __init__(
         self,
         input_size: int,

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
+from tfp_vae.arguments import checked
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
@@ -66,6 +67,7 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
       ([8, 3], 1, 30)
     """
 
+    @checked
     def __init__(
         self,
         units: int,
@@ -80,8 +82,6 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        if int(units) < 1:
-            raise InputError(f"{self.name}: expected units to be at least 1.", units)
         self.units = int(units)
         self.make_posterior_fn = make_posterior_fn
         self.make_prior_fn = make_prior_fn

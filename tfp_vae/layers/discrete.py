@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.fast import Bernoulli
 from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
@@ -44,6 +45,7 @@ class IndependentBernoulli(IndependentLayer):
 
     support = (0.0, 1.0)
 
+    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -123,6 +125,7 @@ class IndependentPoisson(OneParameterLayer):
     """
 
     support = (0.0, float("inf"))
+    is_of_integers = True
 
     @staticmethod
     def each(parameter: tf.Tensor, validate_args: bool) -> tfd.Distribution:

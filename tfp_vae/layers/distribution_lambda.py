@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.errors import InputError
 from tfp_vae.holding import Holding
@@ -31,6 +32,7 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
 
     Attributes:
       support: (low, high), where values outside have probability 0; None where any number will do.
+      is_of_integers: whether only whole numbers have a probability, such as counts.
       is_random: False where all draws are the same one, so that one of them says all.
       has_density: False where `log_prob` is none to be summed in nats (a point mass among reals).
       fast_under_xla: True where draws do not slow down a program that XLA compiles for a CPU.
@@ -38,11 +40,13 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
     """
 
     support: tuple[float, float] | None = None
+    is_of_integers: bool = False
     is_random: bool = True
     has_density: bool = True
     fast_under_xla: bool = False
     tells_training = False  # whether `make_distribution` is told if the model trains
 
+    @checked
     def __init__(
         self,
         convert_to_tensor_fn: ConvertToTensor = "sample",
@@ -208,6 +212,7 @@ class DistributionLambda(DistributionLayer):
       (-0.9189385175704956, [4.0])
     """
 
+    @checked
     def __init__(
         self,
         make_distribution_fn: Callable[..., tfd.Distribution],

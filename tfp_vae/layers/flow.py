@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.errors import InputError
+from tfp_vae.arguments import checked
 from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.multivariate import VectorLayer
@@ -23,6 +23,7 @@ class FlowLayer(VectorLayer):
     respect to z. `log_prob` of any other tensor inverts the maps.
     """
 
+    @checked
     def __init__(
         self,
         event_size: int,
@@ -36,8 +37,6 @@ class FlowLayer(VectorLayer):
         super().__init__(event_size, convert_to_tensor_fn, validate_args, seed, **kwargs)
         self.num_flows = int(num_flows)
         self.min_scale = min_scale
-        if self.num_flows < 1:
-            raise InputError("Expected at least one flow.", num_flows)
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         params, d = tf.convert_to_tensor(inputs), self.event_size

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 
+from tfp_vae.arguments import checked
 from tfp_vae.density import with_power
 from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
@@ -81,6 +82,7 @@ class Gamma(IndependentLayer):
     support = (0.0, float("inf"))
     parameters_per_value = 2
 
+    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),

@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor, DistributionLayer
 from tfp_vae.layers.gaussian_process_output import GaussianProcessOutput
@@ -76,6 +77,7 @@ class VariationalGaussianProcess(DistributionLayer):
       [8, 1]
     """
 
+    @checked
     def __init__(
         self,
         num_inducing_points: int,

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 
 
@@ -29,6 +30,7 @@ class BlockwiseInitializer(keras.initializers.Initializer):
       [0.0, 0.0, 0.5]
     """
 
+    @checked
     def __init__(
         self,
         initializers: Sequence[Any],

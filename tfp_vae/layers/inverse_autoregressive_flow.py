@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_vae.errors import InputError
+from tfp_vae.arguments import checked
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.flow import FlowLayer
 from tfp_vae.layers.inverse_autoregressive import InverseAutoregressive
@@ -60,6 +60,7 @@ class InverseAutoregressiveFlow(FlowLayer):
       True
     """
 
+    @checked
     def __init__(
         self,
         event_size: int,
@@ -81,8 +82,6 @@ class InverseAutoregressiveFlow(FlowLayer):
         self.context_size = int(context_size)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        if self.context_size < 1:
-            raise InputError("Expected at least one number of context.", context_size)
         orders = ("left-to-right", "right-to-left")
         self.networks = [
             AutoregressiveNetwork(
@@ -104,6 +103,7 @@ class InverseAutoregressiveFlow(FlowLayer):
         return [InverseAutoregressive(each, params, checked) for each in self.networks]
 
     @staticmethod
+    @checked
     def params_size(event_size: int, context_size: int, name: str | None = None) -> int:  # type: ignore[override]
         """The base's two for each dimension, then the context."""
         del name

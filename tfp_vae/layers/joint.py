@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import ParametricLayer
@@ -51,6 +52,7 @@ class Joint(ParametricLayer):
       (7, [5])
     """
 
+    @checked
     def __init__(
         self,
         posteriors: Sequence[ParametricLayer],
@@ -109,6 +111,7 @@ class Joint(ParametricLayer):
         return tf.concat([layer.representative(q) for layer, q in pairs], axis=-1)
 
     @staticmethod
+    @checked
     def params_size(posteriors: Sequence[ParametricLayer], name: str | None = None) -> int:
         """The sum of the posteriors'."""
         del name

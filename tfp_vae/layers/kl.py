@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
+from tfp_vae.arguments import checked
 from tfp_vae.coercible import draw
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.layers.kl_weight import KLWeight, TrainingStep
@@ -51,6 +52,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
       [0.5]
     """
 
+    @checked
     def __init__(
         self,
         distribution_b: Any,
@@ -146,6 +148,7 @@ class KLDivergenceAddLoss(keras.layers.Layer):
       [0.25]
     """
 
+    @checked
     def __init__(
         self,
         distribution_b: Any,

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.fast import Normal
@@ -38,6 +39,7 @@ class LocationScaleLayer(IndependentLayer):
     family: ClassVar[Callable[..., tfd.Distribution]]
     parameters_per_value = 2
 
+    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),

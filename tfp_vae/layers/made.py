@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.parametric import as_shape
 
@@ -56,6 +57,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
       True
     """
 
+    @checked
     def __init__(
         self,
         params: int,

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, LocationScaleLayer
 from tfp_vae.layers.parametric import ParametricLayer, as_shape
@@ -43,6 +44,7 @@ class MixtureSameFamily(ParametricLayer):
       ([2], [[0.0, 0.0]])
     """
 
+    @checked
     def __init__(
         self,
         num_components: int,
@@ -89,6 +91,7 @@ class MixtureSameFamily(ParametricLayer):
             )
 
     @staticmethod
+    @checked
     def params_size(
         num_components: int, component_params_size: int, name: str | None = None
     ) -> int:
@@ -141,6 +144,7 @@ class MixtureOfIndependent(ParametricLayer):
 
     component: ClassVar[type[LocationScaleLayer]]
 
+    @checked
     def __init__(
         self,
         num_components: int,
@@ -177,6 +181,7 @@ class MixtureOfIndependent(ParametricLayer):
         )
 
     @classmethod
+    @checked
     def params_size(
         cls, num_components: int, event_shape: int | Sequence[int] = (), name: str | None = None
     ) -> int:

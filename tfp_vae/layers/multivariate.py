@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import math as tfm
 
+from tfp_vae.arguments import checked
 from tfp_vae.floors import softplus_above, softplus_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import ParametricLayer
@@ -29,6 +30,7 @@ class VectorLayer(ParametricLayer):
       InputError: the last axis of the input is not `params_size(event_size)`.
     """
 
+    @checked
     def __init__(
         self,
         event_size: int,
@@ -106,6 +108,7 @@ class MultivariateNormalTriL(RealVectorLayer):
         return tfd.MultivariateNormalTriL(loc, scale, validate_args=validate_args)
 
     @staticmethod
+    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
         del name
         return int(event_size + event_size * (event_size + 1) // 2)
@@ -133,6 +136,7 @@ class MultivariateNormalDiag(RealVectorLayer):
         return tfd.MultivariateNormalDiag(loc, scale, validate_args=validate_args)
 
     @staticmethod
+    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
         del name
         return 2 * int(event_size)

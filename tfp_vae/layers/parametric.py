@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor, DistributionLayer
 
@@ -51,6 +52,7 @@ class IndependentLayer(ParametricLayer):
     parameters_per_value: ClassVar[int] = 1
     parameters_together: ClassVar[bool] = False  # those of one value stand side by side
 
+    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -64,6 +66,7 @@ class IndependentLayer(ParametricLayer):
         self.validate_args = validate_args
 
     @classmethod
+    @checked
     def params_size(cls, event_shape: int | Sequence[int] = (), name: str | None = None) -> int:
         """The size of the last axis of the input."""
         del name

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
+from tfp_vae.arguments import checked
 from tfp_vae.layers.flow import FlowLayer
 from tfp_vae.layers.planar import Planar
 
@@ -52,6 +53,7 @@ class PlanarFlow(FlowLayer):
         return [Planar(u, w, b[..., 0], validate_args=self.validate_args) for u, w, b in parts]
 
     @staticmethod
+    @checked
     def params_size(event_size: int, num_flows: int, name: str | None = None) -> int:  # type: ignore[override]
         """The base's two for each dimension, then u, w and b of each map."""
         del name

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.categories import Categories
@@ -56,7 +57,9 @@ class QuantizedLogisticMixture(IndependentLayer):
     """
 
     parameters_together = True
+    is_of_integers = True
 
+    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int],
@@ -113,6 +116,7 @@ class QuantizedLogisticMixture(IndependentLayer):
             return independent(each, event_shape, validate_args=validate_args)
 
     @classmethod
+    @checked
     def params_size(  # type: ignore[override]
         cls, event_shape: int | Sequence[int], num_components: int, name: str | None = None
     ) -> int:

@@ -14,6 +14,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.kl import TrainingStep
@@ -94,6 +95,7 @@ class RelaxedOneHotCategorical(RealVectorLayer):
 
     support = (0.0, 1.0)
 
+    @checked
     def __init__(
         self,
         event_size: int,
@@ -108,10 +110,6 @@ class RelaxedOneHotCategorical(RealVectorLayer):
         super().__init__(event_size, convert_to_tensor_fn, validate_args, seed, **kwargs)
         self.num_variables = None if num_variables is None else int(num_variables)
         self.prior_temperature = prior_temperature
-        if self.num_variables is not None and self.num_variables < 1:
-            raise InputError("Expected at least one variable.", num_variables)
-        if prior_temperature is not None and not prior_temperature > 0:
-            raise InputError("Expected a positive prior_temperature.", prior_temperature)
         self.tells_training = isinstance(temperature, LearningRateSchedule)
         self.temperature = _checked(temperature)
         self.step = TrainingStep() if self.tells_training else None
@@ -168,6 +166,7 @@ class RelaxedOneHotCategorical(RealVectorLayer):
         return hard if n is None else given.bijector.forward(hard)
 
     @staticmethod
+    @checked
     def params_size(  # type: ignore[override]
         event_size: int, num_variables: int | None = None, name: str | None = None
     ) -> int:

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.floors import exp_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
@@ -50,6 +51,7 @@ class SharedScale(IndependentLayer):
       ([[1.0, -1.0]], [[2.0, 2.0]])
     """
 
+    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -65,8 +67,6 @@ class SharedScale(IndependentLayer):
         super().__init__(event_shape, convert_to_tensor_fn, validate_args, seed, **kwargs)
         if family not in _FAMILIES:
             raise InputError(f"Expected family to be one of {tuple(_FAMILIES)}.", repr(family))
-        if not scale > 0:
-            raise InputError("Expected a positive scale.", scale)
         self.family = family
         self.scale = float(scale)
         self.trainable_scale = trainable_scale

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.floors import softplus_above
 from tfp_vae.layers.around_mean import FisherAroundMean, PowerAroundMean
@@ -40,6 +41,7 @@ class SphericalLayer(RealVectorLayer):
     support = (-1.0, 1.0)
     family: ClassVar[Callable[..., tfd.Distribution]]
 
+    @checked
     def __init__(self, event_size: int, *args: Any, **kwargs: Any) -> None:
         if event_size < 2:
             raise InputError("Expected an event_size of at least 2: a sphere.", event_size)
@@ -58,6 +60,7 @@ class SphericalLayer(RealVectorLayer):
         return cls.family(mean, concentration, validate_args=validate_args)
 
     @staticmethod
+    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
         """A direction and a concentration."""
         del name

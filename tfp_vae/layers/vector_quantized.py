@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.code_distributions import CodePoint
 from tfp_vae.layers.code_prior import UniformCodes
@@ -68,6 +68,7 @@ class VectorQuantized(IndependentLayer):
     tells_training = True
     is_random = False
 
+    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int],
@@ -90,8 +91,6 @@ class VectorQuantized(IndependentLayer):
             )
         if not self.event_shape:
             raise InputError("Expected event_shape to end in the vectors' dimension.", "()")
-        if not 0 <= commitment < math.inf:
-            raise InputError("Expected a commitment of at least 0.", commitment)
         self.num_codes, self.commitment = int(num_codes), float(commitment)
         self.decay, self.restart, self.epsilon = decay, restart, epsilon
         self.codebook = Codebook(

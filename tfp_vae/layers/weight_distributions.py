@@ -16,6 +16,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.floors import softplus_above
 
 _PARTS = {
@@ -50,6 +51,7 @@ class default_loc_scale_fn:
       ([0.0, 0.0], [2])
     """
 
+    @checked
     def __init__(
         self,
         is_singular: bool = False,

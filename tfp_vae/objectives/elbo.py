@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
+from tfp_vae.arguments import checked
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import (
@@ -67,6 +68,7 @@ class ELBO(Objective):
       [4.0]
     """
 
+    @checked
     def __init__(
         self,
         beta: Scheduled = 1.0,

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
+from tfp_vae.arguments import checked
 from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.objectives import estimators
@@ -40,11 +41,12 @@ class ImportanceWeighted(Objective):
         not for this K.
     """
 
+    @checked
     def __init__(
         self, num_bounds: int, num_samples_each: int, beta: Scheduled, estimator: str
     ) -> None:
-        self.num_bounds = at_least_one(num_bounds=num_bounds)
-        self.num_samples_each = at_least_one(num_samples_each=num_samples_each)
+        self.num_bounds = int(num_bounds)
+        self.num_samples_each = int(num_samples_each)
         self.num_samples = self.num_bounds * self.num_samples_each
         self.beta = beta
         self.estimator = estimator
@@ -123,8 +125,9 @@ class IWAE(ImportanceWeighted):
       1.6094
     """
 
+    @checked
     def __init__(self, num_samples: int = 5, estimator: str = "plain") -> None:
-        super().__init__(1, at_least_one(num_samples=num_samples), 0.0, estimator)
+        super().__init__(1, num_samples, 0.0, estimator)
 
     def get_config(self) -> dict[str, Any]:
         return {"num_samples": self.num_samples, "estimator": self.estimator}
@@ -152,6 +155,7 @@ class MIWAE(ImportanceWeighted):
       1.6094
     """
 
+    @checked
     def __init__(
         self, num_bounds: int = 5, num_samples_each: int = 5, estimator: str = "plain"
     ) -> None:
@@ -183,10 +187,11 @@ class CIWAE(ImportanceWeighted):
       True
     """
 
+    @checked
     def __init__(
         self, num_samples: int = 5, beta: Scheduled = 0.5, estimator: str = "plain"
     ) -> None:
-        super().__init__(1, at_least_one(num_samples=num_samples), beta, estimator)
+        super().__init__(1, num_samples, beta, estimator)
 
     def get_config(self) -> dict[str, Any]:
         beta = schedules.to_config(self.beta)
@@ -213,6 +218,7 @@ class PIWAE(ImportanceWeighted):
       1.6094
     """
 
+    @checked
     def __init__(self, num_bounds: int = 5, num_samples_each: int = 5) -> None:
         super().__init__(num_bounds, num_samples_each, 0.0, "plain")
         self.weighs_gradients = True
@@ -231,11 +237,3 @@ class PIWAE(ImportanceWeighted):
 def log_mean_exp(log_weights: tf.Tensor, axis: int = 0) -> tf.Tensor:
     """`log 1/K sum_k exp(log_weights[k])` over an axis of static size."""
     return tf.reduce_logsumexp(log_weights, axis=axis) - math.log(log_weights.shape[axis])
-
-
-def at_least_one(**number: int) -> int:
-    """The number, if it is at least 1; `InputError` with its name otherwise."""
-    ((name, value),) = number.items()
-    if value < 1:
-        raise InputError(f"Expected {name} >= 1.", value)
-    return int(value)

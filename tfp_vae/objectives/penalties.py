@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.objectives import unbiased
 from tfp_vae.objectives.base import (
@@ -40,6 +41,7 @@ class Penalized(Objective):
       weight: of the penalty, likewise.
     """
 
+    @checked
     def __init__(self, beta: Scheduled, weight: Scheduled) -> None:
         self.beta = beta
         self.weight = weight
@@ -96,6 +98,7 @@ class DIP(Penalized):
       5.333
     """
 
+    @checked
     def __init__(
         self,
         weight: Scheduled = 10.0,
@@ -161,6 +164,7 @@ class MMD(Penalized):
       (True, True)
     """
 
+    @checked
     def __init__(
         self, weight: Scheduled = 100.0, kernel: str = "imq", beta: Scheduled = 0.0
     ) -> None:
@@ -219,6 +223,7 @@ class SlicedWasserstein(Penalized):
       True
     """
 
+    @checked
     def __init__(
         self, weight: Scheduled = 10.0, num_projections: int = 50, beta: Scheduled = 0.0
     ) -> None:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
-from tfp_vae.errors import InputError
+from tfp_vae.arguments import checked
 from tfp_vae.objectives.base import Objective, Terms, is_zero, kl_of, now, seed_of_step
 from tfp_vae.objectives.forward import ForwardPass
 from tfp_vae.schedules import Scheduled
@@ -41,6 +41,7 @@ class RegularizedAE(Objective):
       [25.0]
     """
 
+    @checked
     def __init__(
         self,
         z_weight: Scheduled = 1e-3,
@@ -50,9 +51,6 @@ class RegularizedAE(Objective):
         self.z_weight = z_weight
         self.l2 = l2
         self.gradient_penalty = gradient_penalty
-        for name, value in vars(self).items():
-            if isinstance(value, (int, float)) and value < 0:
-                raise InputError(f"Expected {name} >= 0.", value)
 
     @property
     def needs_density(self) -> bool:

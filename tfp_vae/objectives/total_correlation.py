@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
+from tfp_vae.arguments import checked
 from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import Objective, Terms, independent_base, nll_and_kl, now
@@ -67,6 +68,7 @@ class BetaTC(Objective):
       [0.693, 0.693]
     """
 
+    @checked
     def __init__(
         self,
         num_examples: int,

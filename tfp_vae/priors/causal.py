@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tfp_vae.arguments import checked
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -29,6 +32,7 @@ class CausalNetwork(keras.layers.Layer):
       TensorShape([2, 4, 3])
     """
 
+    @functools.partial(checked, hidden_units="units")
     def __init__(self, length: int, num_codes: int, hidden_units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.length, self.num_codes, self.hidden_units = length, num_codes, hidden_units

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.code_prior import CodePrior
 from tfp_vae.precision import full_precision
@@ -45,10 +47,9 @@ class AutoregressiveCodes(CodePrior):
       TensorShape([3, 8])
     """
 
+    @functools.partial(checked, hidden_units="units")
     def __init__(self, hidden_units: int = 128, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if hidden_units < 1:
-            raise InputError("Expected hidden_units >= 1.", hidden_units)
         self.hidden_units = int(hidden_units)
         self.network: Any = None
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.made import AutoregressiveNetwork
@@ -44,6 +45,7 @@ class FlowPrior(Prior):
       ([5, 3], [5])
     """
 
+    @checked
     def __init__(
         self,
         event_size: int,
@@ -57,11 +59,8 @@ class FlowPrior(Prior):
         if kind not in ("maf", "realnvp"):
             raise InputError('Expected kind to be "maf" or "realnvp".', repr(kind))
         least = 1 if kind == "maf" else 2
-        if event_size < least or num_flows < 1:
-            raise InputError(
-                f"Expected event_size >= {least}, as {kind} takes it, and num_flows >= 1.",
-                f"event_size={event_size}, num_flows={num_flows}",
-            )
+        if event_size < least:
+            raise InputError(f"Expected event_size >= {least}, as {kind} takes it.", event_size)
         self.event_size, self.num_flows, self.kind = int(event_size), int(num_flows), kind
         self.hidden_units = [int(units) for units in hidden_units]
         self.activation = keras.activations.get(activation)

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.errors import InputError
+from tfp_vae.arguments import checked
 from tfp_vae.floors import softplus_at_least
 from tfp_vae.precision import full_precision
 from tfp_vae.prior import Prior
@@ -38,15 +38,11 @@ class MixturePrior(Prior):
       ([2], [1.0, 1.0])
     """
 
+    @checked
     def __init__(
         self, event_size: int, num_components: int = 10, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**{"dtype": full_precision(), **kwargs})
-        if event_size < 1 or num_components < 1:
-            raise InputError(
-                "Expected event_size >= 1 and num_components >= 1.",
-                f"event_size={event_size}, num_components={num_components}",
-            )
         self.event_size, self.num_components = int(event_size), int(num_components)
         self.seed = seed
         shape = (self.num_components, self.event_size)

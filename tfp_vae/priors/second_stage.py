@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.arguments import checked
 from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.prior import Prior
@@ -44,12 +45,11 @@ class VAEPrior(Prior):
       ([5, 2], [5])
     """
 
+    @checked
     def __init__(self, vae: keras.Model, num_samples: int = 10, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not all(hasattr(vae, name) for name in ("encoder", "decoder", "prior")):
             raise InputError("Expected a tfp_vae.VAE over the z of the first.", vae)
-        if num_samples < 1:
-            raise InputError("Expected num_samples >= 1.", num_samples)
         self.num_samples = int(num_samples)
         # Not the VAE itself: Keras would report its metrics as those of the first.
         self.parts = [vae.encoder, vae.decoder, vae.prior]
