@@ -43,6 +43,9 @@ BAD = {
     RULES["validate_args"]: ["yes", 2, 0.5, NAN, []],
     RULES["seed"]: [-1, 0.5, "3", True, 2**32, NAN],
     RULES["prior"]: [tfd.Normal, priors.MixturePrior, objectives.ELBO, keras.Sequential],
+    RULES["objective"]: ["elbo", objectives.ELBO, 1.0, lambda forward: forward],
+    RULES["input_shape"]: [8, "8", (0,), (None, 3), (2.5,)],
+    RULES["images"]: ["digits", 3, [[1, 2], [3]], ["a"], np.array([{}])],
     RULES["make_distribution_fn"]: [3, "normal", layers.IndependentNormal, tfd.Normal(0.0, 1.0)],
     RULES["likelihood"]: [8, "normal", layers.IndependentNormal, tfd.Normal(0.0, 1.0)],
     RULES["posterior"]: [0, 2.5, True, "normal", layers.IndependentNormal],
@@ -63,7 +66,7 @@ FREE = {
     "input_order", "hidden_degrees", "conditional_event_shape", "conditional_input_layers", "vae",
     "inducing_index_points_initializer", "variational_inducing_observations_scale_initializer",
     "unconstrained_observation_noise_variance_initializer", "save", "scales", "bases", "make",
-    "given", "input_shape", "labels", "images", "data_dir", "x",
+    "given", "labels", "data_dir", "x",
 }  # fmt: skip
 
 
@@ -242,7 +245,7 @@ def test_fractions_are_no_counts(counts, likelihood):
 
 @pytest.mark.parametrize("z", [np.zeros(2), np.zeros([3, 3]), np.zeros([1, 3, 2]), 0.5])
 def test_z_of_another_shape(vae, z):
-    with pytest.raises(InputError, match=r"Expected z of shape \(batch, 2\)\. Received: \("):
+    with pytest.raises(InputError, match=r"Expected z of shape \(batch, 2\)\. Received: [(0]"):
         vae.decode(z)
 
 

@@ -139,7 +139,7 @@ def test_a_likelihood_over_less_than_an_example_is_refused():
 
 @pytest.mark.parametrize(("n", "batch"), [(0, 4), (4, 0)])
 def test_impossible_numbers_of_samples(n, batch):
-    with pytest.raises(InputError, match="num_samples >= 1 and batch_size >= 1"):
+    with pytest.raises(InputError, match=r"(num_samples|batch_size) >= 1"):
         VAE(*small_networks()).log_likelihood(ZEROS, n, batch)
     with pytest.raises(ValueError, match="num_samples >= 1"):
         IWAE(0)

@@ -167,7 +167,7 @@ def test_vimco_lets_no_gradient_through_z():
         (lambda: objectives.IWAE(1, "vimco"), "at least 2"),
         (lambda: objectives.IWAE(3, "best"), "one of"),
         (lambda: objectives.PIWAE(0, 2), "num_bounds >= 1"),
-        (lambda: objectives.RegularizedAE(l2=-1.0), "l2 >= 0"),
+        (lambda: objectives.RegularizedAE(l2=-1.0), "l2 to be a number >= 0"),
     ],
 )
 def test_what_is_no_estimator_is_refused_in_words(make, message):

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_vae.errors import InputError
+from tfp_vae.kinds import shown
 from tfp_vae.networks import categories
 from tfp_vae.sources import first_batch, with_targets
 from tfp_vae.wiring import Wiring, outline
@@ -86,6 +87,12 @@ class DataChecks:
             _check_not_pixels(x, found, what)
         self.conditions(conditions, x, what)
 
+    def shape(self, data: Any) -> None:
+        """Raises `InputError` unless x is of the shape that the encoder takes."""
+        x = self.wiring.split(data)[0]
+        if not tf.is_tensor(x) or x.shape.rank is not None:
+            _check_shape(x, tuple(self.wiring.encoder.main.shape[1:]), "x")
+
     def latents(self, z: Any) -> None:
         """Raises `InputError` unless z is a batch of what the decoder takes."""
         if not tf.is_tensor(z) or z.shape.rank is not None:
@@ -130,19 +137,28 @@ class DataChecks:
 
 
 def _check_shape(x: Any, shape: tuple[int | None, ...], what: str) -> None:
-    received = tuple(np.shape(x))
+    received = np.shape(_as_array(x, what))
     if len(received) != len(shape) + 1 or any(
         want not in (None, got) for want, got in zip(shape, received[1:], strict=True)
     ):
         expected = ", ".join(["batch", *("any" if size is None else str(size) for size in shape)])
-        raise InputError(f"Expected {what} of shape ({expected}).", received)
+        raise InputError(f"Expected {what} of shape ({expected}).", tuple(received) or shown(x))
+
+
+def _as_array(x: Any, what: str) -> Any:
+    """A tensor or array as it is, all else as NumPy has it."""
+    if tf.is_tensor(x) or hasattr(x, "shape"):
+        return x
+    try:
+        return np.asarray(x)
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"Expected {what} to be one array of numbers.", outline(x)) from error
 
 
 def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> Any:
     """Checks shape and values, and returns the lowest and the highest of these, where known."""
-    if not tf.is_tensor(x):
-        x = np.asarray(x)
     _check_shape(x, shape, what)
+    x = _as_array(x, what)
     received = tuple(x.shape)
     if received[0] == 0:
         raise InputError(f"Expected at least one example in {what}.", f"shape {received}")

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.density import log_density
+from tfp_vae.errors import InputError
 from tfp_vae.gaussian_kl import gaussian_kl, same_events
 from tfp_vae.origins import blocks_of
 from tfp_vae.side_by_side import alike, parts
@@ -85,7 +86,7 @@ def kl_divergence(
             return closed_form(q, p)
         except NotImplementedError as error:  # how TFP says that no rule is registered
             if exact:
-                raise ValueError(
+                raise InputError(
                     f"KL[q || p] has no closed form for q = {_name(q)} and p = {_name(p)}: "
                     "use_exact_kl=None takes Monte Carlo there."
                 ) from error

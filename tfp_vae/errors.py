@@ -21,3 +21,7 @@ class InputError(ValueError):
         if len(text) > _LONGEST:
             text = f"{text[:_LONGEST]} ... ({len(text):,} characters)"
         super().__init__(f"{expected} Received: {text}" if text else expected)
+
+
+class InputTypeError(InputError, TypeError):
+    """An `InputError` about what kind of thing was given: a `TypeError` too, as Python has it."""

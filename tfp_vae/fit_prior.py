@@ -21,7 +21,7 @@ from tfp_vae.wiring import rows
 
 
 @checked
-def fitted_prior(
+def fit_prior(
     vae: Any,
     x: Any,
     prior: Any,

@@ -9,7 +9,6 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import fused, shapes
 from tfp_vae.density import log_density
-from tfp_vae.errors import InputError
 from tfp_vae.wiring import rows, tile
 
 # Rows that go through the decoder at once: large enough for efficient matrix products, small enough
@@ -90,11 +89,6 @@ def estimate(
     run_batch: Any, data: tuple[Any, dict[str, Any]], num_samples: int, batch_size: int
 ) -> tf.Tensor:
     """`run_batch((x, conditions), num_samples)` over the batches of the data, joined."""
-    if num_samples < 1 or batch_size < 1:
-        raise InputError(
-            "Expected num_samples >= 1 and batch_size >= 1.",
-            f"num_samples={num_samples}, batch_size={batch_size}",
-        )
     samples = tf.constant(num_samples, tf.int32)
     batches = [rows(data, i, batch_size) for i in range(0, len(data[0]), batch_size)]
     return tf.concat([run_batch(batch, samples) for batch in batches], axis=0)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.errors import InputError, InputTypeError
 from tfp_vae.masks import along, mask_of, masked
 
 
@@ -58,7 +59,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
         if _is_placeholder(y_pred):
             # Keras is only building: it asks what comes out, of which shape, not how much it is.
             return tf.zeros(tf.shape(y_pred)[:1], self.dtype)
-        raise TypeError(
+        raise InputTypeError(
             "NegativeLogLikelihood expected a model that ends in a distribution layer, such as "
             f"tfp_vae.layers.IndependentNormal. Received an output: {y_pred}"
         )
@@ -85,10 +86,10 @@ def _match(y: Any, p: tfd.Distribution) -> tf.Tensor:
     elif y.shape.rank == expected.rank - 1 and expected[-1] == 1:
         y = y[..., tf.newaxis]
     if not y.shape.is_compatible_with(expected):
-        raise ValueError(
+        raise InputError(
             "NegativeLogLikelihood expected y of the distribution's shape "
-            f"{tuple(expected)} (batch {tuple(p.batch_shape)}, event {tuple(p.event_shape)}). "
-            f"Received: {tuple(y.shape)}"
+            f"{tuple(expected)} (batch {tuple(p.batch_shape)}, event {tuple(p.event_shape)}).",
+            tuple(y.shape),
         )
     return y
 

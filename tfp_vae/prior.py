@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.errors import InputTypeError
 from tfp_vae.holding import Holding
 from tfp_vae.parameters import has_parameter
 from tfp_vae.precision import full_precision
@@ -167,8 +168,8 @@ def as_prior(value: Any) -> Prior:
         return LayerPrior(value)
     if callable(value):
         return DeferredPrior(value)
-    raise TypeError(
+    raise InputTypeError(
         "Expected a prior: a tfd.Distribution, a tfp_vae.priors.Prior, a Keras model whose output "
-        "is a distribution, or a function without arguments that returns a distribution. "
-        f"Received: {value!r}"
+        "is a distribution, or a function without arguments that returns a distribution.",
+        repr(value),
     )

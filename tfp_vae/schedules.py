@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
 from tfp_vae.arguments import checked
+from tfp_vae.errors import InputError
 
 Scheduled: TypeAlias = float | LearningRateSchedule
 
@@ -107,9 +108,10 @@ def to_config(value: Any) -> Any:
     if isinstance(value, LearningRateSchedule):
         return keras.saving.serialize_keras_object(value)
     if callable(value):
-        raise ValueError(
+        raise InputError(
             "A schedule is saved with a model only if it is a keras.optimizers.schedules."
-            f"LearningRateSchedule: subclass it and register the class. Received: {value}"
+            "LearningRateSchedule: subclass it and register the class.",
+            value,
         )
     return float(keras.ops.convert_to_numpy(value))
 

@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfp_vae.errors import InputError
+
 _EXPORTED = {"distribution": tfp.distributions, "bijector": tfp.bijectors}
 
 
@@ -75,10 +77,11 @@ class _Encoder:
         ours = isinstance(value, (tfp.distributions.Distribution, tfp.bijectors.Bijector))
         if callable(value) and not ours:  # a layer or a function
             return {"keras": keras.saving.serialize_keras_object(value)}
-        raise ValueError(
+        raise InputError(
             f"{where} cannot be saved with a model: expected a constant, a tf.Variable, or a "
             "distribution or bijector of TensorFlow Probability. A prior of other parts is a "
-            f"subclass of tfp_vae.priors.Prior. Received: {value}"
+            f"subclass of tfp_vae.priors.Prior.",
+            value,
         )
 
     def _parameters(self, value: Any, where: str) -> dict[str, Any]:
@@ -129,7 +132,10 @@ class _Decoder:
         constructor = getattr(_EXPORTED[kind], config[kind], None)
         base = getattr(_EXPORTED[kind], kind.capitalize())
         if not (isinstance(constructor, type) and issubclass(constructor, base)):
-            raise ValueError(f"Expected the name of a TFP {kind}. Received: {config[kind]!r}")
+            raise InputError(
+                f"Expected the name of a TFP {kind}.",
+                repr(config[kind]),
+            )
         parameters = config["parameters"].items()
         return constructor(**{key: self.decode(entry) for key, entry in parameters})
 

@@ -13,7 +13,7 @@ from tfp_vae import importance
 from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.export import export_endpoints
-from tfp_vae.fit_prior import fitted_prior
+from tfp_vae.fit_prior import fit_prior as fitted_prior
 from tfp_vae.inference import ROWS, large
 from tfp_vae.wiring import Wiring, outline
 from tfp_vae.without_kl import without_kl
@@ -109,6 +109,7 @@ class Trained:
         likelihood = self._infer(z, given)
         return likelihood.mean() if mean else likelihood.sample(seed=x_seed)
 
+    @checked
     def log_likelihood(self, x: Any, num_samples: int = 100, batch_size: int = 256) -> tf.Tensor:
         """Importance-weighted estimate of log p(x) for each example, in nats.
 

@@ -152,6 +152,7 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         It has `latents` beside it. Steps of `fit` and `evaluate` draw as many z for each example as
         the objective wants, the sample axis folded into the batch, samples first.
         """
+        self._checks.shape(inputs)
         return self._forward(inputs, training, self._draws)
 
     def _forward(self, inputs: Any, training: bool | None, samples: int) -> TensorCoercible:

@@ -13,7 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.arguments import checked
 from tfp_vae.coercible import TensorCoercible
-from tfp_vae.errors import InputError
+from tfp_vae.errors import InputError, InputTypeError
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.exact_kl import exact_kl
@@ -141,9 +141,10 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
         if self.needs_normal and not (
             isinstance(q, tfd.Independent) and isinstance(q.distribution, tfd.Normal)
         ):
-            raise TypeError(
+            raise InputTypeError(
                 f"{self.name}: expected the kernel_posterior_fn of a {type(self).__name__} to "
-                f"make a tfd.Independent(tfd.Normal(...)). Received: {q}"
+                f"make a tfd.Independent(tfd.Normal(...)).",
+                q,
             )
 
     def _channels(self, input_shape: Any) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.errors import InputError, InputTypeError
+
 ConvertToTensor = str | property | Callable[[Any], Any] | Sequence[Any]
 
 
@@ -21,10 +23,10 @@ def by_name(convert_to_tensor_fn: ConvertToTensor, argument: str = "convert_to_t
     if isinstance(convert_to_tensor_fn, Sequence) and convert_to_tensor_fn:
         return tuple(by_name(each, argument) for each in convert_to_tensor_fn)
     if not callable(convert_to_tensor_fn):
-        raise TypeError(
+        raise InputTypeError(
             f"Expected {argument} to be the name of a distribution's method or property, "
-            "such as 'mean', a function, or several of these. "
-            f"Received: {convert_to_tensor_fn!r}"
+            "such as 'mean', a function, or several of these.",
+            repr(convert_to_tensor_fn),
         )
     owner = inspect.getmodule(convert_to_tensor_fn)
     if owner is not None and owner.__name__.startswith("tensorflow_probability."):
@@ -50,7 +52,7 @@ def concretize(convert_to_tensor_fn: Any, distribution: Any) -> Any:
             attribute = getattr(owner, convert_to_tensor_fn)
             return attribute() if callable(attribute) else attribute
         owner = getattr(owner, "distribution", None)
-    raise ValueError(
+    raise InputError(
         f"The distribution has no method or property {convert_to_tensor_fn!r} to convert it with."
     )
 

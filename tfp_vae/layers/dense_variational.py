@@ -14,7 +14,7 @@ from tfp_vae import schedules
 from tfp_vae.arguments import checked
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.divergence import kl_divergence
-from tfp_vae.errors import InputError
+from tfp_vae.errors import InputError, InputTypeError
 from tfp_vae.holding import Holding
 from tfp_vae.layers.kl_weight import KLWeight
 from tfp_vae.layers.weight_losses import WeightLosses
@@ -172,9 +172,10 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
     def _distribution(self, made: Any, inputs: tf.Tensor, argument: str) -> tfd.Distribution:
         distribution = made if isinstance(made, tfd.Distribution) else made(inputs)
         if not isinstance(distribution, tfd.Distribution):
-            raise TypeError(
+            raise InputTypeError(
                 f"{self.name}: expected what {argument} returns to give a "
-                f"tfp.distributions.Distribution. Received: {distribution!r}"
+                f"tfp.distributions.Distribution.",
+                repr(distribution),
             )
         return distribution
 

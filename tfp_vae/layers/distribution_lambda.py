@@ -14,7 +14,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.arguments import checked
 from tfp_vae.coercible import TensorCoercible
-from tfp_vae.errors import InputError
+from tfp_vae.errors import InputError, InputTypeError
 from tfp_vae.holding import Holding
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_draw
 from tfp_vae.layers.docstrings import DocumentsArguments
@@ -109,9 +109,9 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         with self.reading():
             distribution = self.make_distribution(inputs, *args, **kwargs)
         if not isinstance(distribution, tfd.Distribution):
-            raise TypeError(
-                f"{self.name}: expected the function to return a tfp.distributions.Distribution. "
-                f"Received: {distribution!r}"
+            raise InputTypeError(
+                f"{self.name}: expected the function to return a tfp.distributions.Distribution.",
+                repr(distribution),
             )
         chosen = self.has_own_dtype or getattr(self, "sample_dtype", None) is not None
         dtype = None if chosen else self._dtype_as_tensor

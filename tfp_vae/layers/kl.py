@@ -13,6 +13,7 @@ from tfp_vae import schedules
 from tfp_vae.arguments import checked
 from tfp_vae.coercible import draw
 from tfp_vae.divergence import kl_divergence
+from tfp_vae.errors import InputTypeError
 from tfp_vae.layers.kl_weight import KLWeight, TrainingStep
 from tfp_vae.layers.symbolic import DistributionTensor
 from tfp_vae.masks import along, mask_of, masked_mean
@@ -89,9 +90,10 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         `mask`: of Keras, over the first axes of the batch: what it hides counts nothing.
         """
         if not isinstance(distribution_a, tfd.Distribution):
-            raise TypeError(
+            raise InputTypeError(
                 "Expected the output of a distribution layer, such as IndependentNormal: a KL "
-                f"divergence is between distributions. Received: {distribution_a}"
+                "divergence is between distributions.",
+                distribution_a,
             )
         exact, points = self.use_exact_kl, self.test_points_fn
         if points is tf.convert_to_tensor:

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.errors import InputError
+from tfp_vae.errors import InputError, InputTypeError
 
 
 class TrackedDistribution:
@@ -56,9 +56,9 @@ class TrackedDistribution:
         with tf.init_scope():  # a constant of the graph under way could not be used in another
             self._distribution = self._make(self._add)
         if not isinstance(self._distribution, tfd.Distribution):
-            raise TypeError(
-                f"{layer.name}: expected {name}_fn to return a tfp.distributions.Distribution. "
-                f"Received: {self._distribution!r}"
+            raise InputTypeError(
+                f"{layer.name}: expected {name}_fn to return a tfp.distributions.Distribution.",
+                repr(self._distribution),
             )
         strange = [
             variable.name

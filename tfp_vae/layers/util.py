@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfp_vae.errors import InputTypeError
 from tfp_vae.layers.weight_distributions import (
     default_loc_scale_fn,
     default_mean_field_normal_fn,
@@ -40,7 +41,8 @@ def deserialize_function(serial: Any, function_type: str) -> Callable[..., Any]:
       TypeError: `function_type` is neither "lambda" nor "function".
     """
     if function_type not in ("lambda", "function"):
-        raise TypeError(
-            f"Expected function_type to be 'lambda' or 'function'. Received: {function_type!r}"
+        raise InputTypeError(
+            "Expected function_type to be 'lambda' or 'function'.",
+            repr(function_type),
         )
     return keras.saving.deserialize_keras_object(serial)

@@ -1,0 +1,113 @@
+"""What kind of thing a value is: an integer, a shape, a number, a schedule."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import operator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def shown(value: Any) -> str:
+    """A value in a message: a class as what it is, of an array its shape, all else as Python's."""
+    if inspect.isclass(value):
+        return f"the class {value.__name__}, not an instance of it"
+    if isinstance(value, (np.ndarray, tf.Tensor)) and value.shape != ():
+        return f"an array of {value.dtype}, shape {tuple(value.shape)}"
+    return repr(value)
+
+
+def number(value: Any) -> float | None:
+    """The value of a number, also in an array or tensor of no axes; None for anything else."""
+    if isinstance(value, (bool, np.bool_, str, bytes)) or inspect.isclass(value):
+        return None
+    if isinstance(value, (np.ndarray, tf.Tensor)):
+        numeric = value.shape == () and not _is_symbolic(value)
+        value = np.asarray(value)[()] if numeric else None
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _is_symbolic(value: Any) -> bool:
+    return tf.is_tensor(value) and not hasattr(value, "numpy")
+
+
+def _known_later(value: Any) -> bool:
+    """A scalar of which only a run knows the value: a variable, or a tensor in a graph."""
+    variable = isinstance(value, (tf.Variable, keras.Variable))
+    return (variable or _is_symbolic(value)) and len(value.shape) == 0
+
+
+def is_integer(value: Any, low: int = 1, high: float = math.inf) -> bool:
+    """Whether it is an integer within the bounds: Python's, NumPy's or a tensor's, and no bool."""
+    if _known_later(value):
+        return bool(tf.as_dtype(value.dtype).is_integer)
+    if isinstance(value, (bool, np.bool_)) or inspect.isclass(value):
+        return False
+    if isinstance(value, tf.Tensor):
+        value = value.numpy()
+    try:
+        return low <= operator.index(value) <= high
+    except TypeError:
+        return False
+
+
+def is_sizes(value: Any) -> bool:
+    """Whether it is a shape: an integer from 1, or a sequence or vector of them."""
+    if isinstance(value, tf.TensorShape):
+        value = value.as_list() if value.rank is not None else [None]
+    if isinstance(value, (np.ndarray, tf.Tensor)):
+        if _is_symbolic(value) or value.ndim > 1:
+            return False
+        value = np.asarray(value).tolist()
+        value = value if value or not isinstance(value, list) else ()  # np.array([]) is of floats
+    return all(map(is_integer, value)) if isinstance(value, (list, tuple)) else is_integer(value)
+
+
+def is_real(value: Any, low: float, above: bool = False, high: float = math.inf) -> bool:
+    """Whether it is a finite number within the bounds; `above`: and above the lowest."""
+    found = number(value)
+    if found is None or not math.isfinite(found):
+        return False
+    return (low < found if above else low <= found) and found <= high
+
+
+def is_scheduled(value: Any, low: float = 0.0, above: bool = False) -> bool:
+    """Whether it is such a number, a variable, or a schedule."""
+    if inspect.isclass(value):
+        return False
+    return callable(value) or _known_later(value) or is_real(value, low, above)
+
+
+def is_bool(value: Any) -> bool:
+    """Whether it is True or False, or 1 or 0."""
+    return isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1))
+
+
+def all_scheduled(value: Any) -> bool:
+    """`is_scheduled`, or a list of such."""
+    several = isinstance(value, (list, tuple)) and len(value) > 0
+    return all(map(is_scheduled, value)) if several else is_scheduled(value)
+
+
+def is_array(value: Any) -> bool:
+    """Whether it makes an array of numbers, of at least one axis."""
+    try:
+        return np.ndim(value) > 0 and np.asarray(value).dtype.kind in "biuf"
+    except ValueError:  # rows of different lengths
+        return False
+
+
+def is_callable(value: Any) -> bool:
+    """Whether it can be called for a distribution."""
+    return callable(value) and not (  # a class of TFP's distributions is one, of its parameters
+        inspect.isclass(value) and issubclass(value, keras.layers.Layer)
+    )
