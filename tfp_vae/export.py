@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_vae import importance
+
 
 def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     """Writes a SavedModel with named endpoints; the batch size is free.
@@ -48,10 +50,21 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
                 moments[name] = getattr(posterior, name)()
         return moments
 
+    def seed() -> tf.Tensor:
+        return _one_at_a_time(vae.next_seed)
+
     def sample(*given: tf.Tensor) -> tf.Tensor:
         if not names:
-            return vae.sample(*given)
-        return vae.sample(tf.shape(given[0])[0], conditions=list(given))
+            return vae._draw(*given, seed(), {}, True)
+        conditions = wiring.given(list(given))
+        return vae._draw(tf.shape(given[0])[0], seed(), conditions, True)
+
+    def log_likelihood(x: tf.Tensor, *rest: tf.Tensor) -> tf.Tensor:
+        message = "Expected num_samples >= 1."
+        with tf.control_dependencies([tf.debugging.assert_positive(rest[-1], message)]):
+            number = tf.identity(rest[-1])
+        conditions = dict(zip(wiring.conditions, rest[:-1], strict=True))
+        return importance.estimate_batch(vae, (x, conditions), number, seed())
 
     archive = keras.export.ExportArchive()
     archive.track(vae)
@@ -60,13 +73,7 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     archive.add_endpoint("decode", lambda z, *given: vae.decode(z, list(given)).mean(), [z, *own])
     archive.add_endpoint("sample", sample, own or [count])
     if vae.has_density:
-        archive.add_endpoint(
-            "log_likelihood",
-            lambda x, *rest: vae.log_likelihood_batch(
-                (x, dict(zip(wiring.conditions, rest[:-1], strict=True))), rest[-1]
-            ),
-            [x, *both, count],
-        )
+        archive.add_endpoint("log_likelihood", log_likelihood, [x, *both, count])
     archive.write_out(str(filepath), verbose=verbose)
 
 
@@ -74,6 +81,21 @@ def endpoints(vae: Any) -> list[str]:
     """The names of the endpoints of a model."""
     always = ["serve", "encode", "decode", "sample"]
     return [*always, "log_likelihood"] if vae.has_density else always
+
+
+def _one_at_a_time(make: Any) -> tf.Tensor:
+    """What `make` gives, while no other call of an endpoint is within it.
+
+    Servers call from several threads, and to read a seed and move it on are two operations. (A
+    `tf.CriticalSection` holds its mutex outside of the function, where a SavedModel has none.)
+    """
+    mutex = tf.raw_ops.MutexV2(container="", shared_name="tfp_vae_seed")
+    lock = tf.raw_ops.MutexLock(mutex=mutex)
+    with tf.control_dependencies([lock]):
+        value = tf.function(make, autograph=False)()  # one operation: all of it is done, or nothing
+    with tf.control_dependencies([value]):
+        tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
+    return value
 
 
 def _spec(tensor: keras.KerasTensor, name: str) -> tf.TensorSpec:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -41,12 +44,13 @@ def log_weights(
     posterior: tfd.Distribution,
     num_samples: Any,
     by_xla: bool = False,
+    seed: Any = None,
 ) -> tf.Tensor:
     """`log p(x|z_k) + log p(z_k) - log q(z_k|x)`, `[num_samples, n]`, z_k drawn from q."""
     shapes.posterior_fits(posterior)
     prior = vae.prior.distribution()
     shapes.prior_fits(prior, posterior)
-    z = posterior.sample(num_samples)
+    z = posterior.sample(num_samples, seed=seed)
     flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
     flat.set_shape([None, *z.shape[2:]])
     tiled = {name: tile(tf.convert_to_tensor(c), num_samples) for name, c in conditions.items()}
@@ -59,9 +63,13 @@ def estimate_batch(
     vae: Any,
     data: tuple[tf.Tensor, dict[str, Any]],
     num_samples: tf.Tensor,
+    seed: Any = None,
     by_xla: bool = False,
 ) -> tf.Tensor:
-    """`log 1/K sum_k w_k` for one batch, the samples taken in chunks and summed as they come."""
+    """`log 1/K sum_k w_k` for one batch, the samples taken in chunks and summed as they come.
+
+    The draws follow from `seed`; None takes the posterior's own, for one thread at a time.
+    """
     x, conditions = data
     posterior = vae.encode(x if not conditions else {"x": x, **conditions})
     if not getattr(vae.posterior_layer, "is_random", True):
@@ -72,7 +80,8 @@ def estimate_batch(
 
     def step(done: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         size = tf.minimum(chunk, num_samples - done)
-        weights = log_weights(vae, x, conditions, posterior, size, by_xla)
+        its = None if seed is None else tf.random.experimental.stateless_fold_in(seed, done)
+        weights = log_weights(vae, x, conditions, posterior, size, by_xla, its)
         return done + size, _log_add_exp(total, tf.reduce_logsumexp(weights, axis=0))
 
     start = tf.fill([count], tf.constant(-float("inf"), posterior.dtype))
@@ -86,12 +95,32 @@ def estimate_batch(
 
 
 def estimate(
-    run_batch: Any, data: tuple[Any, dict[str, Any]], num_samples: int, batch_size: int
+    run_batch: Any,
+    data: tuple[Any, dict[str, Any]],
+    num_samples: int,
+    batch_size: int,
+    next_seed: Callable[[], tf.Tensor],
+    few_sizes: bool = False,
 ) -> tf.Tensor:
-    """`run_batch((x, conditions), num_samples)` over the batches of the data, joined."""
-    samples = tf.constant(num_samples, tf.int32)
-    batches = [rows(data, i, batch_size) for i in range(0, len(data[0]), batch_size)]
-    return tf.concat([run_batch(batch, samples) for batch in batches], axis=0)
+    """`run_batch((x, conditions), num_samples, seed)` over the batches of the data, joined.
+
+    `few_sizes`: batches are filled up to the next power of two, `batch_size` at most, for XLA,
+    which compiles anew for each size.
+    """
+    samples, count = tf.constant(num_samples, tf.int32), len(data[0])
+    found = []
+    for first in range(0, count, batch_size):
+        batch, size = rows(data, first, batch_size), min(batch_size, count - first)
+        if few_sizes:
+            batch = keras.tree.map_structure(functools.partial(_filled, size, batch_size), batch)
+        found.append(run_batch(batch, samples, next_seed())[:size])
+    return tf.concat(found, axis=0)
+
+
+def _filled(size: int, most: int, values: Any) -> tf.Tensor:
+    """Its first row again until there are as many rows as the next power of two, or the most."""
+    whole = min(most, 1 << (size - 1).bit_length())
+    return tf.gather(values, [*range(size), *[0] * (whole - size)])
 
 
 def _log_add_exp(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

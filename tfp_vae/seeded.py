@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
+import threading
 from typing import Any
 
 import keras
@@ -12,6 +14,7 @@ import tensorflow as tf
 from tfp_vae.outside import made_outside, stateless
 
 _KEPT = "_tfp_vae_seed_generators"
+_ONE_AT_A_TIME = threading.RLock()
 
 
 class Seeded:
@@ -59,7 +62,11 @@ class Seeded:
 
     def next_seed(self) -> tf.Tensor:
         """A fresh seed in the form that TFP takes, also within a graph and under XLA."""
-        return of_replica(tf.cast(self.seed_generator.next(), tf.int32))
+        generator = self.seed_generator
+        # Reading the state and moving it on are two operations: threads that draw at once would get
+        # the same seed. Within a function of TensorFlow who calls it has to see to that.
+        with _ONE_AT_A_TIME if tf.executing_eagerly() else contextlib.nullcontext():
+            return of_replica(tf.cast(generator.next(), tf.int32))
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)  # type: ignore[misc]

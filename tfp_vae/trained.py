@@ -134,10 +134,9 @@ class Trained:
         if num_samples > 1 and not getattr(self.posterior_layer, "is_random", True):
             num_samples = 1  # they would all be the same
         data = self.wiring.split(x)
-        run = functools.partial(
-            self.log_likelihood_batch, by_xla=self.estimates_by_xla(len(data[0]) * num_samples)
-        )
-        return importance.estimate(run, data, num_samples, batch_size)
+        by_xla = self.estimates_by_xla(len(data[0]) * num_samples)
+        run = functools.partial(self.log_likelihood_batch, by_xla=by_xla)
+        return importance.estimate(run, data, num_samples, batch_size, self.next_seed, by_xla)
 
     def fit_prior(self, x: Any, prior: Any, **kwargs: Any) -> Any:
         """A new `VAE` with this one's networks and objective, and a prior fitted to its z.

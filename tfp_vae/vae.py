@@ -131,7 +131,10 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         self.kl_metric = keras.metrics.Mean("kl") if self.has_density else None
         self.seed_generator = keras.random.SeedGenerator()
         self.log_likelihood_batch = tf.function(
-            functools.partial(importance.estimate_batch, self), autograph=False
+            functools.partial(importance.estimate_batch, self),
+            None,
+            autograph=False,
+            reduce_retracing=True,
         )
         self.built = True
 
