@@ -24,6 +24,7 @@ PACKAGE = ROOT / "tfp_vae"
 ORDER = [
     "_backend",
     "errors",
+    "loading",
     "kinds",
     "arguments",
     "parameters",

@@ -131,7 +131,7 @@ RULES: dict[str, Rule] = {
     **_rules(_SEED, "seed"),
     **_rules(_OBJECT, "distribution_b encoder decoder prior"),
     **_rules(_FUNCTION, "make_distribution_fn make_posterior_fn make_prior_fn component_layer"),
-    **_rules(_LAYER, "likelihood kernel_provider"),
+    **_rules(_LAYER, "likelihood"),
     "objective": Rule(
         "to be one of tfp_vae.objectives, such as ELBO()",
         lambda value: hasattr(value, "needs_density") and not inspect.isclass(value),

@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputTypeError
 from tfp_vae.holding import Holding
+from tfp_vae.loading import loaded
 from tfp_vae.parameters import has_parameter
 from tfp_vae.precision import full_precision
 from tfp_vae.serialization import distribution_from_config, distribution_to_config
@@ -104,7 +105,7 @@ class CallablePrior(Prior):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> CallablePrior:
-        return cls(**{**config, "make": keras.saving.deserialize_keras_object(config["make"])})
+        return cls(**{**config, "make": loaded(config["make"])})
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

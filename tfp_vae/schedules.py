@@ -14,6 +14,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
+from tfp_vae.loading import loaded
 
 Scheduled: TypeAlias = float | LearningRateSchedule
 
@@ -120,4 +121,4 @@ def from_config(value: Any) -> Any:
     """The inverse of `to_config`."""
     if isinstance(value, (list, tuple)):
         return [from_config(each) for each in value]
-    return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+    return loaded(value) if isinstance(value, dict) else value

@@ -16,6 +16,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_vae.errors import InputError
+from tfp_vae.loading import loaded
 
 _EXPORTED = {"distribution": tfp.distributions, "bijector": tfp.bijectors}
 
@@ -127,7 +128,7 @@ class _Decoder:
             inner, transform = self.decode(config["deferred"]), self.decode(config["transform"])
             return tfp.util.DeferredTensor(inner, transform)
         if "keras" in config:
-            return keras.saving.deserialize_keras_object(config["keras"])
+            return loaded(config["keras"])
         kind = next(kind for kind in _EXPORTED if kind in config)
         constructor = getattr(_EXPORTED[kind], config[kind], None)
         base = getattr(_EXPORTED[kind], kind.capitalize())

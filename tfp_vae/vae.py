@@ -22,6 +22,7 @@ from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.execution import Execution
 from tfp_vae.inference import Inference
+from tfp_vae.loading import loaded
 from tfp_vae.objectives import ELBO, ForwardPass, Objective
 from tfp_vae.objectives.forward import Gate
 from tfp_vae.origins import moved
@@ -391,7 +392,7 @@ class VAE(Trained, Execution, Seeded, keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VAE:
         config = dict(config)
         for key in ("encoder", "decoder", "prior", "objective"):
-            config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects)
+            config[key] = loaded(config[key], custom_objects)
         return cls(**config)
 
 

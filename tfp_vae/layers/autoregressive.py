@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import DistributionLayer
 from tfp_vae.layers.symbolic import DistributionTensor
+from tfp_vae.loading import loaded
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -78,5 +79,5 @@ class AutoregressiveTransform(DistributionLayer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> AutoregressiveTransform:
-        made = keras.saving.deserialize_keras_object(config["made"])
+        made = loaded(config["made"])
         return super().from_config({**config, "made": made})

@@ -23,6 +23,7 @@ from tfp_vae.layers.weight_distributions import (
     default_multivariate_normal_fn,
 )
 from tfp_vae.layers.weight_losses import WeightLosses
+from tfp_vae.loading import loaded
 from tfp_vae.seeded import Seeded
 
 MakeDistribution = Callable[..., tfd.Distribution]
@@ -236,7 +237,7 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
         config = dict(config)
         for name in _FUNCTIONS:
             if isinstance(config.get(name), dict):
-                config[name] = keras.saving.deserialize_keras_object(config[name])
+                config[name] = loaded(config[name])
         return cls(**config)
 
 

@@ -18,6 +18,7 @@ from tfp_vae.errors import InputError, InputTypeError
 from tfp_vae.holding import Holding
 from tfp_vae.layers.kl_weight import KLWeight
 from tfp_vae.layers.weight_losses import WeightLosses
+from tfp_vae.loading import loaded
 from tfp_vae.seeded import Seeded
 
 
@@ -200,5 +201,5 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
         config = dict(config)
         for key in ("make_posterior_fn", "make_prior_fn", "kl_weight"):
             if isinstance(config.get(key), dict):
-                config[key] = keras.saving.deserialize_keras_object(config[key])
+                config[key] = loaded(config[key])
         return cls(**config)

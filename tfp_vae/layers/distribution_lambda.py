@@ -20,6 +20,7 @@ from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_d
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.layers.symbolic import DistributionTensor, shapes_of, spec_of
+from tfp_vae.loading import loaded
 from tfp_vae.masks import mask_of
 from tfp_vae.parameters import has_parameter
 from tfp_vae.precision import full_precision
@@ -175,7 +176,7 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         config = dict(config)
         for key in ("activity_regularizer", "convert_to_tensor_fn", "make_distribution_fn"):
             if isinstance(config.get(key), dict):
-                config[key] = keras.saving.deserialize_keras_object(config[key])
+                config[key] = loaded(config[key])
         return cls(**config)
 
 

@@ -17,6 +17,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor, DistributionLayer
 from tfp_vae.layers.gaussian_process_output import GaussianProcessOutput
 from tfp_vae.layers.parametric import as_shape
+from tfp_vae.loading import loaded
 
 _LITTLE_NOISE = keras.initializers.Constant(-10.0)
 _SERIALIZED = (
@@ -211,7 +212,7 @@ class VariationalGaussianProcess(DistributionLayer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> VariationalGaussianProcess:
-        deserialize = keras.saving.deserialize_keras_object
+        deserialize = loaded
         return super().from_config(
             {**config, **{key: deserialize(config[key]) for key in _SERIALIZED}}
         )

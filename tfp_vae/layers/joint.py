@@ -13,6 +13,7 @@ from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import ParametricLayer
+from tfp_vae.loading import loaded
 from tfp_vae.side_by_side import SideBySide
 
 
@@ -130,5 +131,5 @@ class Joint(ParametricLayer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Joint:
-        each = [keras.saving.deserialize_keras_object(q) for q in config["posteriors"]]
+        each = [loaded(q) for q in config["posteriors"]]
         return super().from_config({**config, "posteriors": each})

@@ -16,6 +16,7 @@ from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputTypeError
 from tfp_vae.layers.kl_weight import KLWeight, TrainingStep
 from tfp_vae.layers.symbolic import DistributionTensor
+from tfp_vae.loading import loaded
 from tfp_vae.masks import along, mask_of, masked_mean
 from tfp_vae.prior import Prior, as_prior
 
@@ -129,7 +130,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         config = dict(config)
         for key in ("distribution_b", "test_points_fn", "weight"):
             if isinstance(config.get(key), dict):
-                config[key] = keras.saving.deserialize_keras_object(config[key])
+                config[key] = loaded(config[key])
         if isinstance(config["test_points_reduce_axis"], list):
             config["test_points_reduce_axis"] = tuple(config["test_points_reduce_axis"])
         return cls(**config)

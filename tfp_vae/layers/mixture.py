@@ -13,6 +13,7 @@ from tfp_vae.arguments import checked
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, LocationScaleLayer
 from tfp_vae.layers.parametric import ParametricLayer, as_shape
+from tfp_vae.loading import loaded
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -120,7 +121,7 @@ class MixtureSameFamily(ParametricLayer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> MixtureSameFamily:
-        component = keras.saving.deserialize_keras_object(config["component_layer"])
+        component = loaded(config["component_layer"])
         return super().from_config({**config, "component_layer": component})
 
 

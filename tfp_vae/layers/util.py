@@ -13,6 +13,7 @@ from tfp_vae.layers.weight_distributions import (
     default_mean_field_normal_fn,
     default_multivariate_normal_fn,
 )
+from tfp_vae.loading import loaded
 
 __all__ = [
     "default_loc_scale_fn",
@@ -45,4 +46,4 @@ def deserialize_function(serial: Any, function_type: str) -> Callable[..., Any]:
             "Expected function_type to be 'lambda' or 'function'.",
             repr(function_type),
         )
-    return keras.saving.deserialize_keras_object(serial)
+    return loaded(serial)

@@ -18,6 +18,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.arguments import checked
 from tfp_vae.floors import softplus_above
+from tfp_vae.loading import loaded
 
 _PARTS = {
     "initializer": keras.initializers,
@@ -111,9 +112,7 @@ class default_loc_scale_fn:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(
-            **{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()}
-        )
+        return cls(**{key: loaded(value) for key, value in config.items()})
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

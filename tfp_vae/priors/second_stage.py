@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.arguments import checked
 from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
+from tfp_vae.loading import loaded
 from tfp_vae.prior import Prior
 
 
@@ -68,7 +69,7 @@ class VAEPrior(Prior):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> VAEPrior:
-        return cls(**{**config, "vae": keras.saving.deserialize_keras_object(config["vae"])})
+        return cls(**{**config, "vae": loaded(config["vae"])})
 
 
 class SecondStage(tfd.Distribution):
