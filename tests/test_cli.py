@@ -100,11 +100,13 @@ def test_results_json_is_the_model_on_the_test_set(run, digits):
 
 
 def test_train_prints_what_it_does_its_results_and_what_comes_next(run, trained):
-    first, *_ = trained.splitlines()
+    first, second, third, *_ = trained.splitlines()
     count = run.load_model().count_params()
     assert first == (
         f"digits: 1500 images of (8, 8, 1), {count:,} parameters, 3 epochs of 11 steps, to run"
     )
+    assert second.startswith("pixels: binarized, drawn as 0 or 1 afresh each epoch, under Indep")
+    assert third == "watched at each epoch: 75 training rows, held out (val_loss)"
     found = results(run)
     for name, key in (
         ("negative ELBO", "negative_elbo"),
@@ -118,8 +120,8 @@ def test_train_prints_what_it_does_its_results_and_what_comes_next(run, trained)
         assert re.search(line, trained, re.MULTILINE), name
     for line in (
         "model, config, metrics, TensorBoard logs and figures: run",
-        "tfp-vae sample run --num 64 --out samples.png",
-        "tfp-vae export run saved_model/",
+        "-m tfp_vae_cli sample run --num 64 --out samples.png",
+        "-m tfp_vae_cli export run saved_model/",
         "tensorboard --logdir run/logs",
     ):
         assert line in trained
@@ -127,7 +129,7 @@ def test_train_prints_what_it_does_its_results_and_what_comes_next(run, trained)
 
 def test_the_commands_that_train_names_work_as_they_are_printed(work, trained, monkeypatch):
     monkeypatch.chdir(work)
-    named = [shlex.split(words) for words in re.findall(r"tfp-vae (.*)", trained)]
+    named = [shlex.split(words) for words in re.findall(r"-m tfp_vae_cli (.*)", trained)]
     assert [words[0] for words in named] == ["sample", "export"]
     for words in named:
         assert main(words) == 0
@@ -139,6 +141,7 @@ def test_config_yaml_holds_every_option(run):
     config = run.read_config()
     options = inspect.signature(cli.train).parameters
     given = {"epochs": 3, "widths": [16], "latent_size": 2}
+    given |= {"binarize": "dynamic", "standardize": False}  # as the data decided
     assert config == {
         name: given.get(name, option.default)
         for name, option in options.items()

@@ -73,7 +73,7 @@ def test_a_model_conditioned_on_labels_draws_each_of_them(here):
     ("kind", "layer"),
     [
         ("reals", "IndependentNormal"),
-        pytest.param("counts", "NegativeBinomial", marks=pytest.mark.again),
+        ("counts", "NegativeBinomial"),
     ],
 )
 def test_vectors_get_the_likelihood_of_their_kind(here, kind, layer):
@@ -89,7 +89,14 @@ def test_vectors_get_the_likelihood_of_their_kind(here, kind, layer):
     assert results(run)["baseline_name"] == names[kind]
     assert results(run)["measure"] == {"reals": "log density", "counts": "log p(x)"}[kind]
     assert main(["sample", "run", "--num", 5, "--out", "drawn.npy"]) == 0
-    assert np.load("drawn.npy").shape == (5, 6)
+    drawn = np.load("drawn.npy")
+    assert drawn.shape == (5, 6)
+    assert main(["sample", "run", "--num", 5, "--out", "other.npy", "--draw", kind == "reals"]) == 0
+    draws, means = (drawn, "other.npy") if kind == "counts" else ("other.npy", drawn)
+    draws, means = (np.load(x) if isinstance(x, str) else x for x in (draws, means))
+    np.testing.assert_allclose(means, vae.sample(5, seed=0), rtol=1e-5)
+    np.testing.assert_allclose(draws, vae.sample(5, mean=False, seed=0), rtol=1e-5)
+    assert (draws.dtype.kind == "i") == (kind == "counts")
     assert main(["sample", "run", "--num", 5, "--out", "drawn.png"]) == 2
 
 
@@ -99,8 +106,37 @@ def test_a_likelihood_may_be_chosen(here):
 
 
 @pytest.mark.parametrize(
+    ("rows", "recipe"),
+    [(2, "vae"), (14, "ae"), pytest.param(3, "vq_vae", marks=pytest.mark.again)],
+)
+def test_a_handful_of_rows_is_trained_reported_and_resumed(here, capsys, rows, recipe):
+    np.save("few.npy", np.random.default_rng(0).normal(size=[rows, 4]) * 100)
+    run = trained("--data", "few.npy", "--recipe", recipe, "--latent_size", 3)
+    printed = capsys.readouterr().out
+    assert "all 1 test rows" in printed
+    assert "columns: standardized inside the model" in printed
+    assert ("fitting the prior" in printed) == (recipe != "vae")
+    assert figures(run) == {"latent_space"}
+    assert main(["train", "--resume", "run", "--epochs", 2]) == 0
+    assert results(run)["steps"] == 2
+
+
+def test_arguments_of_the_recipes_own_objective_need_no_name(here):
+    run = trained("--recipe", "iwae", "--objective.estimator", "dreg", "--objective.num_samples", 3)
+    objective = run.load_model().objective
+    assert objective.get_config() == {"num_samples": 3, "estimator": "dreg"}
+    given = {"init_args": {"estimator": "dreg", "num_samples": 3}}
+    assert run.read_config()["objective"] == given
+    assert main(["train", "--resume", "run", "--epochs", 2]) == 0
+    assert main(["train", "--resume", "run", "--epochs", 3, "--objective.num_samples", 4]) == 2
+
+
+@pytest.mark.parametrize(
     ("options", "fragment"),
     [
+        ("--objective.num_samples 3", "ELBO takes --objective.beta"),
+        ("--objective IWAE --objective.num_samples few", "a whole number, such as 5"),
+        ("--standardize true", "is for vectors of real numbers"),
         ("--recipe beta-vae", "Did you mean beta_vae?"),
         ("--recipe nothing", "one of vae, conditional_vae"),
         ("--likelihood gauss", "one of bernoulli"),

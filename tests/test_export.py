@@ -7,6 +7,7 @@ import tensorflow as tf
 from conftest import python, small_networks
 
 from tfp_vae import IWAE, VAE, NegativeLogLikelihood
+from tfp_vae.errors import InputError
 
 
 def build(objective=None, body="mlp"):
@@ -109,3 +110,16 @@ def test_an_encoder_exports_its_draws(tmp_path, x):
     archive.write_out(tmp_path / "encoder", verbose=False)
     served = tf.saved_model.load(tmp_path / "encoder")
     np.testing.assert_allclose(served.mean(tf.constant(x)), encoder(x).mean(), atol=1e-6)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    vae = VAE(*small_networks())
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path, tmp_path / "file"):
+        with pytest.raises(InputError, match="new or empty folder, or a SavedModel"):
+            vae.export(path)
+    assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "file").unlink()
+    for _ in range(2):  # and one of its own is written anew
+        vae.export(tmp_path)
+    assert (tmp_path / "saved_model.pb").is_file()

@@ -264,3 +264,27 @@ def test_a_manifold_wants_two_latents(latent_size):
     )
     with pytest.raises(InputError, match=rf"two dimensions. Received: \({latent_size},\)"):
         plots.manifold(vae)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 14])
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.filterwarnings("error")
+def test_a_latent_space_of_few_points_is_drawn(rows, size, alike):
+    z = np.zeros([rows, size]) if alike else np.random.default_rng(0).normal(size=[rows, size])
+    figure = plots.latent_space(z, np.arange(rows) % 2)
+    figure.canvas.draw()
+    drawn = np.concatenate([points.get_offsets() for points in figure.axes[0].collections])
+    assert drawn.shape == (rows, 2)
+    assert np.isfinite(drawn).all()
+
+
+def test_a_notebook_shows_each_figure():
+    """IPython asks an object for `_repr_png_`; a bare matplotlib Figure has none without pyplot."""
+    images = np.zeros([2, 4, 4, 1])
+    for figure in (
+        plots.image_grid(images),
+        plots.reconstructions(images, images),
+        plots.latent_space(np.zeros([2, 2])),
+    ):
+        assert figure._repr_png_().startswith(b"\x89PNG\r\n")

@@ -15,6 +15,7 @@ from tfp_vae.layers.parametric import ParametricLayer
 from tfp_vae.layers.quantized_logistic import QuantizedLogistic
 from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.measures import scalar
+from tfp_vae.rescaled import Rescaled
 
 _ROWS = 1000  # that are looked at together
 
@@ -104,6 +105,7 @@ def baseline(likelihood: tfd.Distribution, train: np.ndarray, layer: Any = None)
 
 def _scale(each: Any, layer: Any) -> tuple[Any, str]:
     """None where each value has its own, "shared", or what is fixed; and how this is said."""
+    layer = layer.likelihood if isinstance(layer, Rescaled) else layer
     if isinstance(layer, ParametricLayer) and not isinstance(layer, SharedScale):
         return None, ""
     scale = np.asarray(each.scale, np.float64)

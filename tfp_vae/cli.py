@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,20 +11,23 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from tfp_vae import objectives, plots
+from tfp_vae import plots
+from tfp_vae.chosen import Chosen, class_named
 from tfp_vae.data import Binarize, binarized, load
 from tfp_vae.errors import InputError
 from tfp_vae.evaluate import EXAMPLES
 from tfp_vae.export import endpoints
 from tfp_vae.networks import Body
-from tfp_vae.objectives import Objective
 from tfp_vae.recipe import find, likelihood_named
 from tfp_vae.runs import Run
 from tfp_vae.training import Training, assess, drawn
 from tfp_vae_cli import COMMANDS
+from tfp_vae_cli.called import beside, called
+from tfp_vae_cli.reading import Given
 
 
 def train(
@@ -31,12 +35,13 @@ def train(
     recipe: str = "vae",
     likelihood: str | None = None,
     conditional: bool = False,
-    binarize: Binarize = "dynamic",
+    binarize: Binarize | None = None,
+    standardize: bool | None = None,
     latent_size: PositiveInt = 50,
     body: Body = "mlp",
     widths: list[PositiveInt] = [400, 400],  # noqa: B006  (jsonargparse shows it as the default)
     activation: str = "silu",
-    objective: Objective | None = None,
+    objective: dict[str, Any] | None = None,
     epochs: PositiveInt | None = None,
     batch_size: PositiveInt = 128,
     learning_rate: PositiveFloat = 2e-3,
@@ -52,41 +57,47 @@ def train(
         recipe: a published model, by its name in docs/variants.md.
         likelihood: bernoulli, continuous_bernoulli, normal, shared_normal, logistic, laplace,
             student_t, poisson, negative_binomial or zero_inflated_negative_binomial; default: the
-            recipe's, else bernoulli for images, normal for reals, negative_binomial for counts.
+            recipe's, else bernoulli for images that are binarized, shared_normal for others,
+            student_t for reals that are standardized, normal for others, negative_binomial for
+            counts.
         conditional: condition encoder and decoder on the labels of the data, integers from 0.
-        binarize: pixels drawn afresh each epoch (dynamic), once (fixed), or left grey (none).
+        binarize: pixels drawn as 0 or 1 afresh each epoch (dynamic), once (fixed), or left as they
+            are (none); default: dynamic for grey digits and nearly black and white images.
+        standardize: bring real columns to mean 0 and standard deviation 1 inside the model;
+            default: where they are of another scale.
         latent_size: dimensions of z; 2 adds a picture of the latent plane of a unit normal prior.
         body: a multilayer perceptron or a convolutional network.
         widths: units of the encoder's hidden layers, or channels; the decoder has them reversed.
         activation: the name of a Keras activation.
-        objective: default: the recipe's; or one of tfp_vae.objectives, with its arguments:
-            --objective IWAE --objective.num_samples 5.
-        epochs: default: 36, or as many as make 3,000 steps.
+        objective: default: the recipe's, with other arguments if given, --objective.beta 4; or one
+            of tfp_vae.objectives, --objective IWAE --objective.num_samples 5. --objective.help IWAE
+            lists its arguments.
+        epochs: default: 36, or as many as make 3,000 steps, but 300 at most.
         batch_size: images in a step.
         learning_rate: Adam's, after a warm-up and before a cosine decay to 0.
         seed: of weights, order and draws.
         out: the folder; default: runs/DATA-1, -2, ...
         resume: the folder of a run to go on with, by its own configuration; --epochs may extend it.
     """
+    chosen = None if objective is None else Chosen(objective)
     config = {
         "data": data,
         "recipe": recipe,
         "likelihood": likelihood,
         "conditional": conditional,
         "binarize": binarize,
+        "standardize": standardize,
         "latent_size": latent_size,
         "body": body,
         "widths": list(widths),
         "activation": activation,
-        "objective": _as_config(objective),
+        "objective": None if chosen is None else chosen.config(),
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
     }
     config = json.loads(json.dumps(config))  # jsonargparse's PositiveInt is no int to YAML
-    if seed >= 2**32:
-        raise InputError("Expected --seed below 2**32.", seed)
     if resume:
         folder = Run.open(resume)
         before = folder.read_config()
@@ -99,7 +110,7 @@ def train(
         likelihood_named(likelihood)
         folder = Run(out or _next_folder(data))
         folder.must_be_new()
-    return _run_training(Training(folder, config, objective), folder, config)
+    return _run_training(Training(folder, config, chosen), folder, config)
 
 
 def evaluate(
@@ -125,27 +136,31 @@ def evaluate(
 
 
 def sample(
-    run: str, num: PositiveInt = 64, out: str = "samples.png", seed: NonNegativeInt = 0
+    run: str,
+    num: PositiveInt = 64,
+    draw: bool | None = None,
+    out: str = "samples.png",
+    seed: NonNegativeInt = 0,
 ) -> int:
-    """Draws new images from a run's model: the means of p(x|z) at z drawn from the prior.
+    """Draws new images from a run's model: of p(x|z) at z drawn from the prior, means or draws.
 
     Args:
         run: the folder that train wrote.
         num: how many.
+        draw: true draws x from p(x|z), false takes its mean; default: draws of counts, means of
+            images and reals.
         out: a .png for a picture, or .npy for the numbers.
         seed: the same seed, the same images.
     """
-    if not out.endswith((".png", ".npy")):
-        raise InputError("Expected --out to end in .png or .npy.", out)
     folder = Run.open(run)
     recipe = find(folder.read_config().get("recipe", "vae"))
     if recipe.prior_after is not None and not folder.fitted.is_file():
         raise InputError(
             f"The prior of a {recipe.title} is fitted when its training is complete: expected a "
-            f"run that is (tfp-vae train --resume {run}).",
+            f"run that is ({called()} train --resume {shlex.quote(run)}).",
             "one without fitted.keras",
         )
-    images = drawn(folder.load_model(), num, seed)
+    images = drawn(folder.load_model(), num, seed, draw)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     if out.endswith(".npy"):
         np.save(out, images)
@@ -165,8 +180,6 @@ def export(run: str, out: str) -> int:
         run: the folder that train wrote.
         out: the folder to write.
     """
-    if Path(out).exists() and not (Path(out).is_dir() and _is_free(Path(out))):
-        raise InputError("Expected a new or empty folder, or a SavedModel to write anew.", out)
     vae = Run.open(run).load_model()
     vae.export(out)
     print(f"SavedModel with {', '.join(endpoints(vae))}: {out}")
@@ -174,35 +187,56 @@ def export(run: str, out: str) -> int:
     return 0
 
 
-def run(arguments: list[str]) -> int:
-    """Runs `tfp-vae ARGUMENTS`; input that a person can mend is one line and exit code 2."""
-    command = arguments[0]
-    parser = _parser(command)
+def run(command: str, given: Given) -> int:
+    """Runs a command; input that a person can mend is one line and exit code 2."""
     try:
-        options = parser.parse_args(_with_resumed_config(arguments[1:]))
-        try:
-            given = vars(parser.instantiate(options))
-        except ValueError as error:  # an objective's or a schedule's own refusal
-            raise InputError(str(error)) from error
-        given.pop("config")
-        return _COMMANDS[command](**given)
-    except (InputError, OSError) as error:
-        print(f"tfp-vae {command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        parser = _parser(command)
+        for ask in given.asks:
+            if ask.startswith("--objective.help"):
+                return _explain(ask.partition("=")[2], given)
+        options = vars(parser.parse_args([*given.words(), *given.asks]))
+        options.pop("config", None)
+        return _COMMANDS[command](**options)
+    except (InputError, OSError, tf.errors.OpError, MemoryError) as error:
+        print(f"tfp-vae {command}: error: {_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"tfp-vae {command}: interrupted", file=sys.stderr)
         return 130
 
 
+def _line(error: BaseException) -> str:
+    """What went wrong, on one line."""
+    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+        return "there is not enough memory: expected smaller --widths or a smaller --batch_size."
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    text = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    words = " ".join(text.split())
+    return words if len(words) <= _MOST else f"{words[:_MOST]} ..."
+
+
+def _explain(name: str, given: Given) -> int:
+    """Lists what an objective takes."""
+    named = name or (given.options.get("objective") or {}).get("class_path") or "ELBO"
+    parser = ArgumentParser(prog=f"--objective {named}", add_help=False)
+    parser.add_class_arguments(class_named(named), "objective")
+    parser.print_help()
+    return 0
+
+
 def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> int:
     """Trains, and says what came of it."""
-    folder.write_config({**config, "epochs": training.epochs})
+    path = shlex.quote(str(folder.path))
+    folder.write_config({**config, "epochs": training.epochs, **training.decided})
     print(
         f"{training.images.name}: {len(training.images.train)} {_what(training)} of "
         f"{training.images.shape}, "
         f"{training.vae.count_params():,} parameters, {training.epochs} epochs of {training.steps} "
         f"steps, to {folder.path}"
     )
+    for note in training.notes:
+        print(note)
     try:
         keep = training.fit()
         report = training.report() if keep.failed_at is None else ""
@@ -213,7 +247,7 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
         folder.save_model(training.vae)
         print(
             f"\nInterrupted at step {training.step}. The model so far is {folder.model}; "
-            f"go on with: tfp-vae train --resume {folder.path}",
+            f"go on with: {called()} train --resume {path}",
             file=sys.stderr,
         )
         raise
@@ -229,9 +263,9 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
     samples = "png" if plots.can_show(training.images.shape) else "npy"
     print(
         f"model, config, metrics, TensorBoard logs and figures: {folder.path}\n"
-        f"next: tfp-vae sample {folder.path} --num 64 --out samples.{samples}\n"
-        f"      tfp-vae export {folder.path} saved_model/\n"
-        f"      tensorboard --logdir {folder.logs}"
+        f"next: {called()} sample {path} --num 64 --out samples.{samples}\n"
+        f"      {called()} export {path} saved_model/\n"
+        f"      {beside('tensorboard')} --logdir {shlex.quote(str(folder.logs))}"
     )
     return 0
 
@@ -239,6 +273,8 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
 def _what(training: Training) -> str:
     return "images" if training.images.kind == "images" else "vectors"
 
+
+_MOST = 500  # letters of another's message
 
 _COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
@@ -253,15 +289,8 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         del ex
-        if '"objective"' in message:
-            message += f". Known objectives: {', '.join(k.__name__ for k in _objectives())}"
         print(f"{self.prog}: error: {' '.join(message.split())}", file=sys.stderr)
         sys.exit(2)
-
-
-def _objectives() -> list[type[Objective]]:
-    known = [getattr(objectives, name) for name in objectives.__all__]
-    return [k for k in known if issubclass(k, Objective) and k is not Objective]
 
 
 def _parser(command: str) -> ArgumentParser:
@@ -271,29 +300,6 @@ def _parser(command: str) -> ArgumentParser:
     return parser
 
 
-def _with_resumed_config(arguments: list[str]) -> list[str]:
-    """For `--resume RUN`: the run's configuration first, so that the options given override it."""
-    for i, argument in enumerate(arguments):
-        if argument == "--resume" and i + 1 < len(arguments):
-            return ["--config", str(Run.open(arguments[i + 1]).config), *arguments]
-        if argument.startswith("--resume="):
-            return ["--config", str(Run.open(argument.partition("=")[2]).config), *arguments]
-    return arguments
-
-
-def _as_config(value: Any) -> Any:
-    """An objective or a schedule, or a list of these, in the form that `--config` reads."""
-    if isinstance(value, (list, tuple)):
-        return [_as_config(each) for each in value]
-    if not hasattr(value, "get_config"):
-        return value
-    arguments = {key: _as_config(getattr(value, key)) for key in value.get_config()}
-    return {
-        "class_path": f"{type(value).__module__}.{type(value).__name__}",
-        "init_args": {key: entry for key, entry in arguments.items() if key != "name"},
-    }
-
-
 def _check_activation(name: str) -> None:
     try:
         keras.activations.get(name)
@@ -301,10 +307,6 @@ def _check_activation(name: str) -> None:
         raise InputError(
             "Expected --activation to be the name of a Keras activation.", name
         ) from error
-
-
-def _is_free(folder: Path) -> bool:
-    return (folder / "saved_model.pb").exists() or not any(folder.iterdir())
 
 
 def _next_folder(name: str) -> str:

@@ -312,6 +312,8 @@ def _standard(examples: np.ndarray, what: str) -> np.ndarray:
 def _from_tfds(name: str, data_dir: str | None) -> Examples:
     import tensorflow_datasets as tfds
 
+    from tfp_vae.downloads import prepare
+
     known = tfds.list_builders(with_community_datasets=False)
     if name.split("/")[0].split(":")[0] not in known:
         near = difflib.get_close_matches(name.lower(), [*known, "digits"], 3)
@@ -328,7 +330,7 @@ def _from_tfds(name: str, data_dir: str | None) -> Examples:
             f"TFDS has {name.split('/')[0].split(':')[0]}, not this: {error}"
         ) from error
     image_key, label_key = _feature_keys(builder.info, tfds)
-    builder.download_and_prepare()
+    prepare(builder)
     splits = builder.info.splits
     test = next((split for split in ("test", "validation") if split in splits), None)
     if test is None:

@@ -9,6 +9,9 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import importance
+from tfp_vae.errors import InputError
+from tfp_vae_cli.folders import check_free
+from tfp_vae_cli.refusal import Refusal
 
 
 def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
@@ -30,7 +33,14 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
       vae: the model.
       filepath: the folder to write.
       verbose: Keras prints the endpoints.
+
+    Raises:
+      InputError: the folder holds something else than a SavedModel.
     """
+    try:
+        check_free(filepath)
+    except Refusal as error:
+        raise InputError(str(error)) from None
     wiring = vae.wiring
     x = _spec(wiring.encoder.main, "x")
     z = _spec(wiring.decoder.main, "z")

@@ -25,6 +25,7 @@ def encoder(
     widths: Sequence[int] = (400, 400),
     activation: str = "silu",
     num_classes: int | None = None,
+    first: keras.layers.Layer | None = None,
 ) -> keras.Model:
     """A network from x of `input_shape` to q(z|x), or from x and a label to q(z|x, label).
 
@@ -36,6 +37,7 @@ def encoder(
       widths: units, or channels.
       activation: the name of a Keras activation.
       num_classes: with it the network has a second input, "label", an integer for each x.
+      first: a layer that x goes through first, such as `keras.layers.Normalization`.
 
     Raises:
       InputError: "conv" for data that are not images.
@@ -56,16 +58,18 @@ def encoder(
         hidden = [conv(n, 3, 2, padding="same", activation=activation) for n in widths]
         hidden.append(keras.layers.Flatten())
     hidden += [keras.layers.Dense(posterior.num_parameters), posterior]
+    ahead = [] if first is None else [first]
     if num_classes is None:
-        return keras.Sequential([keras.Input(tuple(input_shape)), *hidden], name="encoder")
-    x, label = keras.Input(tuple(input_shape), name="x"), _label()
+        return keras.Sequential([keras.Input(tuple(input_shape)), *ahead, *hidden], name="encoder")
+    given, label = keras.Input(tuple(input_shape), name="x"), _label()
+    x = given if first is None else first(given)
     shown = _one_hot(num_classes)(label)
     if body == "mlp":
         joined = [hidden.pop(0)(x), shown]
     else:  # a channel for each class
         plane = keras.layers.RepeatVector(math.prod(input_shape[:2]))(shown)
         joined = [x, keras.layers.Reshape((*input_shape[:2], num_classes))(plane)]
-    return _model([x, label], [keras.layers.Concatenate(), *hidden], joined, "encoder")
+    return _model([given, label], [keras.layers.Concatenate(), *hidden], joined, "encoder")
 
 
 @checked

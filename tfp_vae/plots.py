@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+import matplotlib.figure
 import numpy as np
-from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
+
+
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib Figure that a notebook shows where it is the value of a cell."""
+
+    def _repr_png_(self) -> bytes:
+        written = io.BytesIO()
+        self.savefig(written, format="png", dpi=100)
+        return written.getvalue()
 
 
 def can_show(shape: Any) -> bool:
@@ -71,12 +82,11 @@ def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
     if z.shape[1] == 1:
         z = np.hstack([z, np.zeros_like(z)])
     names = ["$z_1$", "$z_2$"]
-    if z.shape[1] > 2:
-        centred = z - z.mean(axis=0)
-        _, scales, directions = np.linalg.svd(centred, full_matrices=False)
-        share = scales**2 / np.sum(scales**2)
+    if z.shape[1] > 2 and np.ptp(z, axis=0).any():  # of one point there are no components
+        components = PCA(2).fit(z)
+        share = components.explained_variance_ratio_
         names = [f"principal component {i + 1} ({share[i]:.0%} of the variance)" for i in range(2)]
-        z = centred @ directions[:2].T
+        z = components.transform(z)
     figure = Figure(figsize=(6, 5), layout="constrained")
     axis = figure.subplots()
     style: dict[str, Any] = {"s": 6, "alpha": 0.7, "linewidths": 0}

@@ -10,7 +10,8 @@ from typing import Any
 
 from tfp_vae import layers, networks
 from tfp_vae.errors import InputError
-from tfp_vae.objectives import Objective
+from tfp_vae.objectives import ELBO, Objective
+from tfp_vae.rescaled import Rescaled, Scale
 from tfp_vae.vae import VAE
 
 LIKELIHOODS: dict[str, Callable[[tuple[int, ...]], Any]] = {
@@ -43,7 +44,10 @@ class Setting:
       widths: likewise.
       activation: likewise.
       num_classes: condition the model on labels: how many there are; None: it is not conditioned.
-      objective: stands in for the recipe's own.
+      objective: stands in for the recipe's own; or makes it from the recipe's own and the number
+        of examples.
+      scale: of data that are standardized inside the model: the encoder's first layer, and the
+        unit of the likelihood; None: they are taken as they are.
 
     Example:
       >>> setting = Setting((8, 8, 1), num_examples=1500, widths=(32,), latent_size=2)
@@ -61,7 +65,8 @@ class Setting:
     widths: Sequence[int] = (400, 400)
     activation: str = "silu"
     num_classes: int | None = None
-    objective: Objective | None = None
+    objective: Objective | Callable[[Objective, int], Objective] | None = None
+    scale: Scale | None = None
 
     def vae(
         self,
@@ -77,9 +82,17 @@ class Setting:
         posterior = posterior or layers.IndependentNormal(self.latent_size)
         ends = self.likelihood or likelihood or self.usual_likelihood
         body = (self.body, self.widths, self.activation, self.num_classes)
-        encoder = networks.encoder(self.shape, posterior, *body)
-        decoder = networks.decoder(encoder.output_shape[1:], ends(self.shape), *body)
-        return VAE(encoder, decoder, prior, self.objective or objective)
+        last, first = ends(self.shape), None
+        if self.scale is not None:
+            last, first = Rescaled(last, *self.scale), self.scale.to_standard()
+        encoder = networks.encoder(self.shape, posterior, *body, first=first)
+        decoder = networks.decoder(encoder.output_shape[1:], last, *body)
+        return VAE(encoder, decoder, prior, self._objective(objective))
+
+    def _objective(self, own: Objective | None) -> Objective | None:
+        if self.objective is None or isinstance(self.objective, Objective):
+            return self.objective or own
+        return self.objective(own or ELBO(), self.num_examples)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -215,7 +215,11 @@ def vamp_prior_vae(s: Setting) -> VAE:
     count = max(1, min(500, s.num_examples // 3))
     pixels = (0.0, 1.0) if len(s.shape) == 3 else None
     labels = None if s.num_classes is None else {"label": np.arange(count) % s.num_classes}
-    return s.vae(prior=priors.VampPrior(count, pixels, labels))
+    start: int | np.ndarray = count
+    if s.scale is not None:  # pseudo-inputs are of the unit of x
+        noise = np.random.default_rng(0).uniform(-1, 1, [count, *s.shape])
+        start = np.asarray(s.scale.loc) + np.asarray(s.scale.scale) * noise
+    return s.vae(prior=priors.VampPrior(start, pixels, labels))
 
 
 @recipe("mixture-prior VAE", "Tomczak and Welling, arXiv:1705.07120, section 2", "clustered z")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -85,6 +86,14 @@ class Run:
             lines = self.history.read_text().splitlines(keepends=True)
             kept = [line for line in lines[1:] if int(line.partition(",")[0]) < epoch]
             self.history.write_text("".join([*lines[:1], *kept]))
+
+    def losses(self, name: str) -> dict[int, float]:
+        """A column of `metrics.csv`: by epoch, counted from 0, the numbers that are there."""
+        if not self.history.is_file():
+            return {}
+        with self.history.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row.get(name) not in (None, "", "NA")]
+        return {int(row["epoch"]): float(row[name]) for row in rows}
 
     def save_model(self, vae: VAE) -> None:
         """Writes `model.keras`; a run stopped in the middle of it keeps the one before."""

@@ -10,18 +10,21 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import data, evaluate, measures, plots, recipes, report
+from tfp_vae import checks, data, evaluate, layers, measures, plots, recipes, report
 from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar
+from tfp_vae.chosen import Chosen
 from tfp_vae.columns import MOST_VALUES
 from tfp_vae.errors import InputError
 from tfp_vae.interrupt import BetweenSteps
 from tfp_vae.networks import num_classes
 from tfp_vae.objectives import Objective
+from tfp_vae.preparation import is_black_and_white, prepared, said, watched
 from tfp_vae.prior import DistributionPrior
-from tfp_vae.recipe import LIKELIHOODS, USUAL, find, likelihood_named
+from tfp_vae.recipe import LIKELIHOODS, find, likelihood_named
 from tfp_vae.runs import Run
 from tfp_vae.vae import VAE
 
+_COUNTS = (layers.IndependentPoisson, layers.NegativeBinomial, layers.ZeroInflatedNegativeBinomial)
 _FOR_PRIOR = 20_000  # examples that a prior is fitted to afterwards, at most
 
 
@@ -31,25 +34,34 @@ class Training:
     Args:
       run: the run's folder.
       options: the options of `tfp_vae.cli.train`, without `out` and `resume`.
-      objective: the objective that the options name.
+      objective: the objective that the options name, or what makes it from the recipe's own.
+
+    Attributes:
+      decided: options that were left to the data, as they came out.
+      notes: lines for people on what is done with the data.
 
     Raises:
       InputError: no such data or recipe, or nothing is left to do.
     """
 
-    def __init__(self, run: Run, options: dict[str, Any], objective: Objective | None) -> None:
+    def __init__(
+        self, run: Run, options: dict[str, Any], objective: Objective | Chosen | None
+    ) -> None:
         self.run = run
-        self.binarize: data.Binarize = options["binarize"]
         self.seed: int = options["seed"]
         self.recipe = find(options["recipe"])
         self.images = data.load(options["data"])
         conditional = options["conditional"] or self.recipe.conditional
         self.num_classes = self.images.num_classes if conditional else None
+        self.prepared = prepared(self.images, options)
+        self.binarize = self.prepared.binarize
         self.x_test = data.binarized(self.images.test, self.binarize)
-        count = len(self.images.train)
+        self.watched = watched(len(self.images.train))
+        self.train = self.images.train[~self.watched]
+        count = len(self.train)
         self.batch_size = min(options["batch_size"], count)
         self.steps = count // self.batch_size
-        self.epochs: int = options["epochs"] or max(36, math.ceil(3000 / self.steps))
+        self.epochs: int = options["epochs"] or usual_epochs(self.steps)
         self.learning_rate = _warm_up_and_cosine(options["learning_rate"], self.steps * self.epochs)
         if run.model.is_file():
             self.vae = run.load_trained()
@@ -58,6 +70,11 @@ class Training:
             keras.utils.set_random_seed(self.seed)
             self.vae = recipes.build(self.recipe.name, self._setting(options, objective))
             self.vae.compile(keras.optimizers.Adam(self.learning_rate))
+        self.decided = {
+            "binarize": self.binarize,
+            "standardize": self.prepared.scale is not None,
+        }
+        self.notes = self._notes()
         self.vae.check(_inputs(self.vae, self.x_test, self.images.test_labels))
         total = self.steps * self.epochs
         self.vae.expect(total)  # as it was, if this run goes on in the middle of an epoch
@@ -68,15 +85,24 @@ class Training:
                 self.epochs,
             )
 
-    def _setting(self, options: dict[str, Any], objective: Objective | None) -> recipes.Setting:
+    def _notes(self) -> list[str]:
+        layer = checks.final_operation(self.vae.decoder, "decoder")
+        held = int(self.watched.sum())
+        shown = f"watched at each epoch: {held} training rows, held out (val_loss)" if held else ""
+        return [note for note in (said(self.images, self.prepared, layer), shown) if note]
+
+    def _setting(
+        self, options: dict[str, Any], objective: Objective | Chosen | None
+    ) -> recipes.Setting:
         return recipes.Setting(
             self.images.shape,
-            num_examples=len(self.images.train),
+            num_examples=len(self.train),
             steps=self.steps * self.epochs,
             likelihood=likelihood_named(options["likelihood"]),
-            usual_likelihood=LIKELIHOODS[USUAL[self.images.kind]],
+            usual_likelihood=LIKELIHOODS[self.prepared.likelihood],
             num_classes=self.num_classes,
             objective=objective,
+            scale=self.prepared.scale,
             **{key: options[key] for key in ("latent_size", "body", "widths", "activation")},
         )
 
@@ -119,17 +145,20 @@ class Training:
 
     def _fit(self, first: int, last: int, steps: int, callbacks: list[Any]) -> None:
         images = self.images
-        labels = None if self.num_classes is None else images.train_labels
-        test = _inputs(self.vae, self.x_test, images.test_labels)
+        labels = None if self.num_classes is None else _some(images.train_labels, ~self.watched)
+        if self.watched.any():
+            x = data.binarized(images.train[self.watched], self.binarize)
+            of_x = _some(images.train_labels, self.watched)
+            shown = tf.data.Dataset.from_tensor_slices(_inputs(self.vae, x, of_x)).batch(500)
+        else:
+            shown = None
         self.vae.fit(
-            data.batches(
-                images.train, self.batch_size, self.binarize, self.seed, self.step, labels
-            ),
+            data.batches(self.train, self.batch_size, self.binarize, self.seed, self.step, labels),
             initial_epoch=first,
             epochs=last,
             steps_per_epoch=steps,
             shuffle=False,
-            validation_data=tf.data.Dataset.from_tensor_slices(test).batch(500),
+            validation_data=shown,
             callbacks=callbacks,
             verbose=0,
         )
@@ -143,31 +172,60 @@ class Training:
         if self.recipe.prior_after is not None:
             vae = self._with_fitted_prior()
             self.run.save_fitted(vae)
+        print("evaluating, and drawing the figures", flush=True)
+        self._warn_of_overfitting()
         text, results = assess(vae, self.images, self.x_test, self.binarize)
         self.run.write_results({"steps": self.step, **results})
         for key, figure in figures(vae, self.images, self.x_test, self.seed).items():
             figure.savefig(self.run.figures / f"{key}.png", dpi=120)
         return text
 
+    def _warn_of_overfitting(self) -> None:
+        """Says where the held-out rows did better, if that was by more than a nat, and a tenth."""
+        losses = self.run.losses("val_loss")
+        if losses:
+            best = min(losses, key=lambda epoch: losses[epoch])
+            last = losses[max(losses)]
+            if last - losses[best] > max(1.0, 0.1 * abs(losses[best])):
+                print(
+                    f"note: the held-out rows did best in epoch {best + 1}, val_loss "
+                    f"{losses[best]:.2f}, at the end {last:.2f}: fewer --epochs may serve better"
+                )
+
     def _with_fitted_prior(self) -> VAE:
         assert self.recipe.prior_after is not None
-        images = self.images
-        some = evaluate.chosen(len(images.train), _FOR_PRIOR, self.seed)
+        some = evaluate.chosen(len(self.train), _FOR_PRIOR, self.seed)
         if self.binarize == "fixed":  # the same pixels that the rest was trained on
-            x = data.training_images(images.train, self.binarize, self.seed)[some]
+            x = data.training_images(self.train, self.binarize, self.seed)[some]
         else:
-            x = data.training_images(images.train[some], self.binarize, self.seed)
-        labels = None if images.train_labels is None else images.train_labels[some]
+            x = data.training_images(self.train[some], self.binarize, self.seed)
+        labels = _some(_some(self.images.train_labels, ~self.watched), some)
         size = self.vae.wiring.decoder.main.shape[1:]
         setting = recipes.Setting(tuple(size), len(x), latent_size=size[-1])
         keras.utils.set_random_seed(self.seed)  # the same prior for a run that went on
-        return self.vae.fit_prior(
-            _inputs(self.vae, x, labels),
-            self.recipe.prior_after(setting),
-            epochs=max(5, min(50, 1500 * 128 // len(x))),
-            seed=self.seed,
-            verbose=0,
-        )
+        prior = self.recipe.prior_after(setting)
+        epochs = max(5, min(50, 1500 * 128 // len(x)))
+        print(f"fitting the prior, {type(prior).__name__}, to z of {len(x)} rows", flush=True)
+        with BetweenSteps() as between_steps:
+            return self.vae.fit_prior(
+                _inputs(self.vae, x, labels),
+                prior,
+                epochs=epochs,
+                seed=self.seed,
+                callbacks=[ProgressBar(epochs * math.ceil(len(x) / 128)), between_steps],
+                verbose=0,
+            )
+
+
+def usual_epochs(steps: int) -> int:
+    """36, or as many as make 3,000 steps, but 300 at most: few rows seen more often are learnt by
+    heart.
+
+    Example:
+      >>> usual_epochs(445), usual_epochs(11), usual_epochs(1)
+      (36, 273, 300)
+    """
+    return max(36, min(300, math.ceil(3000 / steps)))
 
 
 def assess(
@@ -185,12 +243,18 @@ def assess(
     return report.report(vae, inputs, train, **kwargs)
 
 
-def drawn(vae: VAE, num: int, seed: int) -> np.ndarray:
-    """New x; of a conditional model, one of each label after the other."""
+def drawn(vae: VAE, num: int, seed: int, draw: bool | None = None) -> np.ndarray:
+    """New x; of a conditional model, one of each label after the other.
+
+    `draw`: whether x is drawn from p(x|z) or its mean; None: drawn where x are counts.
+    """
     labels = None
     if vae.wiring.given_names:
         labels = np.arange(num, dtype=np.int32) % num_classes(vae.decoder)
-    return vae.sample(num, seed=seed, conditions=labels).numpy()
+    counts = isinstance(checks.final_operation(vae.decoder, "decoder"), _COUNTS)
+    draw = counts if draw is None else draw
+    x = vae.sample(num, mean=not draw, seed=seed, conditions=labels).numpy()
+    return np.rint(x).astype(np.int64) if counts and draw else x
 
 
 def figures(vae: VAE, images: data.Examples, x_test: np.ndarray, seed: int) -> dict[str, Any]:
@@ -205,8 +269,10 @@ def figures(vae: VAE, images: data.Examples, x_test: np.ndarray, seed: int) -> d
     if plots.can_show(images.shape):
         x, labels = some(10)
         again = vae.reconstruct(_inputs(vae, x, labels))
+        grey = images.train.dtype == np.uint8 and not is_black_and_white(images.train)
+        how = "binarized and " if grey and np.isin(x, (0, 1)).all() else ""
         found["reconstructions"] = plots.reconstructions(
-            x, again, f"{name}: test images, reconstructed"
+            x, again, f"{name}: test images, {how}reconstructed"
         )
         conditional = bool(vae.wiring.given_names)
         columns = num_classes(vae.decoder) if conditional else 8
@@ -224,6 +290,10 @@ def figures(vae: VAE, images: data.Examples, x_test: np.ndarray, seed: int) -> d
         f"{name}: posterior means of {whose}",
     )
     return found
+
+
+def _some(labels: np.ndarray | None, rows: Any) -> np.ndarray | None:
+    return None if labels is None else labels[rows]
 
 
 def _is_unit_normal(vae: VAE) -> bool:

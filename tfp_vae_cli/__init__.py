@@ -1,14 +1,18 @@
-"""The `tfp-vae` command's first step: `--help` and `--version` without importing TensorFlow.
+"""The `tfp-vae` command's first step: what can be said or refused before TensorFlow is imported.
 
 `import tfp_vae` registers its classes with Keras and so imports TensorFlow, several seconds of it.
-This module stands beside the package, since inside it Python would import the package first.
+This package stands beside that one, since inside it Python would import the other first.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -33,14 +37,32 @@ def main(argv: list[str] | None = None) -> int:
         print(f"tfp-vae {__version__}")
         return 0
     if first not in COMMANDS:
-        print(
-            f"tfp-vae: error: expected one of {', '.join(COMMANDS)}. Received: {first}",
-            file=sys.stderr,
-        )
+        from tfp_vae_cli.refusal import did_you_mean
+
+        known = f"expected one of {', '.join(COMMANDS)}.{did_you_mean(first, COMMANDS)}"
+        print(f"tfp-vae: error: {known} Received: {first}", file=sys.stderr)
+        return 2
+    try:
+        return _run(first, arguments[1:])
+    except KeyboardInterrupt:
+        print(f"tfp-vae {first}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    from tfp_vae_cli import folders, reading
+    from tfp_vae_cli.refusal import Refusal
+
+    try:
+        given = reading.given(command, arguments)
+        if not given.asks:
+            folders.check(command, given)
+    except Refusal as error:
+        print(f"tfp-vae {command}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        with _without_greetings():
+        with _a_sign_of_life(), _without_greetings():
             import tensorflow as tf
 
             from tfp_vae.cli import run
@@ -51,7 +73,35 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"tfp-vae: error: {error}", file=sys.stderr)
         return 2
-    return run(arguments)
+    return run(command, given)
+
+
+@contextlib.contextmanager
+def _a_sign_of_life() -> Iterator[None]:
+    """Says on a terminal what takes the time, and lets Ctrl-C end the process while it does.
+
+    A KeyboardInterrupt within TensorFlow's imports may be lost, or come out as another error.
+    """
+    screen = os.dup(2)
+    shows = sys.stderr.isatty()
+
+    def end(number: int, frame: Any) -> None:
+        os.write(screen, b"\ntfp-vae: interrupted\n" if shows else b"tfp-vae: interrupted\n")
+        os._exit(130)
+
+    takes_over = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        if takes_over:
+            signal.signal(signal.SIGINT, end)
+        if shows:
+            os.write(screen, b"loading TensorFlow ...")
+        yield
+    finally:
+        if takes_over:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if shows:
+            os.write(screen, b"\r\x1b[K")
+        os.close(screen)
 
 
 @contextlib.contextmanager
@@ -75,7 +125,3 @@ def _without_greetings() -> Iterator[None]:
         finally:
             os.dup2(screen, 2)
             os.close(screen)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,74 @@
+"""TensorFlow's data sets downloaded, and a missing network said at once."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+from tensorflow_datasets.core.download import DownloadError, downloader
+
+from tfp_vae.errors import InputError
+
+_A_SERVER = "https://storage.googleapis.com"  # where TFDS keeps most of its data
+_SECONDS = 5
+
+
+def prepare(builder: Any) -> None:
+    """Downloads and prepares what a TFDS builder makes, where it is not there yet.
+
+    Raises:
+      InputError: it cannot be downloaded.
+    """
+    if builder.data_path.exists():
+        return
+    try:
+        with _as_patient_as_the_network():
+            builder.download_and_prepare()
+    except (requests.RequestException, DownloadError) as error:
+        raise _refusal(builder, error) from error
+
+
+@contextlib.contextmanager
+def _as_patient_as_the_network() -> Iterator[None]:
+    """Keeps TFDS, which tries for minutes, from trying again where no server is to be reached."""
+    before = downloader.MAX_RETRIES
+    try:
+        requests.head(_A_SERVER, timeout=_SECONDS)
+    except requests.Timeout:
+        raise  # each try of TFDS would wait for ever
+    except requests.RequestException:
+        downloader.MAX_RETRIES = 0
+    try:
+        with _bars():
+            yield
+    finally:
+        downloader.MAX_RETRIES = before
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[None]:
+    """Progress on a terminal, and nothing elsewhere."""
+    import tensorflow_datasets as tfds
+
+    if sys.stderr.isatty():
+        yield
+        return
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(None):
+            yield
+    finally:
+        tfds.enable_progress_bar()
+
+
+def _refusal(builder: Any, error: Exception) -> InputError:
+    why = " ".join(str(error).split())
+    return InputError(
+        f"{builder.name} is not in {builder.data_path.parents[1]} and cannot be downloaded: "
+        "expected a network, or TFDS_DATA_DIR to name a folder that holds it "
+        "(--data digits needs neither).",
+        f"{type(error).__name__}, {why if len(why) < 200 else why[:200] + ' ...'}",
+    )
