@@ -11,12 +11,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_vae import sparse
 from tfp_vae.errors import InputError
 from tfp_vae.networks import categories
 from tfp_vae.sources import first_batch, with_targets
 from tfp_vae.wiring import Wiring, outline
 
-_RESCALING = (keras.layers.Rescaling, keras.layers.Normalization)
+_RESCALING = (
+    keras.layers.Rescaling,
+    keras.layers.Normalization,
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.UnitNormalization,
+    keras.layers.Lambda,
+)
+_DIVIDE = " Divide pixels by 255 first."
 
 
 @dataclasses.dataclass
@@ -77,7 +87,10 @@ class DataChecks:
         """
         x, conditions = self.wiring.split(data)
         shape = tuple(self.wiring.encoder.main.shape[1:])
-        found = _check(x, shape, self.support if is_target else None, what)
+        hint = _DIVIDE
+        if is_target and self.support is not None and self.support[1] == 1 and self._rescales:
+            hint = " The encoder rescales x: give what the likelihood is over too, (x, x / 255)."
+        found = _check(x, shape, self.support if is_target else None, what, hint)
         if is_target:
             _check_shape(x, self.target_shape, f"{what}, which the likelihood is over,")
         elif self.support is not None and self.support[1] == 1 and not self._rescales:
@@ -87,17 +100,29 @@ class DataChecks:
     def conditions(self, given: dict[str, Any], main: Any, what: str) -> None:
         """Raises `InputError` unless the conditions go with `main`, which is x or z, row by row."""
         for name, value in given.items():
-            shape = tuple(self.wiring.conditions[name].shape[1:])
-            _check(value, shape, None, f"{name} of {what}")
+            port = self.wiring.conditions[name]
+            shape, called = tuple(port.shape[1:]), f"{name} of {what}"
+            if port.dtype == "string":
+                _check_words(value, shape, called)
+            else:
+                _check(value, shape, None, called)
             if name in self._categories:
-                _check_categories(value, self._categories[name], f"{name} of {what}")
+                _check_categories(value, self._categories[name], called)
             _check_rows(value, name, main, what)
 
     @functools.cached_property
     def _rescales(self) -> bool:
-        """Whether the encoder itself brings its input to another scale."""
-        layers = self.wiring.encoder.network._flatten_layers()
-        return any(isinstance(layer, _RESCALING) for layer in layers)
+        """Whether the encoder itself may bring its input to another scale.
+
+        Keras' layers of weights and of shapes do not; `x / 255`, a layer of the user's own may.
+        """
+        network = self.wiring.encoder.network
+        layers = network._flatten_layers(include_self=False)
+        models = [network, *(layer for layer in layers if isinstance(layer, keras.Model))]
+        parts = [part for model in models for part in getattr(model, "operations", model.layers)]
+        return any(
+            isinstance(p, _RESCALING) or not isinstance(p, keras.layers.Layer) for p in parts
+        )
 
     @functools.cached_property
     def _categories(self) -> dict[str, int]:
@@ -113,15 +138,18 @@ class DataChecks:
 def _check_shape(x: Any, shape: tuple[int | None, ...], what: str) -> None:
     received = tuple(np.shape(x))
     if len(received) != len(shape) + 1 or any(
-        want not in (None, got) for want, got in zip(shape, received[1:], strict=True)
+        None not in (want, got) and want != got
+        for want, got in zip(shape, received[1:], strict=True)
     ):
         expected = ", ".join(["batch", *("any" if size is None else str(size) for size in shape)])
         raise InputError(f"Expected {what} of shape ({expected}).", received)
 
 
-def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> Any:
+def _check(
+    x: Any, shape: tuple[int | None, ...], support: Any, what: str, hint: str = _DIVIDE
+) -> Any:
     """Checks shape and values, and returns the lowest and the highest of these, where known."""
-    if not tf.is_tensor(x):
+    if not tf.is_tensor(x) and not sparse.is_sparse(x):
         x = np.asarray(x)
     _check_shape(x, shape, what)
     received = tuple(x.shape)
@@ -129,21 +157,35 @@ def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> An
         raise InputError(f"Expected at least one example in {what}.", f"shape {received}")
     if _is_symbolic(x):
         return None
-    values = np.asarray(x)
+    values = sparse.numbers(x)
     if values.dtype.kind not in "biuf":
         raise InputError(f"Expected numbers in {what}.", f"dtype {values.dtype}")
     low, high = values.min(), values.max()  # NaN spreads through both
     if not np.isfinite([float(low), float(high)]).all():
-        bad = int((~np.isfinite(values)).any(axis=tuple(range(1, values.ndim))).sum())
+        bad = sparse.bad_rows(x)
         raise InputError(f"Expected finite numbers in {what}.", f"{bad} examples with NaN or inf")
     if support is not None and (low < support[0] or high > support[1]):
-        hint = " Divide pixels by 255 first." if support[1] == 1 and 1 < high <= 255 else ""
+        hint = hint if support[1] == 1 and 1 < high <= 255 else ""
         raise InputError(
             f"Expected {what} within the likelihood's support, {support[0]:g} to "
             f"{support[1]:g}.{hint}",
             f"values from {low:g} to {high:g}",
         )
     return low, high
+
+
+def _check_words(x: Any, shape: tuple[int | None, ...], what: str) -> None:
+    if not tf.is_tensor(x):
+        x = np.asarray(x)
+    _check_shape(x, shape, what)
+    words = x.dtype == tf.string if tf.is_tensor(x) else _are_words(x)
+    if not words:
+        raise InputError(f"Expected strings in {what}.", f"dtype {getattr(x.dtype, 'name', x)}")
+
+
+def _are_words(x: np.ndarray) -> bool:
+    held = x.dtype.kind == "O" and all(isinstance(word, (str, bytes)) for word in x.flat)
+    return held or x.dtype.kind in "US"
 
 
 def _check_rows(value: Any, name: str, main: Any, what: str) -> None:
@@ -166,7 +208,8 @@ def _check_weights(weights: Any, main: Any, what: str) -> None:
 
 def _check_not_pixels(x: Any, found: Any, what: str) -> None:
     low, high = found or (0, 0)
-    if low >= 0 and 1 < high <= 255 and (np.asarray(x) == np.round(x)).all():
+    values = sparse.numbers(x) if found else np.zeros(1)
+    if low >= 0 and 1 < high <= 255 and (values == np.round(values)).all():
         raise InputError(
             f"Expected {what} on the scale of the likelihood's support, 0 to 1. "
             "Divide pixels by 255 first.",
@@ -177,7 +220,7 @@ def _check_not_pixels(x: Any, found: Any, what: str) -> None:
 def _check_categories(value: Any, count: int, what: str) -> None:
     if _is_symbolic(value):
         return
-    values = np.asarray(value)
+    values = sparse.numbers(value)
     if values.min() < 0 or values.max() >= count or (values != np.round(values)).any():
         raise InputError(
             f"Expected integers from 0 to {count - 1} in {what}.",
@@ -187,4 +230,5 @@ def _check_categories(value: Any, count: int, what: str) -> None:
 
 def _is_symbolic(x: Any) -> bool:
     """Whether it is a tensor in a graph, where there are no values to look at."""
-    return tf.is_tensor(x) and not hasattr(x, "numpy")
+    values = x.values if isinstance(x, tf.SparseTensor) else x
+    return tf.is_tensor(values) and not hasattr(values, "numpy")

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import fused, shapes
+from tfp_vae import fused, shapes, sparse
 from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.wiring import rows, tile
@@ -58,12 +58,15 @@ def log_weights(
 
 def estimate_batch(
     vae: Any,
-    data: tuple[tf.Tensor, dict[str, Any]],
+    data: tuple[Any, ...],
     num_samples: tf.Tensor,
     by_xla: bool = False,
 ) -> tf.Tensor:
-    """`log 1/K sum_k w_k` for one batch, the samples taken in chunks and summed as they come."""
-    x, conditions = data
+    """`log 1/K sum_k w_k` for one batch, the samples taken in chunks and summed as they come.
+
+    The data are x, its conditions, and what the likelihood is over where that is not x.
+    """
+    x, conditions, *target = data
     posterior = vae.encode(x if not conditions else {"x": x, **conditions})
     if not getattr(vae.posterior_layer, "is_random", True):
         num_samples = tf.ones_like(num_samples)  # a mean of weights that are all the same
@@ -73,7 +76,7 @@ def estimate_batch(
 
     def step(done: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         size = tf.minimum(chunk, num_samples - done)
-        weights = log_weights(vae, x, conditions, posterior, size, by_xla)
+        weights = log_weights(vae, target[0] if target else x, conditions, posterior, size, by_xla)
         return done + size, _log_add_exp(total, tf.reduce_logsumexp(weights, axis=0))
 
     start = tf.fill([count], tf.constant(-float("inf"), posterior.dtype))
@@ -86,17 +89,15 @@ def estimate_batch(
     return total - tf.math.log(tf.cast(num_samples, total.dtype))
 
 
-def estimate(
-    run_batch: Any, data: tuple[Any, dict[str, Any]], num_samples: int, batch_size: int
-) -> tf.Tensor:
-    """`run_batch((x, conditions), num_samples)` over the batches of the data, joined."""
+def estimate(run_batch: Any, data: tuple[Any, ...], num_samples: int, batch_size: int) -> tf.Tensor:
+    """`run_batch((x, conditions, ...), num_samples)` over the batches of the data, joined."""
     if num_samples < 1 or batch_size < 1:
         raise InputError(
             "Expected num_samples >= 1 and batch_size >= 1.",
             f"num_samples={num_samples}, batch_size={batch_size}",
         )
     samples = tf.constant(num_samples, tf.int32)
-    batches = [rows(data, i, batch_size) for i in range(0, len(data[0]), batch_size)]
+    batches = (rows(data, i, batch_size) for i in range(0, sparse.count(data), batch_size))
     return tf.concat([run_batch(batch, samples) for batch in batches], axis=0)
 
 
