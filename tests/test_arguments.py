@@ -67,7 +67,7 @@ FREE = {
     "input_order", "hidden_degrees", "conditional_event_shape", "conditional_input_layers", "vae",
     "inducing_index_points_initializer", "variational_inducing_observations_scale_initializer",
     "unconstrained_observation_noise_variance_initializer", "save", "scales", "bases", "make",
-    "given", "labels", "data_dir", "x",
+    "first", "given", "labels", "data_dir", "x",
 }  # fmt: skip
 
 

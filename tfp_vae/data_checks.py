@@ -11,13 +11,31 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_vae import sparse
 from tfp_vae.errors import InputError
-from tfp_vae.kinds import shown
 from tfp_vae.networks import categories
 from tfp_vae.sources import first_batch, with_targets
-from tfp_vae.wiring import Wiring, outline
+from tfp_vae.value_checks import (
+    DIVIDE,
+    check_categories,
+    check_not_pixels,
+    check_rows,
+    check_shape,
+    check_values,
+    check_weights,
+    check_words,
+)
+from tfp_vae.wiring import Wiring
 
-_RESCALING = (keras.layers.Rescaling, keras.layers.Normalization)
+_RESCALING = (
+    keras.layers.Rescaling,
+    keras.layers.Normalization,
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.UnitNormalization,
+    keras.layers.Lambda,
+)
 
 
 @dataclasses.dataclass
@@ -66,9 +84,9 @@ class DataChecks:
         main = self.wiring.split(inputs)[0]
         if target is not None:
             self._check_target(target, self.target_shape, f"the targets of {what}")
-            _check_rows(target, f"the targets of {what}", main, what)
+            check_rows(target, f"the targets of {what}", main, what)
         if weights is not None:
-            _check_weights(weights, main, what)
+            check_weights(weights, main, what)
         return x
 
     def batch(self, data: Any, what: str = "x", is_target: bool = True) -> None:
@@ -80,28 +98,36 @@ class DataChecks:
         """
         x, conditions = self.wiring.split(data)
         shape = tuple(self.wiring.encoder.main.shape[1:])
-        found = self._check_target(x, shape, what) if is_target else _check(x, shape, None, what)
+        hint = DIVIDE
+        if is_target and self.support is not None and self.support[1] == 1 and self._rescales:
+            hint = " The encoder rescales x: give what the likelihood is over too, (x, x / 255)."
         if is_target:
-            _check_shape(x, self.target_shape, f"{what}, which the likelihood is over,")
+            found = self._check_target(x, shape, what, hint)
+        else:
+            found = check_values(x, shape, None, what, hint)
+        if is_target:
+            check_shape(x, self.target_shape, f"{what}, which the likelihood is over,")
         elif self.support is not None and self.support[1] == 1 and not self._rescales:
-            _check_not_pixels(x, found, what)
+            check_not_pixels(x, found, what)
         self.conditions(conditions, x, what)
 
     def shape(self, data: Any) -> None:
         """Raises `InputError` unless x is of the shape that the encoder takes."""
         x = self.wiring.split(data)[0]
         if not tf.is_tensor(x) or x.shape.rank is not None:
-            _check_shape(x, tuple(self.wiring.encoder.main.shape[1:]), "x")
+            check_shape(x, tuple(self.wiring.encoder.main.shape[1:]), "x")
 
     def latents(self, z: Any) -> None:
         """Raises `InputError` unless z is a batch of what the decoder takes."""
         if not tf.is_tensor(z) or z.shape.rank is not None:
-            _check_shape(z, tuple(self.wiring.decoder.main.shape[1:]), "z")
+            check_shape(z, tuple(self.wiring.decoder.main.shape[1:]), "z")
 
-    def _check_target(self, x: Any, shape: tuple[int | None, ...], what: str) -> Any:
-        found = _check(x, shape, self.support, what)
+    def _check_target(
+        self, x: Any, shape: tuple[int | None, ...], what: str, hint: str = DIVIDE
+    ) -> Any:
+        found = check_values(x, shape, self.support, what, hint)
         if self.of_integers and found is not None:
-            values = np.asarray(x)
+            values = sparse.numbers(x)
             fractions = values[values != np.round(values)]
             if fractions.size:
                 raise InputError(
@@ -113,17 +139,29 @@ class DataChecks:
     def conditions(self, given: dict[str, Any], main: Any, what: str) -> None:
         """Raises `InputError` unless the conditions go with `main`, which is x or z, row by row."""
         for name, value in given.items():
-            shape = tuple(self.wiring.conditions[name].shape[1:])
-            _check(value, shape, None, f"{name} of {what}")
+            port = self.wiring.conditions[name]
+            shape, called = tuple(port.shape[1:]), f"{name} of {what}"
+            if port.dtype == "string":
+                check_words(value, shape, called)
+            else:
+                check_values(value, shape, None, called)
             if name in self._categories:
-                _check_categories(value, self._categories[name], f"{name} of {what}")
-            _check_rows(value, name, main, what)
+                check_categories(value, self._categories[name], called)
+            check_rows(value, name, main, what)
 
     @functools.cached_property
     def _rescales(self) -> bool:
-        """Whether the encoder itself brings its input to another scale."""
-        layers = self.wiring.encoder.network._flatten_layers()
-        return any(isinstance(layer, _RESCALING) for layer in layers)
+        """Whether the encoder itself may bring its input to another scale.
+
+        Keras' layers of weights and of shapes do not; `x / 255`, a layer of the user's own may.
+        """
+        network = self.wiring.encoder.network
+        layers = network._flatten_layers(include_self=False)
+        models = [network, *(layer for layer in layers if isinstance(layer, keras.Model))]
+        parts = [part for model in models for part in getattr(model, "operations", model.layers)]
+        return any(
+            isinstance(p, _RESCALING) or not isinstance(p, keras.layers.Layer) for p in parts
+        )
 
     @functools.cached_property
     def _categories(self) -> dict[str, int]:
@@ -134,92 +172,3 @@ class DataChecks:
             ours = self.wiring.as_ours.get(theirs, theirs)
             found[ours] = min(count, found.get(ours, count))
         return found
-
-
-def _check_shape(x: Any, shape: tuple[int | None, ...], what: str) -> None:
-    received = np.shape(_as_array(x, what))
-    if len(received) != len(shape) + 1 or any(
-        want not in (None, got) for want, got in zip(shape, received[1:], strict=True)
-    ):
-        expected = ", ".join(["batch", *("any" if size is None else str(size) for size in shape)])
-        raise InputError(f"Expected {what} of shape ({expected}).", tuple(received) or shown(x))
-
-
-def _as_array(x: Any, what: str) -> Any:
-    """A tensor or array as it is, all else as NumPy has it."""
-    if tf.is_tensor(x) or hasattr(x, "shape"):
-        return x
-    try:
-        return np.asarray(x)
-    except ValueError as error:  # rows of different lengths
-        raise InputError(f"Expected {what} to be one array of numbers.", outline(x)) from error
-
-
-def _check(x: Any, shape: tuple[int | None, ...], support: Any, what: str) -> Any:
-    """Checks shape and values, and returns the lowest and the highest of these, where known."""
-    _check_shape(x, shape, what)
-    x = _as_array(x, what)
-    received = tuple(x.shape)
-    if received[0] == 0:
-        raise InputError(f"Expected at least one example in {what}.", f"shape {received}")
-    if _is_symbolic(x):
-        return None
-    values = np.asarray(x)
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"Expected numbers in {what}.", f"dtype {values.dtype}")
-    low, high = values.min(), values.max()  # NaN spreads through both
-    if not np.isfinite([float(low), float(high)]).all():
-        bad = int((~np.isfinite(values)).any(axis=tuple(range(1, values.ndim))).sum())
-        raise InputError(f"Expected finite numbers in {what}.", f"{bad} examples with NaN or inf")
-    if support is not None and (low < support[0] or high > support[1]):
-        hint = " Divide pixels by 255 first." if support[1] == 1 and 1 < high <= 255 else ""
-        raise InputError(
-            f"Expected {what} within the likelihood's support, {support[0]:g} to "
-            f"{support[1]:g}.{hint}",
-            f"values from {low:g} to {high:g}",
-        )
-    return low, high
-
-
-def _check_rows(value: Any, name: str, main: Any, what: str) -> None:
-    counts = {np.shape(main)[0], np.shape(value)[0]} - {None}
-    if len(counts) > 1:
-        both = outline({what: main, name: value})
-        raise InputError(f"Expected as many rows of {name} as of {what}.", both)
-
-
-def _check_weights(weights: Any, main: Any, what: str) -> None:
-    name = f"the sample weights of {what}"
-    if not tf.is_tensor(weights):
-        weights = np.asarray(weights)
-    shape = tuple(weights.shape)
-    if shape[1:] not in ((), (1,)) or not shape:
-        raise InputError(f"Expected one weight for each example in {name}, shape (n,).", shape)
-    _check(weights, shape[1:], None, name)
-    _check_rows(weights, name, main, what)
-
-
-def _check_not_pixels(x: Any, found: Any, what: str) -> None:
-    low, high = found or (0, 0)
-    if low >= 0 and 1 < high <= 255 and (np.asarray(x) == np.round(x)).all():
-        raise InputError(
-            f"Expected {what} on the scale of the likelihood's support, 0 to 1. "
-            "Divide pixels by 255 first.",
-            f"values from {low:g} to {high:g}",
-        )
-
-
-def _check_categories(value: Any, count: int, what: str) -> None:
-    if _is_symbolic(value):
-        return
-    values = np.asarray(value)
-    if values.min() < 0 or values.max() >= count or (values != np.round(values)).any():
-        raise InputError(
-            f"Expected integers from 0 to {count - 1} in {what}.",
-            f"{values.dtype} from {values.min():g} to {values.max():g}",
-        )
-
-
-def _is_symbolic(x: Any) -> bool:
-    """Whether it is a tensor in a graph, where there are no values to look at."""
-    return tf.is_tensor(x) and not hasattr(x, "numpy")

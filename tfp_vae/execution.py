@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from tfp_vae import amounts
 from tfp_vae.ahead import Ahead, Epoch, TellsEpochs
 from tfp_vae.blocks import Block
+from tfp_vae.errors import InputError
 
 _STEPS_FOR_XLA = 1000
 _DRAWS_FOR_XLA = 100_000  # of an estimate of log p(x)
@@ -35,6 +36,7 @@ _SLOW = (
     keras.layers.GaussianNoise,
     keras.layers.AlphaDropout,
 )
+_THE_LESS_THE_BETTER = ("nll", "val_nll")
 _KINDS = ("train_batch", "test_batch", "batch")
 _HOOKS = [f"on_{kind}_{when}" for kind in _KINDS for when in ("begin", "end")]
 _ONLY_LOOK_ON = (keras.callbacks.ProgbarLogger, keras.callbacks.TerminateOnNaN)
@@ -81,19 +83,42 @@ class Execution:
 
     def compile(
         self,
-        *args: Any,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
         steps_per_execution: Any = "auto",
         jit_compile: Any = "auto",
-        **kwargs: Any,
+        auto_scale_loss: bool = True,
     ) -> None:
-        """As `keras.Model.compile`."""
+        """As `keras.Model.compile`.
+
+        Raises:
+          InputError: `steps_per_execution` is no number of steps.
+        """
+        if steps_per_execution != "auto" and not amounts.is_count(steps_per_execution):
+            raise InputError(
+                "Expected steps_per_execution to be 'auto' or a whole number from 1 on.",
+                repr(steps_per_execution),
+            )
         self._asked = {"steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
         self._steps_of_evaluation: int | None = None
         self.steps_per_call = 1 if steps_per_execution == "auto" else steps_per_execution
         self.trains_by_xla = False
         if jit_compile == "auto" and not _has_accelerator():
             jit_compile = False  # for evaluation and prediction; `fit` knows more of training
-        super().compile(*args, jit_compile=jit_compile, **kwargs)  # type: ignore[misc]
+        super().compile(  # type: ignore[misc]
+            optimizer=optimizer,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            run_eagerly=run_eagerly,
+            jit_compile=jit_compile,
+            auto_scale_loss=auto_scale_loss,
+        )
 
     def get_compile_config(self) -> dict[str, Any]:
         """As Keras', with what was asked for: another machine may choose otherwise."""
@@ -139,16 +164,15 @@ class Execution:
             return  # Keras says so
         training = method is keras.Model.fit
         if not training:
-            self._steps_of_evaluation = _at_most(given.get("steps"))
+            self._steps_of_evaluation = amounts.at_most(given.get("steps"))
         if not training and self._fitting:  # in the middle of it, whose functions stay as they are
             return
         if training:
-            done = tf.convert_to_tensor(self.optimizer.iterations.value)  # it may be mirrored
-            self.expect(int(done) + _steps_of(given))
+            self.expect(int(amounts.number(self.optimizer.iterations)) + amounts.steps_of(given))
         if self._asked["steps_per_execution"] != "auto":
             return
         alone = any(looks_at_each_batch(c) for c in _listed(given.get("callbacks")))
-        values = self._checks.values_in_batch or _values_in_batch(given)
+        values = self._checks.values_in_batch or amounts.values_in_batch(given)
         fitting = max(1, _BYTES // (4 * max(1, values)))
         steps = 1 if alone or self._is_replicated else min(_STEPS, fitting)
         if steps != self.steps_per_call:
@@ -157,7 +181,11 @@ class Execution:
 
     def _telling_epochs(self, callbacks: Any, steps: int | None) -> Any:
         """`fit`'s callbacks with one more, which tells the train function where epochs begin."""
-        told = TellsEpochs(self._epoch_of_training, _at_most(steps))
+        told = TellsEpochs(self._epoch_of_training, amounts.at_most(steps))
+        for callback in _listed(callbacks):
+            monitored = getattr(callback, "monitor", "")
+            if monitored in _THE_LESS_THE_BETTER and getattr(callback, "mode", "") == "auto":
+                callback.mode = "min"  # Keras knows it of the metrics that `compile` is given
         if isinstance(callbacks, keras.callbacks.CallbackList):
             others = [c for c in callbacks.callbacks if not isinstance(c, TellsEpochs)]
             callbacks.callbacks = [told, *others]
@@ -211,35 +239,9 @@ def _has_accelerator() -> bool:
     return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
 
 
-def _steps_of(given: dict[str, Any]) -> int:
-    """How many training steps `fit` was asked for; 0 where the data do not say."""
-    x, epochs = given.get("x"), given.get("epochs", 1) - given.get("initial_epoch", 0)
-    each = given.get("steps_per_epoch")
-    if each is None and isinstance(x, tf.data.Dataset):
-        each = max(0, int(x.cardinality()))
-    elif each is None:
-        sizes = [len(a) for a in keras.tree.flatten(x) if hasattr(a, "shape")]
-        each = sizes[0] // (given.get("batch_size") or 32) if sizes else 0
-    return int(each) * epochs
-
-
 def _listed(callbacks: Any) -> list[Any]:
     if callbacks is None:
         return []
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks.callbacks
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-
-
-def _values_in_batch(given: dict[str, Any]) -> int:
-    """How many numbers a batch of the arrays has that `fit` was given."""
-    arrays = [
-        a for a in keras.tree.flatten([given.get("x"), given.get("y")]) if hasattr(a, "shape")
-    ]
-    return (given.get("batch_size") or 32) * sum(int(np.prod(a.shape[1:])) for a in arrays)
-
-
-def _at_most(steps: int | None) -> int | None:
-    """The number of steps in an epoch, which Keras' configuration may limit."""
-    limit = getattr(keras.config, "max_steps_per_epoch", lambda: None)()  # new in Keras 3.12
-    return min(steps or limit, limit) if limit else steps
+    return keras.tree.flatten(callbacks)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_vae import checks
+from tfp_vae import checks, sparse
 from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.code_prior import CodePrior
@@ -97,8 +97,9 @@ def draws(vae: Any, x: Any, num_draws: int, seed: int | None, batch_size: int = 
     elif isinstance(x, keras.utils.PyDataset):
         batches = (x[number] for number in range(len(x)))
     else:
-        count = len(vae.wiring.split(x)[0])
-        batches = ((rows(x, i, batch_size),) for i in range(0, count, batch_size))
+        data = sparse.by_row(x)
+        count = sparse.count(vae.wiring.split(data))
+        batches = ((rows(data, i, batch_size),) for i in range(0, count, batch_size))
     found = []
     for number, batch in enumerate(batches):
         posterior = vae.encode(keras.utils.unpack_x_y_sample_weight(batch)[0])

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import fused, shapes
+from tfp_vae import fused, shapes, sparse
 from tfp_vae.density import log_density
 from tfp_vae.wiring import rows, tile
 
@@ -61,16 +61,17 @@ def log_weights(
 
 def estimate_batch(
     vae: Any,
-    data: tuple[tf.Tensor, dict[str, Any]],
+    data: tuple[Any, ...],
     num_samples: tf.Tensor,
     seed: Any = None,
     by_xla: bool = False,
 ) -> tf.Tensor:
     """`log 1/K sum_k w_k` for one batch, the samples taken in chunks and summed as they come.
 
-    The draws follow from `seed`; None takes the posterior's own, for one thread at a time.
+    The draws follow from `seed`; None takes the posterior's own, for one thread at a time. The data
+    are x, its conditions, and what the likelihood is over where that is not x.
     """
-    x, conditions = data
+    x, conditions, *target = data
     posterior = vae.encode(x if not conditions else {"x": x, **conditions})
     if not getattr(vae.posterior_layer, "is_random", True):
         num_samples = tf.ones_like(num_samples)  # a mean of weights that are all the same
@@ -81,7 +82,8 @@ def estimate_batch(
     def step(done: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         size = tf.minimum(chunk, num_samples - done)
         its = None if seed is None else tf.random.experimental.stateless_fold_in(seed, done)
-        weights = log_weights(vae, x, conditions, posterior, size, by_xla, its)
+        over = target[0] if target else x
+        weights = log_weights(vae, over, conditions, posterior, size, by_xla, its)
         return done + size, _log_add_exp(total, tf.reduce_logsumexp(weights, axis=0))
 
     start = tf.fill([count], tf.constant(-float("inf"), posterior.dtype))
@@ -96,18 +98,18 @@ def estimate_batch(
 
 def estimate(
     run_batch: Any,
-    data: tuple[Any, dict[str, Any]],
+    data: tuple[Any, ...],
     num_samples: int,
     batch_size: int,
     next_seed: Callable[[], tf.Tensor],
     few_sizes: bool = False,
 ) -> tf.Tensor:
-    """`run_batch((x, conditions), num_samples, seed)` over the batches of the data, joined.
+    """`run_batch((x, conditions, ...), num_samples, seed)` over the batches of the data, joined.
 
     `few_sizes`: batches are filled up to the next power of two, `batch_size` at most, for XLA,
     which compiles anew for each size.
     """
-    samples, count = tf.constant(num_samples, tf.int32), len(data[0])
+    samples, count = tf.constant(num_samples, tf.int32), sparse.count(data)
     found = []
     for first in range(0, count, batch_size):
         batch, size = rows(data, first, batch_size), min(batch_size, count - first)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfp_vae import sparse
 from tfp_vae.layers.distribution_lambda import DistributionLayer
 from tfp_vae.layers.kl import KLDivergenceAddLoss
 
@@ -16,7 +18,7 @@ ROWS = 1000  # from which on compiling (0.2 s, once) pays
 
 def large(inputs: Any) -> bool:
     """Whether it pays to compile what is done with these inputs, called by hand."""
-    return tf.executing_eagerly() and len(keras.tree.flatten(inputs)[0]) >= ROWS
+    return tf.executing_eagerly() and sparse.count(inputs) >= ROWS
 
 
 class Inference:
@@ -39,21 +41,30 @@ class Inference:
 
     def __call__(self, inputs: Any) -> Any:
         """What the network puts out."""
+        return self.of_batches([inputs])
+
+    def of_batches(self, batches: Iterable[Any]) -> Any:
+        """What the network puts out for batches, one after the other, as for one large one."""
         node = self._ending()
         if node is None:
-            return self.network(inputs, training=False)
+            return self.network(_joined_up(batches), training=False)
         last, tensors = node.operation, node.arguments.keras_tensors
         if self._before is None:
             self._before = keras.Model(self.structure, tensors)
         run = functools.partial(self._before, training=False)
-        if large(inputs):
+
+        def made(inputs: Any) -> Any:
+            if not large(inputs):
+                return run(inputs)
             if self._run is None:
                 self._run = tf.function(run, autograph=False, reduce_retracing=True)
-            run = self._run
+            return self._run(inputs)
+
         cast = functools.partial(
             last.dtype_policy.convert_input, autocast=last.autocast, dtype=last.input_dtype
         )
-        values = [cast(value) for value in keras.tree.flatten(run(inputs))]
+        found = _joined_up(made(inputs) for inputs in batches)
+        values = [cast(value) for value in keras.tree.flatten(found)]
         given = {id(k): v for k, v in zip(tensors, values, strict=True)}
         args, kwargs = node.arguments.fill_in(given)
         return last.undrawn(*args, **{**kwargs, "training": False})
@@ -89,6 +100,13 @@ class Inference:
         others = (DistributionLayer, KLDivergenceAddLoss, keras.Model)
         before = (tensor._keras_history.operation for tensor in node.arguments.keras_tensors)
         return None if any(isinstance(operation, others) for operation in before) else node
+
+
+def _joined_up(parts: Iterable[Any]) -> Any:
+    first, *others = parts
+    if not others:
+        return first
+    return keras.tree.map_structure(lambda *each: tf.concat(each, axis=0), first, *others)
 
 
 def _kept_or(dtype: Any, given: str) -> Any:

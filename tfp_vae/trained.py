@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import importance
+from tfp_vae import importance, sparse
 from tfp_vae.arguments import checked
+from tfp_vae.converters import export_converted
 from tfp_vae.errors import InputError
 from tfp_vae.export import export_endpoints
 from tfp_vae.fit_prior import fit_prior as fitted_prior
 from tfp_vae.inference import ROWS, large
-from tfp_vae.wiring import Wiring, outline
+from tfp_vae.types import TensorDistribution
+from tfp_vae.wiring import Wiring, outline, rows
 from tfp_vae.without_kl import without_kl
 
 
@@ -43,15 +46,21 @@ class Trained:
         """Raises `InputError` unless x is a batch of what the model takes, conditions and all."""
         self._checks.batch(x)
 
-    def encode(self, x: Any) -> tfd.Distribution:
+    def encode(self, x: Any) -> TensorDistribution:
         """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
         self._checks.batch(x, is_target=False)
         return self._posterior(*self.wiring.split(x))
 
     def _posterior(self, x: Any, conditions: dict[str, Any]) -> tfd.Distribution:
-        return self._distribution(self._encode(self.wiring.encoded(x, conditions)), "encoder")
+        if sparse.is_sparse(x) and large(x):
+            data, count = sparse.by_row((x, conditions)), sparse.count(x)
+            parts = (rows(data, start, ROWS) for start in range(0, count, ROWS))
+            found = self._encode.of_batches(self.wiring.encoded(*part) for part in parts)
+        else:
+            found = self._encode(self.wiring.encoded(x, conditions))
+        return self._distribution(found, "encoder")
 
-    def decode(self, z: Any, conditions: Any = None) -> tfd.Distribution:
+    def decode(self, z: Any, conditions: Any = None) -> TensorDistribution:
         """p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`.
 
         Where the decoder has conditions, they are given with z, `[n, ...]` each: a dict by name, a
@@ -74,7 +83,7 @@ class Trained:
         model was trained to take away, `fit(noisy, clean)`.
         """
         self._checks.batch(x, is_target=False)
-        data = self.wiring.split(x)
+        data = sparse.dense(self.wiring.split(x))
         return (self._mean_of_many if large(data) else self._mean_of)(*data)
 
     def _mean_of(self, x: Any, conditions: dict[str, Any]) -> tf.Tensor:
@@ -110,7 +119,9 @@ class Trained:
         return likelihood.mean() if mean else likelihood.sample(seed=x_seed)
 
     @checked
-    def log_likelihood(self, x: Any, num_samples: int = 100, batch_size: int = 256) -> tf.Tensor:
+    def log_likelihood(
+        self, x: Any, num_samples: int = 100, batch_size: int = 256, y: Any = None
+    ) -> tf.Tensor:
         """Importance-weighted estimate of log p(x) for each example, in nats.
 
         `log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`, z_k from q(z|x); from below in expectation, and
@@ -121,6 +132,8 @@ class Trained:
           x: the examples, `[n, ...]`, with the conditions if there are any.
           num_samples: K.
           batch_size: how many examples are worked on at a time.
+          y: what the likelihood is over, where that is not x, as for `fit(x, y)`; the estimate is
+            of log p(y) then, with z drawn from q(z|x).
 
         Raises:
           InputError: the posterior is a point mass, or z its mean: there is no density then.
@@ -130,11 +143,11 @@ class Trained:
                 "Without noise in z there is no log p(x): expected a posterior with a density.",
                 f"an encoder that ends in {type(self.posterior_layer).__name__}",
             )
-        self.check(x)
+        self._checks.data(x, y, "x")
         if num_samples > 1 and not getattr(self.posterior_layer, "is_random", True):
             num_samples = 1  # they would all be the same
-        data = self.wiring.split(x)
-        by_xla = self.estimates_by_xla(len(data[0]) * num_samples)
+        data = sparse.by_row((*self.wiring.split(x), *(() if y is None else (y,))))
+        by_xla = self.estimates_by_xla(sparse.count(data) * num_samples)
         run = functools.partial(self.log_likelihood_batch, by_xla=by_xla)
         return importance.estimate(run, data, num_samples, batch_size, self.next_seed, by_xla)
 
@@ -170,9 +183,46 @@ class Trained:
         choose = getattr(self.posterior_layer, "representative", tfd.Distribution.mean)
         return choose(posterior)
 
-    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
-        """Writes a SavedModel with endpoints serve, encode, decode, sample and log_likelihood."""
-        if format != "tf_saved_model":
-            super().export(filepath, format=format, **kwargs)  # type: ignore[misc]
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = True,
+        input_signature: Any = None,
+        endpoints: Sequence[str] | str | None = None,
+        opset_version: int | None = None,
+    ) -> None:
+        """Writes what the model answers as a SavedModel, or for ONNX's or LiteRT's runtimes.
+
+        A SavedModel has the endpoints serve, encode, decode, sample and log_likelihood. The others
+        hold no draws, so that they have serve, encode and decode, with the same numbers, for any
+        size of batch: `encode` gives z, mean and stddev.
+
+        Args:
+          filepath: the folder to write: `serve.onnx`, `encode.onnx` and `decode.onnx`, or the same
+            with `.tflite`. One file, where it ends so: "model.tflite" has all three as signatures,
+            "model.onnx" has `serve`.
+          format: "tf_saved_model", "onnx" (by the package tf2onnx) or "litert".
+          verbose: Keras prints the endpoints.
+          input_signature: none: the networks have theirs.
+          endpoints: those to convert; None: all.
+          opset_version: of ONNX.
+
+        Raises:
+          InputError: the format has no such endpoint, or cannot say what the networks compute; or
+            a package is not installed.
+        """
+        if input_signature is not None:
+            raise InputError(
+                "The networks say what the inputs of a VAE are: expected no input_signature.",
+                repr(input_signature),
+            )
+        if format == "tf_saved_model" and (endpoints or opset_version):
+            raise InputError(
+                "A SavedModel has all endpoints: expected format 'onnx' or 'litert' with these.",
+                f"endpoints={endpoints}, opset_version={opset_version}",
+            )
+        if format == "tf_saved_model":
+            export_endpoints(self, filepath, verbose=bool(verbose))
         else:
-            export_endpoints(self, filepath, **kwargs)
+            export_converted(self, filepath, format, endpoints, opset_version)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import checks, importance, schedules, shapes
+from tfp_vae import checks, importance, schedules, shapes, sparse
 from tfp_vae.ahead import Epoch
 from tfp_vae.arguments import checked
 from tfp_vae.coercible import TensorCoercible
@@ -21,7 +20,10 @@ from tfp_vae.data_checks import DataChecks
 from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.execution import Execution
+from tfp_vae.fitting import Fitting
 from tfp_vae.inference import Inference
+from tfp_vae.keras_model import KerasModel
+from tfp_vae.legacy import LegacySaving
 from tfp_vae.loading import loaded
 from tfp_vae.objectives import ELBO, ForwardPass, Objective
 from tfp_vae.objectives.forward import Gate
@@ -29,9 +31,12 @@ from tfp_vae.origins import moved
 from tfp_vae.passes import adds_losses, further_pass
 from tfp_vae.prior import Prior, as_prior, unit_normal
 from tfp_vae.seeded import Seeded
-from tfp_vae.sources import is_source
 from tfp_vae.trained import Trained
-from tfp_vae.wiring import Wiring, outline
+from tfp_vae.types import ModelOptions
+from tfp_vae.wiring import Wiring
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Latents:
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class VAE(Trained, Execution, Seeded, keras.Model):
+class VAE(Trained, Fitting, Execution, Seeded, LegacySaving, KerasModel):
     """A variational autoencoder from four choices: posterior, prior, likelihood, objective.
 
     `fit` minimizes the objective's loss, by default the negative ELBO in nats,
@@ -95,7 +100,7 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         decoder: keras.Model,
         prior: Any = None,
         objective: Objective | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[ModelOptions],
     ) -> None:
         super().__init__(**kwargs)
         self.posterior_layer = checks.final_operation(encoder, "encoder")
@@ -138,6 +143,30 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             reduce_retracing=True,
         )
         self.built = True
+
+    @property
+    def layers(self) -> list[Any]:
+        """The encoder, the decoder, the prior, and what else there is: each once."""
+        known = [self.encoder, self.decoder, self.prior]
+        inside = {id(part) for one in known for part in one._flatten_layers()}
+        return [*known, *(part for part in super().layers if id(part) not in inside)]
+
+    def functional(self) -> keras.Model:
+        """The networks as one functional model from x, and the conditions, to p(x|z).
+
+        It shares all weights, and is what `keras.utils.plot_model` draws, which makes one box of
+        any other kind of model: `plot_model(vae.functional(), expand_nested=True)`.
+        """
+        ports = self.wiring
+        given = {
+            name: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=name)
+            for name, t in {"x": ports.encoder.main, **ports.conditions}.items()
+        }
+        x = given.pop("x")
+        z = self.encoder(ports.encoder.arranged(x, given))
+        own = {theirs: given[ours] for theirs, ours in ports.as_ours.items()}
+        likelihood = self.decoder(ports.decoder.arranged(z, own))
+        return keras.Model([x, *given.values()], likelihood, name=self.name)
 
     def _fits(self) -> None:
         """Looks at what is known of the distributions' shapes before there are data."""
@@ -255,11 +284,11 @@ class VAE(Trained, Execution, Seeded, keras.Model):
 
     def train_step(self, data: Any) -> Any:
         with self._drawing(self.objective.num_samples):
-            return super().train_step(data)
+            return super().train_step(sparse.dense(data))
 
     def test_step(self, data: Any) -> Any:
         with self._drawing(self.objective.num_samples):
-            return super().test_step(data)
+            return super().test_step(sparse.dense(data))
 
     @contextlib.contextmanager
     def _drawing(self, samples: int) -> Iterator[None]:
@@ -269,10 +298,6 @@ class VAE(Trained, Execution, Seeded, keras.Model):
             yield
         finally:
             self._draws = 1
-
-    def predict_step(self, data: Any) -> tf.Tensor:
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self.reconstruct(x)
 
     def _decode(
         self, z: Any, conditions: dict[str, Any], training: bool | None, repeat: Any = None
@@ -297,79 +322,6 @@ class VAE(Trained, Execution, Seeded, keras.Model):
         if isinstance(output, tfd.Distribution):
             return TensorCoercible(output)
         raise InputError(f"The {role} is expected to end in a distribution layer.", repr(output))
-
-    # -- Keras' entry points, with the data looked at before work starts ----------------------
-
-    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`; x alone is enough. Looks at the data before training starts.
-
-        y is what is to be reconstructed where that is not x: `fit(noisy, clean)`. Sample weights
-        weigh the loss and `nll` and `kl` by Keras' rule, with y or without.
-        """
-        given = self._arguments(keras.Model.fit, x, y, *args, **kwargs)
-        self._without_loss()
-        if given.get("class_weight") is not None:
-            raise InputError(
-                "The targets of a VAE are no classes: expected a weight for each example, "
-                "fit(x, sample_weight=...).",
-                f"class_weight={given['class_weight']}",
-            )
-        data = (given.get("x"), given.get("y"), given.get("sample_weight"))
-        given["x"], given["y"], given["sample_weight"] = self._looked_at(*data, "x")
-        self._plan(keras.Model.fit, given)
-        validation = given.get("validation_data")
-        if validation is not None:
-            first, target, weights = keras.utils.unpack_x_y_sample_weight(validation)
-            checked = self._looked_at(first, target, weights, "validation_data")
-            alone = first is validation  # a data set, a generator or an array
-            given["validation_data"] = checked[0] if alone else checked
-        steps = given.get("steps_per_epoch")
-        given["callbacks"] = self._telling_epochs(given.get("callbacks"), steps)
-        self._fitting = True
-        try:
-            return super().fit(**given)
-        finally:
-            self._fitting = False
-
-    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`; x alone is enough, y and weights are as those of `fit`."""
-        given = self._arguments(keras.Model.evaluate, x, y, *args, **kwargs)
-        if not given.get("_use_cached_eval_dataset"):
-            self._without_loss()
-            data = (given.get("x"), given.get("y"), given.get("sample_weight"))
-            given["x"], given["y"], given["sample_weight"] = self._looked_at(*data, "x")
-        self._plan(keras.Model.evaluate, given)
-        return super().evaluate(**given)
-
-    def _arguments(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The arguments of a method of Keras' by name, however they were given."""
-        given = inspect.signature(method).bind(self, *args, **kwargs).arguments
-        del given["self"]
-        more = given.pop("kwargs", {})
-        return {**given, **more}
-
-    def _looked_at(self, x: Any, y: Any, sample_weight: Any, what: str) -> tuple[Any, Any, Any]:
-        """Checks data as Keras takes them, and returns them.
-
-        Keras drops the weights of an x without targets: x is then given as its own target.
-        """
-        if sample_weight is not None and is_source(x):
-            raise InputError(
-                f"Expected the weights of a data set within {what}: batches (x, y, sample_weight), "
-                "y None where it is x.",
-                f"sample_weight={outline(sample_weight)}",
-            )
-        x = self._checks.data(x, y, what, sample_weight)
-        if sample_weight is not None and y is None:
-            y = self.wiring.split(x)[0]
-        return x, y, sample_weight
-
-    def _without_loss(self) -> None:
-        if self.compiled and self._compile_loss is not None:
-            raise InputError(
-                "A VAE's loss is its objective, VAE(..., objective=ELBO()): compile without one.",
-                f"loss={self._compile_loss._user_loss!r}",
-            )
 
     def _default_prior(self) -> Any:
         make = getattr(self.posterior_layer, "default_prior", unit_normal)

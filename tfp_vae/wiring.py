@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from tfp_vae import sparse
 from tfp_vae.errors import InputError
 
 
@@ -40,10 +42,14 @@ class Ports:
 
     def pack(self, main: Any, conditions: dict[str, Any]) -> Any:
         """What the network is called with."""
+        given = {name: _tensor(v, self.conditions.get(name)) for name, v in conditions.items()}
+        return self.arranged(_tensor(main, self.main), given)
 
-        def given(tensor: keras.KerasTensor) -> tf.Tensor:
-            value = main if tensor is self.main else conditions[tensor.name]
-            return tf.convert_to_tensor(value)
+    def arranged(self, main: Any, conditions: dict[str, Any]) -> Any:
+        """The parts in the structure of the network's inputs."""
+
+        def given(tensor: keras.KerasTensor) -> Any:
+            return main if tensor is self.main else conditions[tensor.name]
 
         return keras.tree.map_structure(given, self.structure)
 
@@ -90,11 +96,13 @@ class Wiring:
           InputError: the data are not x and the conditions that the networks take.
         """
         names = [self.encoder.main.name, *self.conditions]
+        if sparse.is_sparse(data) and not self.conditions:  # some of SciPy's are dicts
+            return data, {}
         if not self.conditions and not isinstance(data, dict):
             alone = isinstance(data, (list, tuple)) and [hasattr(v, "shape") for v in data] == [
                 True
             ]
-            return (data[0] if alone else data), {}
+            return (data[0] if alone else as_array(data)), {}
         if isinstance(data, dict) and set(names[1:]) <= set(data) and {"x", names[0]} & set(data):
             return data.get(names[0], data.get("x")), {name: data[name] for name in names[1:]}
         if isinstance(data, (list, tuple)) and len(data) == len(names):
@@ -118,6 +126,8 @@ class Wiring:
           InputError: they are not what the decoder takes.
         """
         names = self.given_names
+        if len(names) == 1 and isinstance(conditions, (list, tuple)) and _are_scalars(conditions):
+            conditions = [conditions]  # the one that there is, as a list
         if isinstance(conditions, dict) and set(names) <= set(conditions):
             return {name: conditions[name] for name in names}
         if not isinstance(conditions, (dict, list, tuple)):
@@ -143,6 +153,24 @@ class Wiring:
         return self.decoder.pack(z, own)
 
 
+def as_array(data: Any) -> Any:
+    """The data, if they are lists of numbers as an array."""
+    listed = isinstance(data, (list, tuple)) and _are_scalars(keras.tree.flatten(data))
+    return np.asarray(data) if listed else data
+
+
+def _are_scalars(values: Any) -> bool:
+    return len(values) > 0 and all(isinstance(v, (int, float, str, bytes)) for v in values)
+
+
+def _tensor(value: Any, port: keras.KerasTensor | None) -> tf.Tensor:
+    """A dense tensor; batches of sparse ones do not say how many columns they have."""
+    made = tf.convert_to_tensor(sparse.dense(value))
+    if port is None or made.shape[1:].is_fully_defined():
+        return made
+    return tf.ensure_shape(made, port.shape)
+
+
 def tile(value: tf.Tensor, repeat: Any) -> tf.Tensor:
     """The batch `repeat` times, one after the other."""
     ones = tf.ones([tf.rank(value) - 1], tf.int32)
@@ -150,8 +178,8 @@ def tile(value: tf.Tensor, repeat: Any) -> tf.Tensor:
 
 
 def rows(data: Any, start: int, count: int) -> Any:
-    """Some rows of data in any structure."""
-    return keras.tree.map_structure(lambda value: value[start : start + count], data)
+    """Some rows of data in any structure, dense."""
+    return keras.tree.map_structure(lambda value: sparse.rows(value, start, count), data)
 
 
 def outline(data: Any) -> str:

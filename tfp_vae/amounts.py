@@ -1,0 +1,46 @@
+"""How much `fit` and `evaluate` are asked for, as far as their arguments say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def steps_of(given: dict[str, Any]) -> int:
+    """How many training steps `fit` was asked for; 0 where the data do not say."""
+    x, epochs = given.get("x"), given.get("epochs", 1) - given.get("initial_epoch", 0)
+    each = given.get("steps_per_epoch")
+    if each is None and isinstance(x, tf.data.Dataset):
+        each = max(0, int(x.cardinality()))
+    elif each is None:
+        sizes = [a.shape[0] for a in keras.tree.flatten(x) if hasattr(a, "shape")]
+        each = sizes[0] // (given.get("batch_size") or 32) if sizes else 0
+    return int(each) * epochs
+
+
+def values_in_batch(given: dict[str, Any]) -> int:
+    """How many numbers a batch of the arrays has that `fit` was given."""
+    arrays = [
+        a for a in keras.tree.flatten([given.get("x"), given.get("y")]) if hasattr(a, "shape")
+    ]
+    return (given.get("batch_size") or 32) * sum(int(np.prod(a.shape[1:])) for a in arrays)
+
+
+def at_most(steps: int | None) -> int | None:
+    """The number of steps in an epoch, which Keras' configuration may limit."""
+    limit = getattr(keras.config, "max_steps_per_epoch", lambda: None)()  # new in Keras 3.12
+    return min(steps or limit, limit) if limit else steps
+
+
+def number(variable: Any) -> Any:
+    """What a variable of Keras, which may be mirrored, or a tensor made of one, holds."""
+    return tf.convert_to_tensor(getattr(variable, "value", variable)).numpy()
+
+
+def is_count(value: Any, least: int = 1) -> bool:
+    """Whether it is a whole number, and large enough."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return whole and int(value) >= least

@@ -1,0 +1,97 @@
+"""Sparse matrices as data: made dense a batch at a time, never whole where rows can wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def is_sparse(x: Any) -> bool:
+    """Whether x is a `tf.SparseTensor` or a matrix or array of `scipy.sparse`.
+
+    Example:
+      >>> import scipy.sparse
+      >>> is_sparse(scipy.sparse.csr_array(np.eye(2))), is_sparse(np.eye(2))
+      (True, False)
+    """
+    return isinstance(x, tf.SparseTensor) or _of_scipy(x)
+
+
+def dense(data: Any) -> Any:
+    """The data, whatever their structure, with arrays in place of what is sparse.
+
+    Example:
+      >>> import scipy.sparse
+      >>> dense({"x": scipy.sparse.csr_array(np.eye(2, dtype="int32"))})["x"].tolist()
+      [[1, 0], [0, 1]]
+    """
+
+    def made(value: Any) -> Any:
+        if _of_scipy(value):
+            return value.toarray()
+        if isinstance(value, tf.SparseTensor):
+            return tf.sparse.to_dense(tf.sparse.reorder(value))
+        return value
+
+    return keras.tree.map_structure(made, data)
+
+
+def by_row(data: Any) -> Any:
+    """The data, with SciPy's matrices as what rows can be taken from, each entry there once."""
+
+    def made(value: Any) -> Any:
+        if not _of_scipy(value):
+            return value
+        rows = value.tocsr()
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()
+        return rows
+
+    return keras.tree.map_structure(made, data)
+
+
+def rows(value: Any, start: int, count: int) -> Any:
+    """Some rows of an array, dense."""
+    if isinstance(value, tf.SparseTensor):
+        rest = value.dense_shape[1:]
+        begin = tf.concat([[start], tf.zeros_like(rest)], axis=0)
+        size = tf.minimum(tf.cast(count, tf.int64), value.dense_shape[0] - start)
+        value = tf.sparse.slice(value, begin, tf.concat([[size], rest], axis=0))
+        return dense(value)
+    return dense(value[start : start + count])
+
+
+def numbers(x: Any) -> Any:
+    """The numbers in x, each at least once: what a sparse one holds, and 0 where it holds less."""
+    if not is_sparse(x):
+        return np.asarray(x)
+    held = np.asarray(x.values if isinstance(x, tf.SparseTensor) else by_row(x).data)
+    if held.size < np.prod([int(size) for size in x.shape]):
+        held = np.append(held, np.zeros(1, held.dtype))
+    return held
+
+
+def bad_rows(x: Any) -> int:
+    """In how many rows of x there is a number that is not finite."""
+    if isinstance(x, tf.SparseTensor):
+        return len(np.unique(np.asarray(x.indices)[~np.isfinite(np.asarray(x.values)), 0]))
+    if is_sparse(x):
+        held = x.tocoo()
+        return len(np.unique(held.row[~np.isfinite(held.data)]))
+    values = np.asarray(x)
+    return int((~np.isfinite(values)).any(axis=tuple(range(1, values.ndim))).sum())
+
+
+def count(data: Any) -> int:
+    """How many rows the data have, by their first part."""
+    first = keras.tree.flatten(data)[0]
+    return int(np.shape(first)[0])
+
+
+def _of_scipy(x: Any) -> bool:
+    of_scipy = any(base.__module__.startswith("scipy.sparse") for base in type(x).__mro__)
+    return of_scipy and hasattr(x, "tocsr")
