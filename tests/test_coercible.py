@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -116,3 +117,52 @@ def test_unnamed_draws_take_their_seed_from_next_seed():
     np.testing.assert_array_equal(d.sample(4, seed=(9, 9)), plain().sample(4, seed=(9, 9)))
     sampled, _ = d.experimental_sample_and_log_prob()
     np.testing.assert_array_equal(sampled, plain().sample(seed=(3, 3)))
+
+
+CASTS = {
+    "cast": (lambda t: tf.cast(t, tf.float64), LOC),
+    "expand first": (lambda t: tf.expand_dims(t, 0), LOC[None]),
+    "expand between": (lambda t: tf.expand_dims(t, axis=1), LOC[:, None]),
+    "squeeze": (lambda t: tf.squeeze(tf.expand_dims(t, 1), [1]), LOC),
+    "as Keras": (lambda t: keras.ops.expand_dims(keras.ops.cast(t, "float64"), 1), LOC[:, None]),
+}
+
+
+@pytest.mark.parametrize(("change", "loc"), CASTS.values(), ids=CASTS.keys())
+@pytest.mark.parametrize("graph", [False, True])
+def test_cast_or_of_another_rank_it_is_a_distribution_still(change, loc, graph):
+    d = coercible()
+
+    drawn = d.value()
+
+    def run():
+        changed = change(d)
+        return changed, changed.log_prob(loc + 1)
+
+    tensor, log_prob = tf.function(run)() if graph else run()
+    np.testing.assert_array_equal(tensor, change(drawn))
+    np.testing.assert_allclose(
+        log_prob, tfd.Independent(tfd.Normal(loc, 2.0), 1).log_prob(loc + 1), rtol=1e-6
+    )
+
+
+def test_the_last_axis_of_an_event_is_squeezed():
+    d = TensorCoercible(tfd.Independent(tfd.Normal(LOC[..., None], 2.0), 2))
+    squeezed = tf.squeeze(d, -1)
+    np.testing.assert_array_equal(squeezed, tf.convert_to_tensor(d)[..., 0])
+    np.testing.assert_allclose(squeezed.log_prob(LOC + 1), plain().log_prob(LOC + 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda t: tf.expand_dims(t, -1), lambda t: tf.squeeze(t), lambda t: tf.squeeze(t, [0, 1])],
+)
+def test_of_a_shape_that_no_distribution_has_it_is_a_tensor(change):
+    d = TensorCoercible(tfd.Independent(tfd.Normal(np.zeros([1, 1], "float32"), 2.0), 1))
+    assert isinstance(change(d), tf.Tensor)
+
+
+def test_a_mask_stays_with_what_is_cast():
+    d = coercible()
+    keras.src.backend.set_keras_mask(d, tf.constant([True, False]))
+    np.testing.assert_array_equal(tf.cast(d, tf.float64)._keras_mask, [True, False])

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_vae import NegativeLogLikelihood, layers
+from tfp_vae.errors import InputError
 
 tfd = tfp.distributions
 X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
@@ -125,14 +126,125 @@ def test_functions_of_a_value_cast_it():
 
 def test_a_chosen_dtype_loses_no_digits():
     """Between layers of float64 the tensor is of float64, whatever Keras' floatx."""
-    with pytest.warns(UserWarning, match="NegativeLogLikelihood"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a loss is given the distribution: nothing to warn of
         first = layers.DistributionLambda(lambda t: tfd.Normal(t, 1.0), "mean", dtype="float64")
     x = X.astype("float64") + 1e-12
     y = keras.layers.Identity(dtype="float64")(first(x))
     np.testing.assert_array_equal(y, x)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        layers.IndependentNormal(2)
+
+
+def test_where_tensorflow_cannot_keep_it_a_layer_warns(monkeypatch):
+    monkeypatch.setattr("tfp_vae.layers.distribution_lambda.KEEPS_DISTRIBUTIONS", False)
+    with pytest.warns(UserWarning, match="NegativeLogLikelihood"):
+        layers.DistributionLambda(lambda t: tfd.Normal(t, 1.0), dtype="float64")
+
+
+ONE_HOT = np.eye(3, dtype="float32")[COUNTS]
+TWO = np.stack([REALS, REALS + 1], axis=1)
+# the layer for a dtype, the size of its input, targets, and the loss in float64 by SciPy
+LAYERS = {
+    "IndependentNormal(())": (
+        lambda dtype: layers.IndependentNormal((), dtype=dtype),
+        2,
+        REALS,
+        lambda t: -scipy.stats.norm(t[:, 0], np.logaddexp(0, t[:, 1])).logpdf(REALS),
+    ),
+    "IndependentNormal(1)": (
+        lambda dtype: layers.IndependentNormal(1, dtype=dtype),
+        2,
+        REALS[:, None],
+        lambda t: -scipy.stats.norm(t[:, 0], np.logaddexp(0, t[:, 1])).logpdf(REALS),
+    ),
+    "Normal of (n, 1)": (
+        lambda dtype: layers.DistributionLambda(lambda t: tfd.Normal(t, 1.0), dtype=dtype),
+        1,
+        REALS[:, None],
+        lambda t: -scipy.stats.norm(t[:, 0]).logpdf(REALS),
+    ),
+    "IndependentNormal((2, 1))": (
+        lambda dtype: layers.IndependentNormal((2, 1), dtype=dtype),
+        4,
+        TWO[..., None],
+        lambda t: -scipy.stats.norm(t[:, :2], np.logaddexp(0, t[:, 2:])).logpdf(TWO).sum(1),
+    ),
+    "Normal of (n, 2, 1)": (
+        lambda dtype: layers.DistributionLambda(
+            lambda t: tfd.Normal(t[..., tf.newaxis], 1.0), dtype=dtype
+        ),
+        2,
+        TWO[..., None],
+        lambda t: -scipy.stats.norm(t).logpdf(TWO),
+    ),
+    "IndependentPoisson(())": (
+        lambda dtype: layers.IndependentPoisson((), dtype=dtype),
+        1,
+        COUNTS,
+        lambda t: -scipy.stats.poisson(np.exp(t[:, 0])).logpmf(COUNTS),
+    ),
+    "OneHotCategorical": (
+        lambda dtype: layers.OneHotCategorical(3, dtype=dtype),
+        3,
+        ONE_HOT,
+        lambda t: -np.sum(scipy.special.log_softmax(t, axis=1) * ONE_HOT, axis=1),
+    ),
+    "OneHotCategorical of int32": (
+        lambda dtype: layers.OneHotCategorical(3, sample_dtype="int32", dtype=dtype),
+        3,
+        ONE_HOT,
+        lambda t: -np.sum(scipy.special.log_softmax(t, axis=1) * ONE_HOT, axis=1),
+    ),
+    "Categorical": (
+        lambda dtype: layers.DistributionLambda(lambda t: tfd.Categorical(logits=t), dtype=dtype),
+        3,
+        COUNTS,
+        lambda t: -scipy.special.log_softmax(t, axis=1)[np.arange(12), COUNTS],
+    ),
+}
+
+
+def by_hand(y, rv):
+    return -rv.log_prob(y)
+
+
+def loss_of(model, loss, y, mode):
+    model.compile("sgd", loss)
+
+    def step(x, y):
+        return model.compute_loss(x, y, model(x))
+
+    if mode == "xla":
+        step = tf.function(step, jit_compile=True)
+    if mode == "graph":
+        unknown = [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in map(tf.constant, (X, y))]
+        step = tf.function(step, input_signature=unknown)
+    return step(tf.constant(X), tf.constant(y))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mode", "loss"),
+    [
+        ("float64", "graph", by_hand),
+        *(
+            pytest.param(dtype, mode, loss, marks=pytest.mark.again)
+            for dtype in ("float32", "float64", "float16")
+            for mode in ("eager", "graph", "xla")
+            for loss in (by_hand, NegativeLogLikelihood())
+            if (dtype, mode, loss) != ("float64", "graph", by_hand)
+            and (dtype, mode) != ("float16", "xla")  # where TensorFlow draws no categories
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", LAYERS)
+def test_no_loss_is_given_a_bare_tensor(name, dtype, mode, loss):
+    """Of every layer and dtype, y of the distribution's shape or with an axis less or more."""
+    make, size, y, exact = LAYERS[name]
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(size), make(dtype)])
+    expected = np.mean(exact(model.layers[0](X).numpy().astype("float64")))
+    for given in (y, y[..., 0] if y.shape[-1] == 1 else y[..., None]):
+        if name == "Categorical" or "OneHot" not in name or given is y:
+            actual = loss_of(model, loss, given, mode)
+            np.testing.assert_allclose(actual, expected, rtol=1e-2 if dtype == "float16" else 1e-5)
 
 
 def test_after_floatx_is_changed():
@@ -150,7 +262,7 @@ def test_after_floatx_is_changed():
 @pytest.mark.parametrize("y", [REALS, REALS[:, None]], ids=["(n,)", "(n, 1)"])
 @pytest.mark.parametrize("event", [(), (1,)], ids=str)
 def test_a_trailing_axis_of_the_data(y, event):
-    """Right under the loss; under a function right, or refused."""
+    """Right under the loss, and under a function."""
     last = layers.IndependentNormal(event)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), last])
     d = model(X)
@@ -159,12 +271,43 @@ def test_a_trailing_axis_of_the_data(y, event):
     model.compile("sgd", NegativeLogLikelihood(), jit_compile=False)
     np.testing.assert_allclose(model.evaluate(X, y, verbose=0), expected, rtol=1e-5)
     model.compile("sgd", lambda y, rv: -rv.log_prob(y), jit_compile=False)
-    try:
-        actual = model.evaluate(X, y, verbose=0)
-    except AttributeError:
-        assert (y.ndim, event) == (2, ())
-    else:
-        np.testing.assert_allclose(actual, expected, rtol=1e-5)
+    np.testing.assert_allclose(model.evaluate(X, y, verbose=0), expected, rtol=1e-5)
+
+
+class Subclassed(keras.losses.Loss):
+    """Keras does not change the rank of what it gives to one."""
+
+    def call(self, y, rv):
+        return -rv.log_prob(y)
+
+
+@pytest.mark.parametrize("use", [{"loss": Subclassed()}, {"loss": by_hand, "metrics": [by_hand]}])
+@pytest.mark.parametrize("run_eagerly", [True, False])
+@pytest.mark.parametrize(
+    ("event", "y"), [((), REALS[:, None]), (1, REALS), ((2, 1), TWO), (2, TWO[..., None])]
+)
+def test_all_pairs_are_no_loss(event, y, run_eagerly, use):
+    """Where y would be broadcast to (n, n), it is refused before anything is trained."""
+    size = layers.IndependentNormal.params_size(event)
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(size), layers.IndependentNormal(event)]
+    )
+    model.compile("sgd", run_eagerly=run_eagerly, jit_compile=False, **use)
+    before = model.get_weights()
+    with pytest.raises(InputError, match="NegativeLogLikelihood"):
+        model.fit(X, y, verbose=0)
+    if not (run_eagerly and "metrics" in use):  # Keras asks a metric after the step
+        for a, b in zip(before, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_all_pairs_may_be_asked_for():
+    d = layers.DistributionLambda(lambda t: tfd.Normal(t[:, 0], 1.0))(X)
+    assert d.at.log_prob(REALS[:, None]).shape == (12, 12)
+    assert d.log_prob(REALS[:5, None]).shape == (5, 12)  # no data of these distributions
+    assert d.quantile(np.linspace(0.1, 0.9, 12)[:, None]).shape == (12, 12)
+    one = layers.DistributionLambda(lambda t: tfd.Normal(t[:, 0], 1.0))(X[:1])
+    assert one.log_prob(REALS[:1, None]).shape == (1, 1)
 
 
 def test_saved_and_exported(tmp_path):

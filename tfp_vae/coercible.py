@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.asked import as_argument, refuse_all_pairs
 from tfp_vae.errors import InputError
 
 # TFP's public methods (mean, log_prob, ...) end in these. Delegating here rather than at the public
@@ -27,6 +28,8 @@ _DELEGATED = (
     "_default_event_space_bijector", "_parameter_control_dependencies",
     "copy", "__str__", "__repr__",
 )  # fmt: skip
+# A quantile of several levels is asked for at (k, 1); a density is one of data.
+_OF_DATA = ("_call_log_prob", "_call_prob", "_call_unnormalized_log_prob")
 _OPERATORS = tf.Tensor.OVERLOADABLE_OPERATORS - {"__eq__", "__ne__"}
 # What Python's own functions ask a tensor for: `for row in d`, `len(d)`, `float(d)`, `if d`.
 _PYTHON = ("__iter__", "__len__", "__bool__", "__int__", "__float__", "__index__")
@@ -132,6 +135,17 @@ class TensorCoercible(tfd.Distribution):
         made = vars(self).get("_made")
         return self._dtype_of(self.tensor_distribution.dtype) if made is None else made.dtype
 
+    def standing_for(
+        self, value: tf.Tensor, distribution: tfd.Distribution | None = None
+    ) -> TensorCoercible:
+        """The same distribution, or `distribution`, which stands for the tensor `value`."""
+        given = (self._convert_to_tensor_fn, self._next_seed, value.dtype, self.is_draw)
+        other = TensorCoercible(distribution or self.tensor_distribution, *given)
+        other._made = value
+        if distribution is None:
+            other._known, other._keras_mask = self._known, vars(self).get("_keras_mask")
+        return other
+
     def know_shapes(self, value: Any, batch: tf.TensorShape, event: tf.TensorShape) -> None:
         """Says what shapes `value()`, batch and event have, where TensorFlow does not know them."""
         self._made = tf.ensure_shape(self.value(), value)
@@ -187,28 +201,13 @@ def draw(distribution: Any) -> tf.Tensor:
 def _delegate(name: str) -> Callable[..., Any]:
     def method(self: TensorCoercible, *args: Any, **kwargs: Any) -> Any:
         if args and name.startswith("_call"):
-            args = (_as_argument(args[0], self.tensor_distribution.dtype), *args[1:])
+            if name in _OF_DATA:
+                refuse_all_pairs(args[0], self.batch_shape, self.event_shape)
+            args = (as_argument(args[0], self.tensor_distribution.dtype), *args[1:])
         result = getattr(self.tensor_distribution, name)(*args, **kwargs)
         return self._with_known_shape(name, result, args) if self._known else result
 
     return method
-
-
-def _as_argument(value: Any, dtype: Any) -> Any:
-    """A value to ask a distribution about: in the distribution's dtype, where this is of reals.
-
-    One of integers is given what is there: a Bernoulli takes numbers between 0 and 1 too, of which
-    TFP would make integers where they are no tensor yet.
-    """
-    if keras.tree.is_nested(dtype):
-        return value
-    if not tf.is_tensor(value) and not isinstance(value, tf.Variable):
-        if not dtype.is_floating:
-            array = np.asarray(value)
-            return tf.convert_to_tensor(array) if array.dtype.kind == "f" else value
-        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
-            return value
-    return tf.cast(value, dtype) if dtype.is_floating and value.dtype != dtype else value
 
 
 def _operator(name: str) -> Callable[..., Any]:

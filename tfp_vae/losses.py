@@ -16,10 +16,10 @@ from tfp_vae.masks import along, mask_of, masked
 class NegativeLogLikelihood(keras.losses.Loss):
     """`-log p(y)` for each example in nats, p the distribution that the model puts out.
 
-    `loss=lambda y, rv: -rv.log_prob(y)` says the same, but Keras hands a loss a bare tensor where
-    the distribution's layer is of another dtype than Keras' floatx, where y is `[n, 1]` and the
-    distribution `[n]`, and while it builds a model symbolically. This loss does not let it. A y
-    whose rank differs by one trailing axis of size 1 is reshaped to the distribution's. Where the
+    `loss=lambda y, rv: -rv.log_prob(y)` says the same, but Keras hands a function a bare tensor
+    while it builds a model symbolically, and leaves y as it is for a subclass of its losses and
+    for metrics. A y whose rank differs by one trailing axis of size 1 is reshaped to the
+    distribution's, where broadcasting would take all pairs of y and distributions. Where the
     distribution has no batch (one for all examples), y has a batch axis in front. Weights and masks
     of Keras are over the first axes of the distribution's batch.
 

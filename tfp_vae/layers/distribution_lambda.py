@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.arguments import checked
+from tfp_vae.casts import KEEPS_DISTRIBUTIONS
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.errors import InputError, InputTypeError
 from tfp_vae.holding import Holding
@@ -68,14 +69,13 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
         self.seed_with(seed)
         self.supports_masking = True
-        # Keras gives a loss what has the dtype of its losses, and casts all else to a bare tensor.
         # Where a dtype was chosen for this layer, as a tensor too the output has it: a cast would
         # lose digits between layers of float64.
         floatx = keras.config.floatx()
         chosen = self.compute_dtype != full_precision() if own_dtype is None else own_dtype
         self.has_own_dtype = chosen or floatx in ("float16", "bfloat16")
         self._dtype_as_tensor = _wider(full_precision(), floatx)
-        if self.has_own_dtype and self.compute_dtype != floatx:
+        if self.has_own_dtype and self.compute_dtype != floatx and not KEEPS_DISTRIBUTIONS:
             warnings.warn(
                 f"{self.name} is of {self.compute_dtype} and Keras' losses are of {floatx}: as the "
                 "last layer of a model, it needs loss=tfp_vae.NegativeLogLikelihood(). A function "
