@@ -209,7 +209,7 @@ def run(command: str, given: Given) -> int:
 def _line(error: BaseException) -> str:
     """What went wrong, on one line."""
     if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
-        return "there is not enough memory: expected smaller --widths or a smaller --batch_size."
+        return "there is not enough memory: expected less at once (--widths, --batch_size, --num)."
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)

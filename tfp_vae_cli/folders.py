@@ -9,6 +9,8 @@ from tfp_vae_cli.options import OPTIONS
 from tfp_vae_cli.reading import Given, of_file
 from tfp_vae_cli.refusal import Refusal, did_you_mean
 
+_IN_A_PICTURE = 2500  # images, at most
+
 # What an evaluation takes from a run's options, and a run that goes on.
 _EVALUATED = ("data", "binarize")
 _RESUMED = tuple(name for name in OPTIONS["train"] if name not in ("out", "resume", "standardize"))
@@ -24,7 +26,13 @@ def check(command: str, given: Given) -> None:
     if command == "sample":
         if not options.get("out", ".png").endswith((".png", ".npy")):
             raise Refusal("Expected --out to end in .png or .npy.", options["out"])
-        check_writable(Path(options.get("out", "samples.png")))
+        out = Path(options.get("out", "samples.png"))
+        if out.suffix == ".png" and options.get("num", 0) > _IN_A_PICTURE:
+            raise Refusal(
+                f"Expected --num up to {_IN_A_PICTURE} in a picture; a .npy file takes any number.",
+                options["num"],
+            )
+        check_writable(out)
     if command == "export":
         check_free(options["out"])
         check_writable(Path(options["out"]))

@@ -145,6 +145,7 @@ def _read(option: Option, name: str, value: Any) -> Any:
         example = f"{name} {option.example}" if name.startswith("--") else option.example
         hint = f" Known objectives: {', '.join(option.choices)}." if is_objective else ""
         hint += did_you_mean(str(value), option.choices)
+        hint += str(error) if str(error).startswith(" At most") else ""
         raise Refusal(
             f"Expected {name} to be {option.what}, such as {example}.{hint}", _short(value)
         ) from error
