@@ -233,6 +233,9 @@ def test_export_writes_what_tensorflow_alone_serves(run, here, digits):
 @pytest.fixture
 def inputs(here, run):
     """Files and folders to go wrong with, among them `run`, a complete run."""
+    (here / "cut").mkdir()
+    (here / "cut" / "config.yaml").symlink_to(run.config)
+    (here / "cut" / "model.keras").write_bytes(run.model.read_bytes()[:2000])
     (here / "run").symlink_to(run.path)
     (here / "junk").mkdir()
     (here / "junk" / "config.yaml").write_text("data: digits\nbinarize: dynamic\n")
@@ -300,6 +303,9 @@ def inputs(here, run):
         ("train --data labels.npz", "y_train"),
         ("train --data nought.npy", "image"),
         ("evaluate junk", "junk/model.keras"),
+        ("sample cut", "cut/model.keras to be a model that loads"),
+        ("train --resume run --out other", "expected no --out"),
+        ("export run /proc/nowhere/x", "/proc/nowhere"),
         ("evaluate foreign", "foreign/model.keras to be a VAE"),
         ("evaluate no_options", "no_options/config.yaml"),
         ("export run junk", "new or empty folder"),
@@ -374,6 +380,7 @@ def test_the_help_of_a_command_names_each_option(name, capsys):
     assert main([name, "--help"]) == 0
     out = capsys.readouterr().out
     assert tfp_vae_cli.COMMANDS[name] in out
+    assert not re.search(r"type:|Optional|Literal|Positive|widths\+", out)  # words of Python
     for option, parameter in inspect.signature(getattr(cli, name)).parameters.items():
         required = parameter.default is inspect.Parameter.empty
         assert re.search(rf"^  (-{{2}}){{{0 if required else 1}}}{option}\b", out, re.MULTILINE)

@@ -136,7 +136,8 @@ def test_options_of_a_file_are_overridden_and_its_objective_extended(here):
         ("train", "--learning_rate inf", "a number above 0"),
         ("train", "--learning_rate fast", "Received: fast"),
         ("train", "--seed -1", "a whole number from 0"),
-        ("train", "--seed 4294967296", "from 0 to 4294967295"),
+        ("train", "--seed 4294967296", "At most 4294967295."),
+        ("train", "--widths 8 99999999999", "At most 2147483647. Received: [8,99999999999]"),
         ("train", "--conditional maybe", "true or false"),
         ("train", "--binarize often", "'dynamic', 'fixed', 'none'"),
         ("train", "--binarize dinamic", "Did you mean dynamic?"),
@@ -178,7 +179,14 @@ def test_what_cannot_be_read_is_refused_in_plain_words(here, command, words, fra
     assert not any(word in str(caught.value) for word in JARGON)
 
 
-def made_run(folder: Path, config: str = "data: digits\nbinarize: dynamic\n") -> str:
+RUN = "\n".join(
+    f"{name}: {option.example.strip(chr(39))}"
+    for name, option in options.OPTIONS["train"].items()
+    if name not in ("out", "resume", "standardize")
+)
+
+
+def made_run(folder: Path, config: str = RUN) -> str:
     folder.mkdir()
     (folder / "config.yaml").write_text(config)
     (folder / "model.keras").write_bytes(b"")
@@ -189,6 +197,7 @@ def made_run(folder: Path, config: str = "data: digits\nbinarize: dynamic\n") ->
     ("command", "words", "fragment"),
     [
         ("train", "--resume run --out other", "expected no --out. Received: other"),
+        ("train", "--resume incomplete", "Received: no data, recipe, likelihood"),
         ("train", "--resume nowhere", "nowhere, without config.yaml and model.keras"),
         ("train", "--out full", "new or empty folder for the run (--resume"),
         ("train", "--out file", "new or empty folder for the run"),
@@ -197,8 +206,10 @@ def made_run(folder: Path, config: str = "data: digits\nbinarize: dynamic\n") ->
         ("train", "--data cells.csv", "numpy.save"),
         ("train", "--data full", "numpy.save"),
         ("evaluate", "nowhere", "nowhere, without config.yaml and model.keras"),
+        ("sample", "other", "data in other/config.yaml to be digits, the name of"),
         ("evaluate", "incomplete", "to hold all options of a run. Received: no data"),
         ("sample", "run --out x.txt", ".png or .npy. Received: x.txt"),
+        ("sample", "run --num 2501", "a .npy file takes any number. Received: 2501"),
         ("sample", "run --out file/x.png", "file, which is none"),
         ("export", "run full", "new or empty folder, or a SavedModel"),
         ("export", "run file", "new or empty folder, or a SavedModel"),
@@ -208,6 +219,7 @@ def made_run(folder: Path, config: str = "data: digits\nbinarize: dynamic\n") ->
 def test_files_and_folders_are_looked_at_first(here, command, words, fragment):
     made_run(here / "run")
     made_run(here / "incomplete", "binarize: none\n")
+    made_run(here / "other", "data: [1]\nbinarize: none\n")
     (here / "full").mkdir()
     (here / "full" / "file").touch()
     (here / "file").touch()
@@ -219,6 +231,7 @@ def test_files_and_folders_are_looked_at_first(here, command, words, fragment):
 def test_what_may_not_be_written_is_refused_first(here, monkeypatch):
     """Root may write everywhere, so the system's answer is given here."""
     made_run(here / "run")
+    reading.given("train", ["--resume", "run"])
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     for command, words in (
         ("export", "run new"), ("sample", "run --out x.png"), ("train", "--out new"), ("train", ""),
@@ -257,6 +270,23 @@ def test_ctrl_c_while_tensorflow_loads_is_one_line(here):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "tfp-vae: interrupted\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_terminal_shows_at_once_what_takes_the_time(here):
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    start = time.monotonic()
+    with subprocess.Popen([*TFP_VAE, "train"], cwd=here, env=environment, stderr=theirs) as process:
+        said = os.read(ours, 100)
+        seconds = time.monotonic() - start
+        process.kill()
+    assert said.startswith(b"loading TensorFlow")
+    assert seconds < 2
+    os.close(ours)
+    os.close(theirs)
 
 
 @pytest.mark.parametrize(

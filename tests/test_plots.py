@@ -288,3 +288,11 @@ def test_a_notebook_shows_each_figure():
         plots.latent_space(np.zeros([2, 2])),
     ):
         assert figure._repr_png_().startswith(b"\x89PNG\r\n")
+
+
+def test_colours_beyond_0_and_1_are_shown_without_a_word(caplog):
+    """The means of a Normal may be; matplotlib says of each that it clips it."""
+    images = np.linspace(-1, 2, 2 * 4 * 4 * 3).reshape(2, 4, 4, 3)
+    for figure in (plots.image_grid(images), plots.reconstructions(images, images)):
+        figure.canvas.draw()
+    assert caplog.text == ""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from commands import SMALL, main, results
+from conftest import counted
 
 from tfp_vae import data, preparation, recipes, runs, training
 
@@ -172,6 +173,25 @@ def test_a_file_that_is_sorted_is_seen_in_all_its_parts(here, monkeypatch):
     assert len(np.unique(shown[0][0][:, 0, 0])) > 3  # of 10 that are shown
     assert len(fitted[0][1]) == 40
     assert len(np.unique(fitted[0][1][:, 0, 0])) > 5
+
+
+def test_what_is_watched_is_neither_trained_on_nor_the_test_set(tmp_path, monkeypatch, digits):
+    options = {
+        "data": "digits", "recipe": "vae", "likelihood": None, "conditional": False,
+        "binarize": "none", "latent_size": 2, "body": "mlp", "widths": [4], "activation": "silu",
+        "epochs": 1, "batch_size": 1425, "learning_rate": 1e-3, "seed": 0,
+    }  # fmt: skip
+    session = training.Training(runs.Run(tmp_path), options, None)
+    given = {}
+    monkeypatch.setattr(
+        session.vae, "fit", lambda x, **rest: given.update(x=x, watched=rest["validation_data"])
+    )
+    session._fit(0, 1, 1, [])
+    trained = next(iter(given["x"])).numpy()
+    watched = np.concatenate(list(given["watched"].as_numpy_iterator()))
+    assert (len(trained), len(watched)) == (1425, 75)
+    both = np.round(np.concatenate([trained, watched]) * 255).astype("uint8")
+    assert counted(both) == counted(digits.train)
 
 
 def test_fixed_pixels_are_those_that_the_prior_is_fitted_to(here, monkeypatch, digits):

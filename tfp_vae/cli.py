@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -208,7 +209,7 @@ def run(command: str, given: Given) -> int:
 def _line(error: BaseException) -> str:
     """What went wrong, on one line."""
     if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
-        return "there is not enough memory: expected smaller --widths or a smaller --batch_size."
+        return "there is not enough memory: expected less at once (--widths, --batch_size, --num)."
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)
@@ -240,7 +241,7 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
     try:
         keep = training.fit()
         report = training.report() if keep.failed_at is None else ""
-    except InputError:  # of an objective that cannot take this model
+    except (InputError, tf.errors.OpError, MemoryError):  # of an objective or a body of this size
         folder.discard()
         raise
     except KeyboardInterrupt:
@@ -291,6 +292,11 @@ class _Parser(ArgumentParser):
         del ex
         print(f"{self.prog}: error: {' '.join(message.split())}", file=sys.stderr)
         sys.exit(2)
+
+    def format_help(self, *args: Any) -> str:
+        """Without Python's names of types: the words and the defaults say it."""
+        text = re.sub(r"\(type:\s[^()]*?,\s+default:\s", "(default: ", super().format_help(*args))
+        return re.sub(r",\s+type: [^()]*\)", ")", text).replace(", --widths+ [ITEM,...]", "")
 
 
 def _parser(command: str) -> ArgumentParser:

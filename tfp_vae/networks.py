@@ -137,6 +137,8 @@ def _upwards(
     if not isinstance(likelihood, IndependentLayer):
         raise InputError("A conv body ends in a layer of independent pixels.", likelihood)
     _images_only(likelihood.event_shape)
+    if not widths:
+        raise InputError("A conv body has at least one layer: expected widths.", widths)
     height, width, channels = likelihood.event_shape
     scale = 2 ** len(widths)
     rows, columns = math.ceil(height / scale), math.ceil(width / scale)

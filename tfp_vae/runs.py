@@ -149,7 +149,7 @@ def _save(vae: VAE, file: Path) -> None:
 def _load(file: Path) -> VAE:
     try:
         model = keras.models.load_model(file)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # a file that is cut off, of another program, or changed by hand
         raise InputError(f"Expected {file} to be a model that loads.", error) from error
     if not isinstance(model, VAE):
         raise InputError(f"Expected {file} to be a VAE.", type(model).__name__)

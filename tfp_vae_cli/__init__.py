@@ -60,7 +60,7 @@ def _run(command: str, arguments: list[str]) -> int:
     except Refusal as error:
         print(f"tfp-vae {command}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what fails is raised too
     try:
         with _a_sign_of_life(), _without_greetings():
             import tensorflow as tf

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tfp_vae_cli.reading import Given, _from_file
+from tfp_vae_cli.options import OPTIONS
+from tfp_vae_cli.reading import Given, of_file
 from tfp_vae_cli.refusal import Refusal, did_you_mean
 
-_OF_A_RUN = ("data", "binarize")  # what an evaluation takes from a run's options
+_IN_A_PICTURE = 2500  # images, at most
+
+# What an evaluation takes from a run's options, and a run that goes on.
+_EVALUATED = ("data", "binarize")
+_RESUMED = tuple(name for name in OPTIONS["train"] if name not in ("out", "resume", "standardize"))
 
 
 def check(command: str, given: Given) -> None:
@@ -21,14 +26,20 @@ def check(command: str, given: Given) -> None:
     if command == "sample":
         if not options.get("out", ".png").endswith((".png", ".npy")):
             raise Refusal("Expected --out to end in .png or .npy.", options["out"])
-        check_writable(Path(options.get("out", "samples.png")))
+        out = Path(options.get("out", "samples.png"))
+        if out.suffix == ".png" and options.get("num", 0) > _IN_A_PICTURE:
+            raise Refusal(
+                f"Expected --num up to {_IN_A_PICTURE} in a picture; a .npy file takes any number.",
+                options["num"],
+            )
+        check_writable(out)
     if command == "export":
         check_free(options["out"])
         check_writable(Path(options["out"]))
 
 
-def check_run(path: str) -> None:
-    """Raises `Refusal` unless the folder is that of a run, options and model."""
+def check_run(path: str, needed: tuple[str, ...] = _EVALUATED) -> None:
+    """Raises `Refusal` unless the folder is that of a run, with these options and a model."""
     missing = [name for name in ("config.yaml", "model.keras") if not (Path(path) / name).is_file()]
     if missing:
         raise Refusal(
@@ -36,8 +47,8 @@ def check_run(path: str) -> None:
             f"{path}, without {' and '.join(missing)}",
         )
     config = Path(path) / "config.yaml"
-    found = _from_file("train", str(config))
-    lacks = [name for name in _OF_A_RUN if name not in found]
+    found = of_file("train", str(config))
+    lacks = [name for name in needed if name not in found]
     if lacks:
         raise Refusal(f"Expected {config} to hold all options of a run.", f"no {', '.join(lacks)}")
 
@@ -69,7 +80,7 @@ def _check_training(given: Given) -> None:
             raise Refusal(
                 "--resume goes on in the run's own folder: expected no --out.", given.own["out"]
             )
-        check_run(options["resume"])
+        check_run(options["resume"], _RESUMED)
         check_writable(Path(options["resume"]))
     elif options.get("out"):
         out = Path(options["out"])

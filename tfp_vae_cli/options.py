@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+_MOST = 2**31 - 1  # that TensorFlow counts with
+
 _names = str.split
 
 # Of tables that live beside TensorFlow; tests hold these against them.
@@ -42,16 +44,17 @@ class Option(NamedTuple):
     is_positional: bool = False
 
 
-def _whole(least: int, example: str, most: float = math.inf) -> Option:
+def _whole(least: int, example: str, most: int = _MOST) -> Option:
     def read(value: Any) -> int:
         if isinstance(value, str):
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError
+        if value > most:
+            raise ValueError(f" At most {most}.")
         return value
 
-    limit = f"{least}" if most == math.inf else f"{least} to {most}"
-    return Option(f"a whole number from {limit}", example, read)
+    return Option(f"a whole number from {least}", example, read)
 
 
 def _positive(example: str) -> Option:

@@ -67,7 +67,7 @@ def given(command: str, arguments: list[str]) -> Given:
             name = _name(command, name)
         words = [value] if has_value else _following(command, name, rest, bool(places))
         if name == "config":
-            options |= _from_file(command, words[0])
+            options |= _given_in(command, words[0])
         elif name.startswith("objective."):
             parts[name] = words[0]
         else:
@@ -79,7 +79,7 @@ def given(command: str, arguments: list[str]) -> Given:
         raise Refusal(f"Expected {places[0]}, {option.what}: {_usage(command)}.")
     of_run = Path(own.get("resume") or "") / "config.yaml"
     if own.get("resume") and of_run.is_file():
-        options |= _from_file("train", str(of_run))
+        options |= _given_in("train", str(of_run))
     if parts:
         _add_parts(own, options.get("objective"), parts)
     return Given(command, {**options, **own}, own, asks)
@@ -145,13 +145,14 @@ def _read(option: Option, name: str, value: Any) -> Any:
         example = f"{name} {option.example}" if name.startswith("--") else option.example
         hint = f" Known objectives: {', '.join(option.choices)}." if is_objective else ""
         hint += did_you_mean(str(value), option.choices)
+        hint += str(error) if str(error).startswith(" At most") else ""
         raise Refusal(
             f"Expected {name} to be {option.what}, such as {example}.{hint}", _short(value)
         ) from error
 
 
-def _from_file(command: str, path: str) -> dict[str, Any]:
-    """The options in a YAML file.
+def of_file(command: str, path: str) -> dict[str, Any]:
+    """The options in a YAML file; None stands for a default.
 
     Raises:
       Refusal: it is not there, or holds something else.
@@ -173,11 +174,15 @@ def _from_file(command: str, path: str) -> dict[str, Any]:
         if name not in OPTIONS[command]:
             hint = did_you_mean(str(name), OPTIONS[command])
             raise Refusal(f"Expected options of {command} in the config {path}.{hint}", name)
-    read = {}
-    for name, value in found.items():
-        if value is not None:  # the default
-            read[name] = _read(OPTIONS[command][name], f"{name} in {path}", value)
-    return read
+    known = OPTIONS[command]
+    return {
+        name: None if value is None else _read(known[name], f"{name} in {path}", value)
+        for name, value in found.items()
+    }
+
+
+def _given_in(command: str, path: str) -> dict[str, Any]:
+    return {name: value for name, value in of_file(command, path).items() if value is not None}
 
 
 def _add_parts(own: dict[str, Any], before: Any, parts: dict[str, str]) -> None:
