@@ -65,6 +65,7 @@ ORDER = [
     "importance",
     "inference",
     "export",
+    "onnx_operations",
     "converters",
     "trained",
     "blocks",

@@ -6,7 +6,9 @@ import contextlib
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 
 def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
@@ -43,9 +45,9 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     def encode(x: tf.Tensor, *given: tf.Tensor) -> dict[str, tf.Tensor]:
         posterior = vae.encode(data(x, given))
         moments = {"z": vae.representative(posterior)}
-        for name in ("mean", "stddev"):
+        for name, moment in {"mean": tfd.Distribution.mean, "stddev": _stddev}.items():
             with contextlib.suppress(NotImplementedError):  # no closed form
-                moments[name] = getattr(posterior, name)()
+                moments[name] = moment(posterior)
         return moments
 
     def sample(*given: tf.Tensor) -> tf.Tensor:
@@ -74,6 +76,17 @@ def endpoints(vae: Any) -> list[str]:
     """The names of the endpoints of a model."""
     always = ["serve", "encode", "decode", "sample"]
     return [*always, "log_likelihood"] if vae.has_density else always
+
+
+def _stddev(distribution: Any) -> tf.Tensor:
+    """The standard deviation, by operations that other runtimes have too."""
+    given = getattr(distribution, "tensor_distribution", distribution)
+    size = given.event_shape[-1] if given.event_shape.rank else None
+    scale = given.parameters.get("scale_tril")
+    if size is None or scale is None or type(given) is not tfd.MultivariateNormalTriL:
+        return distribution.stddev()
+    lower = tf.constant(np.tril(np.ones([size, size])), scale.dtype)
+    return tf.sqrt(tf.reduce_sum(tf.square(scale * lower), axis=-1))
 
 
 def _spec(tensor: keras.KerasTensor, name: str) -> tf.TensorSpec:
