@@ -102,6 +102,8 @@ BARS = {
 
 PEERS = {  # module: what the table calls it
     "ours": "tfp_vae",
+    "ours_onnx": "tfp_vae, by onnxruntime",
+    "ours_litert": "tfp_vae, by LiteRT",
     "pytorch": "PyTorch",
     "pytorch_compiled": "PyTorch, torch.compile",
     "jax_scan": "JAX, an epoch in one scan",

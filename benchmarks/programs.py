@@ -18,7 +18,9 @@ from typing import Any
 from benchmarks.cases import PEERS
 from benchmarks.work import STARTED
 
-_NEEDS = {
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "ours_onnx": ("tf2onnx", "onnxruntime"),
+    "ours_litert": ("ai_edge_litert",),
     "pytorch": ("torch",),
     "pytorch_compiled": ("torch",),
     "jax_scan": ("jax", "optax"),

@@ -132,12 +132,14 @@ def figure(path: Path, results: dict[str, Any], cases: Sequence[str]) -> None:
             if "ratio" in results[case].get(peer, {})
         ]
         if places:
-            at, ratios = zip(*places, strict=True)
-            bars = axes.barh(at, ratios, height, label=PEERS[peer], color=f"C{index}")
+            at, widths = zip(*places, strict=True)
+            bars = axes.barh(at, widths, height, label=PEERS[peer], color=f"C{index}")
             axes.bar_label(bars, fmt="%.2g", padding=2, fontsize=7)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_xticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
+    ratios = [e["ratio"] for case in shown for e in results[case].values() if "ratio" in e]
+    axes.set_xlim(left=min([0.16, *ratios]) / 2)
     axes.minorticks_off()
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.set_yticks(range(len(shown)), [f"{c}: {CASES[c].title}" for c in shown], fontsize=8)

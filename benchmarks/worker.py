@@ -42,6 +42,7 @@ def main(peer: str, case: str, folder: str, changes: str = "{}") -> None:
 def _versions() -> dict[str, str]:
     """Of the libraries that this process has loaded."""
     names = ("tfp_vae", "tensorflow", "keras", "tf_keras", "torch", "jax", "optax", "pythae")
+    names += ("onnxruntime", "ai_edge_litert")
     return {name: metadata.version(name) for name in names if name in sys.modules}
 
 

@@ -73,6 +73,7 @@ ORDER = [
     "importance",
     "inference",
     "export",
+    "onnx_operations",
     "converters",
     "trained",
     "blocks",

@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 
 import tensorflow as tf
 
+from tfp_vae import onnx_operations
 from tfp_vae.errors import InputError
 from tfp_vae.export import endpoints as all_endpoints
 from tfp_vae.export import export_endpoints
 
 ENDPOINTS = ("serve", "encode", "decode")
 _SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
-_STANDARD = ("", "ai.onnx", "ai.onnx.ml")  # domains whose operations every runtime has
 
 
 def export_converted(
@@ -96,12 +96,16 @@ def _to_onnx(opset_version: int | None) -> Callable[[str, list[str]], bytes]:
 
         logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what is wrong is said below
         model, _ = tf2onnx.convert.from_function(
-            function, list(specs.values()), opset=opset_version
+            function,
+            list(specs.values()),
+            opset=opset_version,
+            custom_op_handlers=dict(onnx_operations.HANDLERS),
         )
-        strange = {node.op_type for node in model.graph.node if node.domain not in _STANDARD}
+        content = model.SerializeToString()
+        strange = _unknown_to_onnx(model) or _refused_by_runtime(content)
         if strange:
             _refuse(name, "onnx", strange)
-        return model.SerializeToString()
+        return content
 
     return convert
 
@@ -116,18 +120,53 @@ def _to_litert(opset_version: int | None) -> Callable[[str, list[str]], bytes]:
         signatures = {name: loaded.signatures[name] for name in names}
         try:
             with tempfile.TemporaryDirectory() as other:  # with `serve` in it, one would do for all
-                tf.saved_model.save(alone, other, signatures=signatures)
+                options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+                tf.saved_model.save(alone, other, signatures, options)
                 converter = tf.lite.TFLiteConverter.from_saved_model(other, names)
                 return converter.convert()
         except Exception as error:  # its class is not public
-            strange = set(re.findall(r"tf\.(\w+)", str(error)))
+            if len(names) > 1:
+                for name in names:  # to say which it is
+                    convert(folder, [name])
+            said = str(error)
+            strange = set(re.findall(r"\btf\.([A-Z]\w+)", said)) or {said.split("\n")[0][:200]}
             _refuse(", ".join(names), "litert", strange)
 
     return convert
 
 
+def _unknown_to_onnx(model: Any) -> set[str]:
+    """The operations that tf2onnx left as TensorFlow's, since it knows none that do the same."""
+    from onnx import defs
+
+    found = set()
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    graphs = [model.graph, *model.functions]
+    while graphs:
+        for node in graphs.pop().node:
+            known = defs.has(node.op_type, versions.get(node.domain, 1), node.domain)
+            if not known and node.domain != "com.microsoft":  # which is onnxruntime's own
+                found.add(node.op_type)
+            graphs.extend(attribute.g for attribute in node.attribute if attribute.HasField("g"))
+    return found
+
+
+def _refused_by_runtime(content: bytes) -> set[str]:
+    """What onnxruntime says, where it is installed, of a model that it does not load."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return set()
+    try:
+        onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of its own classes, of no common base
+        return {str(error).split("\n")[0][:200]}
+    return set()
+
+
 def _refuse(name: str, format: str, operations: set[str]) -> NoReturn:
     raise InputError(
-        f"Expected networks that format {format!r} has the operations for, in the endpoint {name}.",
-        ", ".join(sorted(operations)) or "others",
+        f"Format {format!r} has no operations for what the endpoint {name} computes: expected "
+        f"endpoints=[...] among {', '.join(ENDPOINTS)} without it, or a SavedModel.",
+        ", ".join(sorted(operations)),
     ) from None

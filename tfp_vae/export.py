@@ -6,7 +6,9 @@ import contextlib
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae import importance
 from tfp_vae.errors import InputError
@@ -55,9 +57,9 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     def encode(x: tf.Tensor, *given: tf.Tensor) -> dict[str, tf.Tensor]:
         posterior = vae.encode(data(x, given))
         moments = {"z": vae.representative(posterior)}
-        for name in ("mean", "stddev"):
+        for name, moment in {"mean": tfd.Distribution.mean, "stddev": _stddev}.items():
             with contextlib.suppress(NotImplementedError):  # no closed form
-                moments[name] = getattr(posterior, name)()
+                moments[name] = moment(posterior)
         return moments
 
     def seed() -> tf.Tensor:
@@ -106,6 +108,17 @@ def _one_at_a_time(make: Any) -> tf.Tensor:
     with tf.control_dependencies([value]):
         tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
     return value
+
+
+def _stddev(distribution: Any) -> tf.Tensor:
+    """The standard deviation, by operations that other runtimes have too."""
+    given = getattr(distribution, "tensor_distribution", distribution)
+    size = given.event_shape[-1] if given.event_shape.rank else None
+    scale = given.parameters.get("scale_tril")
+    if size is None or scale is None or type(given) is not tfd.MultivariateNormalTriL:
+        return distribution.stddev()
+    lower = tf.constant(np.tril(np.ones([size, size])), scale.dtype)
+    return tf.sqrt(tf.reduce_sum(tf.square(scale * lower), axis=-1))
 
 
 def _spec(tensor: keras.KerasTensor, name: str) -> tf.TensorSpec:

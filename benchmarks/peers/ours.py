@@ -20,7 +20,7 @@ SHAPE = (28, 28, 1)
 
 def mlp(work: Work) -> None:
     """Trains the perceptron, an epoch at a time."""
-    vae = _perceptron(work)
+    vae = perceptron(work)
     _train(vae, work)
     work.found["negative_elbo"] = _negative_elbo(vae, work.test)
 
@@ -67,7 +67,7 @@ def conv(work: Work) -> None:
 
 def iwae(work: Work) -> None:
     """Trains the perceptron on the importance-weighted bound."""
-    vae = _perceptron(work, objectives.IWAE(work.num_samples))
+    vae = perceptron(work, objectives.IWAE(work.num_samples))
     _train(vae, work)
     found = vae.evaluate(work.test[..., np.newaxis], batch_size=100, verbose=0, return_dict=True)
     work.found["negative_bound"] = found["loss"]
@@ -75,7 +75,7 @@ def iwae(work: Work) -> None:
 
 def likelihood(work: Work) -> None:
     """Estimates log p(x) after an epoch of training."""
-    vae = _perceptron(work)
+    vae = perceptron(work)
     _epochs(vae, work)
     x = work.test[..., np.newaxis]
     vae.log_likelihood(x, max(1, work.num_samples // 10))  # enough draws for what is timed then
@@ -85,21 +85,21 @@ def likelihood(work: Work) -> None:
 
 def encode(work: Work) -> None:
     """The posterior means of all training images."""
-    vae = _perceptron(work)
+    vae = perceptron(work)
     x = _floats(work)
     work.repeat(lambda: vae.encode(x).mean().numpy())
 
 
 def sample(work: Work) -> None:
     """Means of p(x|z), z from the prior."""
-    vae = _perceptron(work)
+    vae = perceptron(work)
     work.repeat(lambda: vae.sample(10_000).numpy())
 
 
 def serve(work: Work) -> None:
     """Reconstructions by an exported SavedModel."""
     with TemporaryDirectory() as folder:
-        _perceptron(work).export(Path(folder) / "model")
+        perceptron(work).export(Path(folder) / "model")
         served = tf.saved_model.load(str(Path(folder) / "model"))
         x = work.test[: work.batch_size, ..., np.newaxis]
         work.repeat(lambda: served.serve(x).numpy(), 300)
@@ -107,7 +107,7 @@ def serve(work: Work) -> None:
 
 def start(work: Work) -> None:
     """One epoch from a cold process."""
-    vae = _perceptron(work)
+    vae = perceptron(work)
     first = _First()
     vae.fit(
         _batches(work),
@@ -126,7 +126,7 @@ def goal(work: Work) -> None:
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps - warm_up, warmup_target=work.rate, warmup_steps=warm_up
     )
-    vae = _perceptron(work, activation="silu", optimizer=keras.optimizers.Adam(rate))
+    vae = perceptron(work, activation="silu", optimizer=keras.optimizers.Adam(rate))
     vae.fit(
         _batches(work),
         steps_per_epoch=len(work.train) // work.batch_size,
@@ -138,9 +138,10 @@ def goal(work: Work) -> None:
     )
 
 
-def _perceptron(
+def perceptron(
     work: Work, objective: Any = None, activation: str = "relu", optimizer: Any = "adam"
 ) -> tfp_vae.VAE:
+    """The perceptron of most cases, compiled."""
     widths = work.widths
     shape = (work.side, work.side, 1)
     vae = tfp_vae.VAE(
