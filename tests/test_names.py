@@ -65,3 +65,51 @@ def test_mean_and_covariance():
 def test_several_of_one_shape_are_stacked_as_before():
     d = layers.IndependentNormal(2, ("mean", "stddev"))(np.zeros([1, 4], "float32"))
     np.testing.assert_array_equal(d, tf.stack([d.mean(), d.stddev()], axis=-1))
+
+
+@pytest.mark.parametrize(
+    "name", ["DenseReparameterization", "DenseLocalReparameterization", "DenseFlipout"]
+)
+def test_the_weights_that_an_eager_call_drew(name):
+    layer = getattr(layers, name)(2, bias_posterior_fn=layers.default_mean_field_normal_fn())
+    x = np.eye(3, dtype="float32")
+    assert layer.kernel_posterior_tensor is None
+    y = layer(x)
+    kernel, bias = layer.kernel_posterior_tensor, layer.bias_posterior_tensor
+    assert bias.shape == (2,)
+    if name == "DenseReparameterization":
+        np.testing.assert_allclose(x @ kernel + bias, y, rtol=1e-6)
+    elif name == "DenseLocalReparameterization":
+        assert kernel is None  # none is drawn
+    tf.function(layer)(x)
+    assert layer.bias_posterior_tensor is bias  # no tensor of a graph
+
+
+def test_the_direction_of_weight_norm():
+    layer = layers.WeightNorm(keras.layers.Conv2D(5, 2))
+    layer.build((None, 4, 4, 3))
+    assert layer.v is layer.layer.kernel
+    assert layer.kernel_norm_axes == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("left-to-right", [1, 2, 3]), ("right-to-left", [3, 2, 1])]
+)
+def test_the_order_of_an_autoregressive_network(given, expected):
+    made = layers.AutoregressiveNetwork(2, event_shape=3, hidden_units=[4], input_order=given)
+    np.testing.assert_array_equal(made._input_order, expected)
+    drawn = layers.AutoregressiveNetwork(2, hidden_units=[4], input_order="random")
+    drawn(np.zeros([1, 3], "float32"))
+    assert sorted(drawn._input_order) == [1, 2, 3]
+
+
+def test_the_paths_of_dense_variational_say_which_distribution():
+    def made(kernel_size, bias_size, dtype):
+        make = layers.DistributionLambda(lambda t: tfd.Independent(tfd.Normal(t, 1.0), 1))
+        return keras.Sequential([layers.VariableLayer(kernel_size + bias_size, dtype=dtype), make])
+
+    layer = layers.DenseVariational(1, made, made)
+    layer(np.zeros([1, 2], "float32"))
+    posterior, prior = (variable.path for variable in layer.trainable_variables)
+    assert "/posterior/" in posterior
+    assert "/prior/" in prior

@@ -1,5 +1,6 @@
 """Models reload in a fresh process with `import tfp_vae` alone, safely, and compute the same."""
 
+import functools
 import json
 import zipfile
 
@@ -11,6 +12,8 @@ import tensorflow_probability as tfp
 from conftest import python, small_networks
 
 from tfp_vae import ELBO, IWAE, VAE, NegativeLogLikelihood, layers, priors, schedules
+from tfp_vae import layers as tfpl
+from tfp_vae.errors import InputError
 from tfp_vae.serialization import distribution_from_config, distribution_to_config
 from tfp_vae.tracking import Held
 
@@ -134,6 +137,31 @@ def test_a_lambda_reloads_with_safe_mode_off(tmp_path):
     model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras", safe_mode=False)
     np.testing.assert_array_equal(again.predict(np.ones([1, 2]), verbose=0), [[2.0, 2.0]])
+
+
+OFFSET = 3.0
+LAMBDAS = {
+    "tfd": lambda t: tfd.Normal(t, 1.0),
+    "tfp": lambda t: tfp.distributions.Normal(t + np.float32(0.0), 1.0),
+    "tfpl": lambda t: tfpl.IndependentNormal(2)(keras.ops.concatenate([t, t], -1)),
+    "a default": lambda t, scale=2.0: tfd.Normal(t, scale),
+    "one within": lambda t: (lambda u: tfd.Normal(tf.identity(u), 1.0))(t),
+    "a global": lambda t: tfd.Normal(t + OFFSET, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", LAMBDAS)
+def test_a_lambda_reloads_with_the_names_that_it_uses(tmp_path, name):
+    model = one_layer(LAMBDAS[name], lambda d: tf.convert_to_tensor(d.mean()))
+    model.save(tmp_path / "m.keras")
+    load = functools.partial(keras.models.load_model, tmp_path / "m.keras", safe_mode=False)
+    if name == "a global":
+        with pytest.raises(InputError, match=r"custom_objects.*OFFSET"):
+            load()
+    again = load(custom_objects={"OFFSET": 3.0})
+    x = np.ones([1, 2], "float32")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_array_equal(again(x).stddev(), model(x).stddev())
 
 
 def test_weights_alone_are_saved_and_loaded(tmp_path, x):

@@ -65,6 +65,8 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
     draws_kernel = True
     channel_axis = -1
     input_spec: Any
+    kernel_posterior_tensor: tf.Tensor | None = None  # of the last eager call, as in tfp.layers
+    bias_posterior_tensor: tf.Tensor | None = None
 
     @checked
     def __init__(
@@ -179,12 +181,15 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
         inputs = tf.cast(tf.convert_to_tensor(inputs), self.compute_dtype)
         outputs, kernel = self.estimate(inputs)
         self._add_divergence("kernel", kernel)
+        bias = None
         if self.bias_posterior is not None:
             bias = self.drawn(self.bias_posterior, self.bias_posterior_tensor_fn)
             self._add_divergence("bias", bias)
             shape = [1] * len(outputs.shape)
             shape[self.channel_axis] = self.num_outputs
             outputs += tf.reshape(tf.cast(bias, outputs.dtype), shape)
+        if tf.executing_eagerly():  # a tensor of a graph is of no use outside it
+            self.kernel_posterior_tensor, self.bias_posterior_tensor = kernel, bias
         return self.activation(outputs)
 
     def drawn(self, distribution: tfd.Distribution, tensor_fn: Any) -> tf.Tensor:

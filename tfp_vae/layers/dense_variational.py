@@ -122,13 +122,17 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
         stored = self.variable_dtype
         dtype = tf.as_dtype("float32" if stored in ("float16", "bfloat16") else stored)
         sizes = (size * self.units, self.units if self.use_bias else 0, dtype)
-        with tf.init_scope():  # a constant of the graph under way could not be used in another
-            self.posterior = self.make_posterior_fn(*sizes)
-            self.prior = self.make_prior_fn(*sizes)
+        self.posterior = self._made("posterior", sizes, input_shape)
+        self.prior = self._made("prior", sizes, input_shape)
         self.hold(self.posterior, self.prior)
-        for made in (self.posterior, self.prior):
+
+    def _made(self, name: str, sizes: tuple[int, int, tf.DType], input_shape: Any) -> Any:
+        with keras.name_scope(name):  # for the paths of the variables
+            with tf.init_scope():  # a constant of the graph under way is of no use in another
+                made = getattr(self, f"make_{name}_fn")(*sizes)
             if isinstance(made, keras.layers.Layer) and not made.built:
                 made.build(input_shape)
+        return made
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         inputs = tf.cast(tf.convert_to_tensor(inputs), self.compute_dtype)

@@ -20,6 +20,7 @@ from tfp_vae.holding import Holding
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_draw
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
+from tfp_vae.layers.lambdas import with_names
 from tfp_vae.layers.symbolic import DistributionTensor, shapes_of, spec_of
 from tfp_vae.loading import loaded
 from tfp_vae.masks import mask_of
@@ -176,7 +177,7 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         config = dict(config)
         for key in ("activity_regularizer", "convert_to_tensor_fn", "make_distribution_fn"):
             if isinstance(config.get(key), dict):
-                config[key] = loaded(config[key])
+                config[key] = with_names(loaded(config[key]))
         return cls(**config)
 
 
@@ -192,7 +193,7 @@ class DistributionLambda(DistributionLayer):
         argument of that name; returns a `tfd.Distribution`. The variables and Keras layers that it
         closes over, or reads as globals, are trained and saved with this layer. To save the model,
         register the function with `keras.saving.register_keras_serializable`; Keras loads a lambda
-        only with `safe_mode=False`.
+        only with `safe_mode=False`, and names in it that are not the usual ones by custom_objects.
       convert_to_tensor_fn: the tensor that the distribution stands for: the name of a method or
         property ("sample", "mean", "mode", "stddev", "logits", ...), a method or property of a TFP
         class (`tfd.Distribution.mean`, `tfd.Bernoulli.logits`), or a function of the distribution.

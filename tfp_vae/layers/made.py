@@ -127,7 +127,9 @@ class AutoregressiveNetwork(keras.layers.Layer):
         size = x_shape[-1]
         if self.event_shape is None:
             self.event_shape = (int(size),)
-        self.masks = _masks(self._degrees(self.event_shape[0]), self.params)
+        degrees = self._degrees(self.event_shape[0])
+        self._input_order = degrees[0]  # as tfp.bijectors names it
+        self.masks = _masks(degrees, self.params)
         for number, mask in enumerate(self.masks):
             self.kernels.append(self._kernel(f"kernel_{number}", mask.shape))
             if self.use_bias:

@@ -81,14 +81,20 @@ class WeightNorm(keras.layers.Wrapper):
         )
 
     @property
-    def _norm_axes(self) -> list[int]:
+    def v(self) -> keras.Variable:
+        """The wrapped layer's own kernel, of which the direction counts."""
+        return self.layer.kernel
+
+    @property
+    def kernel_norm_axes(self) -> list[int]:
+        """The axes of the kernel that a unit's norm is over."""
         rank = len(self.layer.kernel.shape)
         return [axis for axis in range(rank) if axis != self._filter_axis]
 
     def _norm(self, shape: Any, dtype: Any = None) -> tf.Tensor:
         del shape
         squares = tf.square(tf.convert_to_tensor(self.layer.kernel.value))
-        return tf.cast(tf.sqrt(tf.reduce_sum(squares, axis=self._norm_axes)), dtype)
+        return tf.cast(tf.sqrt(tf.reduce_sum(squares, axis=self.kernel_norm_axes)), dtype)
 
     def call(self, inputs: Any) -> tf.Tensor:
         if self.data_init and not stateless():
@@ -119,7 +125,8 @@ class WeightNorm(keras.layers.Wrapper):
         shape = [1] * len(v.shape)
         shape[self._filter_axis] = -1
         g = tf.reshape(tf.cast(g, v.dtype), shape)
-        kernel = tf.cast(g * tf.math.l2_normalize(v, axis=self._norm_axes), self.compute_dtype)
+        direction = tf.math.l2_normalize(v, axis=self.kernel_norm_axes)
+        kernel = tf.cast(g * direction, self.compute_dtype)
 
         def value(variable: Any) -> Any:
             if variable is self.layer.kernel:
