@@ -5,8 +5,9 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow_probability as tfp
 
-from tfp_vae import VAE, InputError, converters, layers, networks
+from tfp_vae import VAE, InputError, converters, export, layers, networks
 
 RNG = np.random.default_rng(0)
 BITS = (RNG.random((9, 6)) < 0.5).astype("float32")
@@ -191,6 +192,13 @@ def test_operations_that_a_format_lacks_are_named_and_nothing_is_written(format,
     with pytest.raises(InputError, match=r"no operations for .* serve .*Digamma"):
         model.export(tmp_path / "model", format=format)
     assert not (tmp_path / "model").exists()
+
+
+def test_the_standard_deviation_of_a_tril_is_tfps():
+    """Above the diagonal TFP reads nothing."""
+    whole = RNG.normal(size=(5, 3, 3)).astype("float32") + 2 * np.eye(3, dtype="float32")
+    q = tfp.distributions.MultivariateNormalTriL(np.zeros(3, "float32"), whole)
+    np.testing.assert_allclose(export._stddev(q), q.stddev(), rtol=1e-5)
 
 
 @pytest.mark.again

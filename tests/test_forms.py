@@ -34,6 +34,23 @@ def unsorted(x):
     return made
 
 
+def with_doubles_in_rows(x):
+    """As `with_doubles`, in rows that SciPy has not looked at."""
+    made = scipy.sparse.csr_matrix(x)
+    made.indptr = made.indptr * 2
+    made.indices = np.repeat(made.indices, 2)
+    made.data = np.repeat(made.data / 2, 2)
+    made.has_canonical_format = False
+    return made
+
+
+def of_tensorflow_in_no_order(x):
+    made = of_tensorflow(x)
+    order = np.random.default_rng(1).permutation(len(made.values))
+    indices = tf.gather(made.indices, order)
+    return tf.SparseTensor(indices, tf.gather(made.values, order), made.dense_shape)
+
+
 FORMS = {
     "csr_matrix": scipy.sparse.csr_matrix,
     "csr_array": scipy.sparse.csr_array,
@@ -45,7 +62,9 @@ FORMS = {
     "int64": lambda x: scipy.sparse.csr_matrix(x.astype("int64")),
     "twice the same entry": with_doubles,
     "unsorted": unsorted,
+    "twice the same entry of a row": with_doubles_in_rows,
     "tf.SparseTensor": of_tensorflow,
+    "tf.SparseTensor in no order": of_tensorflow_in_no_order,
 }
 
 
@@ -94,7 +113,7 @@ USES = {
 }
 
 
-FEW = ("csr_matrix", "twice the same entry", "tf.SparseTensor")
+FEW = ("csr_matrix", "twice the same entry of a row", "tf.SparseTensor in no order")
 
 
 @pytest.mark.parametrize("use", USES)

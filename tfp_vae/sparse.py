@@ -40,9 +40,11 @@ def dense(data: Any) -> Any:
 
 
 def by_row(data: Any) -> Any:
-    """The data, with SciPy's matrices as what rows can be taken from, each entry there once."""
+    """The data, with sparse parts as what rows can be taken from: in order, each entry once."""
 
     def made(value: Any) -> Any:
+        if isinstance(value, tf.SparseTensor):
+            return tf.sparse.reorder(value)
         if not _of_scipy(value):
             return value
         rows = value.tocsr()
