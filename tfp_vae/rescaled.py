@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.errors import InputError
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import IndependentLayer, independent
+from tfp_vae.loading import loaded
 
 _WITHIN = (1e-30, 1e30)  # scales that float32 can divide by
 
@@ -129,5 +130,5 @@ class Rescaled(IndependentLayer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Rescaled:
-        likelihood = keras.saving.deserialize_keras_object(config["likelihood"])
+        likelihood = loaded(config["likelihood"])
         return cls(**{**config, "likelihood": likelihood})
