@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 import json
 import os
@@ -17,7 +18,7 @@ from conftest import ROOT, python
 
 from tfp_vae import cli, objectives, recipes
 from tfp_vae.recipe import LIKELIHOODS
-from tfp_vae_cli import called, folders, options, reading
+from tfp_vae_cli import called, folders, options, reading, refusal
 from tfp_vae_cli.refusal import Refusal
 
 JARGON = ("Union", "v>0", "<class", "NoneType", "Literal", "Traceback", "type hint", "subclass")
@@ -311,6 +312,11 @@ def test_the_next_command_is_the_one_that_was_called(here, monkeypatch, argument
     monkeypatch.setenv("PATH", path.format(here=here) or "/nowhere")
     assert called.called() == expected
     assert called.beside("tensorboard") == ".venv/bin/tensorboard"
+
+
+@pytest.mark.parametrize("module", [reading, refusal, options, folders, called])
+def test_examples_in_docstrings_run(module):
+    assert doctest.testmod(module).failed == 0
 
 
 def test_given_words_survive_the_shell():
