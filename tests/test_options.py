@@ -134,6 +134,17 @@ def test_options_of_compile_change_no_step(options):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("auto_scale_loss", [True, False])
+def test_the_loss_is_scaled_under_half_precision_if_wanted(auto_scale_loss):
+    keras.config.set_dtype_policy("mixed_float16")
+    model = vae(OPTIMIZERS.SGD(0.1), auto_scale_loss=auto_scale_loss)
+    scaled = isinstance(model.optimizer, OPTIMIZERS.LossScaleOptimizer)
+    assert scaled == auto_scale_loss
+    losses, _ = trained(model, epochs=3)
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+
+
 FIT = {
     "validation_split": {"validation_split": 0.25},
     "validation_freq": {"validation_split": 0.25, "validation_freq": 2, "epochs": 3},
