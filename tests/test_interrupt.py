@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfp_vae.interrupt import BetweenSteps
+from tfp_vae.interrupt import BetweenSteps, Interrupted
 
 BATCHES, EPOCHS = 3, 2
 
@@ -25,8 +25,9 @@ def _handled():
 class Press(keras.callbacks.Callback):
     """Ctrl-C in one of Keras' hooks, and what came after it in the order of a run."""
 
-    def __init__(self, hook, times=1):
+    def __init__(self, hook, times=1, number=signal.SIGINT):
         super().__init__()
+        self.number = number
         self.hook = hook
         self.times = times
         self.seen: list[str] = []
@@ -39,7 +40,7 @@ class Press(keras.callbacks.Callback):
         if self.seen or name == self.hook:
             if not self.seen:
                 for _ in range(self.times):
-                    signal.raise_signal(signal.SIGINT)
+                    signal.raise_signal(self.number)
             self.seen.append(name)
 
 
@@ -74,6 +75,25 @@ def test_what_runs_is_finished_first(hook, seen, steps):
     assert press.seen == seen
     assert press.steps == steps
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_a_scheduler_sends_ends_it_likewise(number):
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        press = Press("train_batch_begin", number=number)
+        with pytest.raises(Interrupted) as ended, BetweenSteps() as between_steps:
+            fit(press, between_steps)
+        assert ended.value.number == number
+        assert press.seen == ["train_batch_begin", "train_batch_end"]
+        assert signal.getsignal(number) is signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN)  # as `nohup` has it: it stays so
+        with BetweenSteps() as between_steps:
+            press = Press("train_batch_begin", number=number)
+            fit(press, between_steps)
+        assert press.steps == BATCHES * EPOCHS
+    finally:
+        signal.signal(number, before)
 
 
 def test_the_second_is_raised_at_once():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -201,9 +202,9 @@ def run(command: str, given: Given) -> int:
     except (InputError, OSError, tf.errors.OpError, MemoryError) as error:
         print(f"tfp-vae {command}: error: {_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"tfp-vae {command}: interrupted", file=sys.stderr)
-        return 130
+        return 128 + getattr(error, "number", signal.SIGINT)
 
 
 def _line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C between two calls of TensorFlow, not within one."""
+"""Ctrl-C, and what a scheduler sends before it kills, between two calls of TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,9 +8,31 @@ from typing import Any
 
 import keras
 
+# Each with the handler of a program that has not chosen another: SIGTERM and SIGHUP come where a
+# machine is taken away or a terminal is closed.
+_SIGNALS = {
+    "SIGINT": signal.default_int_handler,
+    "SIGTERM": signal.SIG_DFL,
+    "SIGHUP": signal.SIG_DFL,
+}
+
+
+class Interrupted(KeyboardInterrupt):
+    """A KeyboardInterrupt that knows its signal.
+
+    Attributes:
+      number: the signal's.
+    """
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__()
+        self.number = number
+
 
 class BetweenSteps(keras.callbacks.Callback):
     """Lets Ctrl-C end `fit` after the step at hand, or the evaluation's; a second one at once.
+
+    SIGTERM and SIGHUP, of a scheduler or a terminal that closes, end it likewise.
 
     Python raises KeyboardInterrupt wherever it stands. Inside TensorFlow that ends the process (a
     conversion to a tensor: SIGSEGV), is lost (a destructor), or leaves a function that fails from
@@ -18,7 +40,7 @@ class BetweenSteps(keras.callbacks.Callback):
     Other handlers than Python's own stay as they are, as does everything outside the main thread.
 
     Raises:
-      KeyboardInterrupt: after the step, or at the latest when the context ends.
+      Interrupted: a KeyboardInterrupt, after the step, or at the latest when the context ends.
 
     Example:
       >>> with BetweenSteps() as between_steps:
@@ -29,16 +51,16 @@ class BetweenSteps(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked = False
-        self._takes_over = False
+        self._asked: int | None = None
+        self._taken: dict[int, Any] = {}
 
     def __enter__(self) -> BetweenSteps:
-        self._takes_over = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
-        if self._takes_over:
-            signal.signal(signal.SIGINT, self._ask)
+        if threading.current_thread() is threading.main_thread():
+            for name, usual in _SIGNALS.items():
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                if number is not None and signal.getsignal(number) is usual:
+                    self._taken[number] = usual
+                    signal.signal(number, self._ask)
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
@@ -56,15 +78,14 @@ class BetweenSteps(keras.callbacks.Callback):
         self._raise_if_asked()
 
     def _ask(self, number: int, frame: Any) -> None:
-        self._asked = True
+        self._asked = number
         self._give_back()
 
     def _give_back(self) -> None:
-        if self._takes_over:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._takes_over = False
+        while self._taken:
+            signal.signal(*self._taken.popitem())
 
     def _raise_if_asked(self) -> None:
-        if self._asked:
-            self._asked = False
-            raise KeyboardInterrupt
+        if self._asked is not None:
+            number, self._asked = self._asked, None
+            raise Interrupted(number)

@@ -120,9 +120,11 @@ class Training:
         between_steps = BetweenSteps()
         callbacks = [
             evaluation,
+            # Its row of an epoch is there before the model that has done it: a run that is killed
+            # in between does the epoch again, and `forget_from` takes the row out.
+            keras.callbacks.CSVLogger(self.run.history, append=True),
             keep,
             ProgressBar(self.steps * self.epochs, done),
-            keras.callbacks.CSVLogger(self.run.history, append=True),
             keras.callbacks.TensorBoard(self.run.logs, write_graph=False),
             between_steps,
         ]
@@ -175,9 +177,10 @@ class Training:
         print("evaluating, and drawing the figures", flush=True)
         self._warn_of_overfitting()
         text, results = assess(vae, self.images, self.x_test, self.binarize)
-        self.run.write_results({"steps": self.step, **results})
         for key, figure in figures(vae, self.images, self.x_test, self.seed).items():
             figure.savefig(self.run.figures / f"{key}.png", dpi=120)
+        # The last of all: it says that the run is complete.
+        self.run.write_results({"steps": self.step, **results})
         return text
 
     def _warn_of_overfitting(self) -> None:

@@ -1,0 +1,1 @@
+"""What production brings, measured: see docs/reliability.md."""
