@@ -286,7 +286,7 @@ def inputs(here, run):
         ("train --resume run --epochs 2", "complete at epoch 3: expected more --epochs"),
         ("train --resume run --epochs 9 --seed 5", "['seed']"),
         ("train --resume=run --epochs 9 --widths [8] --data mnist", "['data', 'widths']"),
-        ("train --resume nowhere", "nowhere, without config.yaml and model.keras"),
+        ("train --resume nowhere", "nowhere, without config.yaml"),
         ("evaluate", "run"),
         ("evaluate nowhere", "nowhere, without config.yaml and model.keras"),
         ("evaluate run --num_samples 0", "num_samples"),

@@ -199,7 +199,7 @@ def made_run(folder: Path, config: str = RUN) -> str:
     [
         ("train", "--resume run --out other", "expected no --out. Received: other"),
         ("train", "--resume incomplete", "Received: no data, recipe, likelihood"),
-        ("train", "--resume nowhere", "nowhere, without config.yaml and model.keras"),
+        ("train", "--resume nowhere", "nowhere, without config.yaml"),
         ("train", "--out full", "new or empty folder for the run (--resume"),
         ("train", "--out file", "new or empty folder for the run"),
         ("train", "--out file/below", "file, which is none"),

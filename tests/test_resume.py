@@ -7,13 +7,15 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from commands import SMALL, STEPS, TFP_VAE, history, main, results, state
 
-from tfp_vae import runs, training
+from tfp_vae import InputError, callbacks, runs, training
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +114,71 @@ def fit_until(path, options, step, stop, monkeypatch, hook=TRAINING):
             session.fit()
     assert session.step == step
     return session
+
+
+class Killed(BaseException):
+    """What ends a run at once, as far as the run can tell."""
+
+
+MOMENTS = {
+    "before the first save": (callbacks.KeepGood, "on_train_begin", 0),
+    "between the row of an epoch and its model": (callbacks.KeepGood, "on_epoch_end", 1),
+    "while the model is written": (runs, "_save", 1),
+    "while figures are drawn": (training, "figures", 0),
+    "before the results are written": (runs.Run, "write_results", 0),
+}
+
+
+WORDS = ["train", "--epochs", 3, *SMALL]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    assert main([*WORDS, "--out", path]) == 0
+    return runs.Run.open(path)
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS.keys())
+def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(here, whole, monkeypatch, moment):
+    """Its weights, its rows, its results and its figures; nothing else is left behind."""
+    owner, name, passed = moment
+    usual, calls = getattr(owner, name), []
+
+    def killed(*args, **kwargs):
+        calls.append(name)
+        if len(calls) > passed:
+            raise Killed
+        return usual(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killed)
+        with pytest.raises(Killed):
+            main([*WORDS, "--out", "killed"])
+    assert main(["train", "--resume", "killed"]) == 0
+    resumed = runs.Run.open("killed")
+    for a, b in zip(state(resumed.load_model()), state(whole.load_model()), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+    assert resumed.history.read_text() == whole.history.read_text()
+    for a, b in zip(*map(keras.tree.flatten, (results(resumed), results(whole))), strict=True):
+        assert a == (b if isinstance(b, str) else pytest.approx(b, rel=1e-5))
+    files = [{path.name for path in run.path.rglob("*")} for run in (whole, resumed)]
+    assert {n for n in files[0] ^ files[1] if "tfevents" not in n} == set()
+
+
+def test_one_folder_has_one_run(here):
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: runs.Run.next("runs/digits").path.name, range(32)))
+    assert sorted(found) == sorted(f"digits-{number}" for number in range(1, 33))
+    folder = runs.Run("one")
+    refused = pytest.raises(InputError, match=r"no other process.*Received: one")
+    with folder.locked(), refused, runs.Run("one").locked():
+        pass
+    assert not folder.path.exists()  # it was made for nothing
+    assert main(["train", "--epochs", 1, *SMALL, "--out", "one"]) == 0
+    with folder.locked():
+        assert main(["train", "--resume", "one", "--epochs", 2]) == 2
+    assert not (folder.path / ".lock").exists()
 
 
 def assert_same_end(resumed, uninterrupted):

@@ -101,7 +101,7 @@ def train(
     }
     config = json.loads(json.dumps(config))  # jsonargparse's PositiveInt is no int to YAML
     if resume:
-        folder = Run.open(resume)
+        folder = Run.open(resume, with_model=False)
         before = folder.read_config()
         changed = [key for key in before if key != "epochs" and config.get(key) != before[key]]
         if changed:
@@ -110,9 +110,12 @@ def train(
         _check_activation(activation)
         find(recipe)
         likelihood_named(likelihood)
-        folder = Run(out or _next_folder(data))
+        folder = Run(out) if out else Run.next(f"runs/{Path(data).stem.replace('/', '-')}")
         folder.must_be_new()
-    return _run_training(Training(folder, config, chosen), folder, config)
+    with folder.locked():
+        if not resume:
+            folder.must_be_new()  # another process may have begun one meanwhile
+        return _run_training(Training(folder, config, chosen), folder, config)
 
 
 def evaluate(
@@ -314,11 +317,3 @@ def _check_activation(name: str) -> None:
         raise InputError(
             "Expected --activation to be the name of a Keras activation.", name
         ) from error
-
-
-def _next_folder(name: str) -> str:
-    stem = Path(name).stem.replace("/", "-")
-    number = 1
-    while Path(f"runs/{stem}-{number}").exists():
-        number += 1
-    return f"runs/{stem}-{number}"

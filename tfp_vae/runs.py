@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import keras
 import yaml
 
@@ -40,16 +43,36 @@ class Run:
         self.results = self.path / "results.json"
         self.figures = self.path / "figures"
         self.logs = self.path / "logs"
+        self._lock = self.path / ".lock"
+        self._made_here: list[Path] = []  # the innermost first
+        self._is_new = False
 
     @classmethod
-    def open(cls, path: str | os.PathLike) -> Run:
-        """An existing run.
+    def next(cls, stem: str) -> Run:
+        """A new run in a folder of its own, the first of `stem-1`, `stem-2`, ... that is not there.
+
+        Making the folder is what chooses it: two processes never get the same.
+        """
+        number = 1
+        while True:
+            run = cls(f"{stem}-{number}")
+            try:
+                run._make_folder()
+            except FileExistsError:
+                number += 1
+            else:
+                return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike, with_model: bool = True) -> Run:
+        """An existing run; `with_model=False`: also one that ended before it first saved a model.
 
         Raises:
           InputError: the folder is none, or holds no run.
         """
         run = cls(path)
-        missing = [file.name for file in (run.config, run.model) if not file.is_file()]
+        needed = (run.config, run.model) if with_model else (run.config,)
+        missing = [file.name for file in needed if not file.is_file()]
         if missing:
             raise InputError(
                 "Expected the folder of a run, as `tfp-vae train` writes it.",
@@ -59,15 +82,53 @@ class Run:
 
     def must_be_new(self) -> None:
         """Raises `InputError` where the folder is there and holds something."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if not self.path.exists():
+            return
+        if not self.path.is_dir() or set(self.path.iterdir()) - {self._lock}:
             raise InputError(
                 "Expected a new or empty folder for the run (--resume goes on with one).", self.path
             )
 
+    def _make_folder(self, exist_ok: bool = False) -> None:
+        parents = [folder for folder in self.path.parents if not folder.exists()]
+        is_there = self.path.exists()
+        self.path.mkdir(parents=True, exist_ok=exist_ok)
+        self._made_here += parents if is_there else [self.path, *parents]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within it no other process is at work on this run, whose folder is made where it is not.
+
+        The operating system gives the lock back when the process ends, however that comes. Folders
+        that were made here and hold nothing are taken away again.
+
+        Raises:
+          InputError: another process is at work on it.
+        """
+        self._make_folder(exist_ok=True)
+        self._is_new = not set(self.path.iterdir()) - {self._lock}
+        lock = filelock.FileLock(self._lock, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise InputError(
+                "Expected a run that no other process is at work on.", self.path
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.unlink(missing_ok=True)
+            lock.release()
+            for folder in self._made_here:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+
     def write_config(self, config: dict[str, Any]) -> None:
-        """Makes the folder where it is not there yet, and writes `config.yaml`."""
+        """Writes `config.yaml`, whole or not at all, and makes the folders for the rest."""
         self.figures.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(yaml.safe_dump(config, sort_keys=False))
+        new = self.config.with_suffix(".new.yaml")
+        new.write_text(yaml.safe_dump(config, sort_keys=False))
+        os.replace(new, self.config)
 
     def read_config(self) -> dict[str, Any]:
         """Reads `config.yaml`.
@@ -119,8 +180,8 @@ class Run:
             return False
 
     def discard(self) -> None:
-        """Takes away the folder of a run that did not begin."""
-        if not self.model.is_file():
+        """Takes away the folder of a run that is new and did not begin."""
+        if self._is_new and not self.model.is_file():
             shutil.rmtree(self.path)
 
     def load_model(self) -> VAE:
@@ -137,7 +198,9 @@ class Run:
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes `results.json`."""
-        self.results.write_text(json.dumps(results, indent=2) + "\n")
+        new = self.results.with_suffix(".new.json")
+        new.write_text(json.dumps(results, indent=2) + "\n")
+        os.replace(new, self.results)
 
 
 def _save(vae: VAE, file: Path) -> None:

@@ -38,9 +38,13 @@ def check(command: str, given: Given) -> None:
         check_writable(Path(options["out"]))
 
 
-def check_run(path: str, needed: tuple[str, ...] = _EVALUATED) -> None:
-    """Raises `Refusal` unless the folder is that of a run, with these options and a model."""
-    missing = [name for name in ("config.yaml", "model.keras") if not (Path(path) / name).is_file()]
+def check_run(
+    path: str,
+    needed: tuple[str, ...] = _EVALUATED,
+    files: tuple[str, ...] = ("config.yaml", "model.keras"),
+) -> None:
+    """Raises `Refusal` unless the folder is that of a run, with these options and files."""
+    missing = [name for name in files if not (Path(path) / name).is_file()]
     if missing:
         raise Refusal(
             "Expected the folder of a run, as `tfp-vae train` writes it.",
@@ -80,7 +84,8 @@ def _check_training(given: Given) -> None:
             raise Refusal(
                 "--resume goes on in the run's own folder: expected no --out.", given.own["out"]
             )
-        check_run(options["resume"], _RESUMED)
+        # A run that was killed before it first saved its model begins anew.
+        check_run(options["resume"], _RESUMED, ("config.yaml",))
         check_writable(Path(options["resume"]))
     elif options.get("out"):
         out = Path(options["out"])
