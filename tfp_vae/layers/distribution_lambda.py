@@ -21,15 +21,18 @@ from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_d
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.layers.lambdas import with_names
+from tfp_vae.layers.loops import RefusesLoops
 from tfp_vae.layers.symbolic import DistributionTensor, shapes_of, spec_of
 from tfp_vae.masks import mask_of
 from tfp_vae.parameters import has_parameter
-from tfp_vae.precision import full_precision
+from tfp_vae.precision import full_precision, wider
 from tfp_vae.prior import unit_normal
 from tfp_vae.seeded import Seeded
 
 
-class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer, abc.ABC):
+class DistributionLayer(
+    DocumentsArguments, Seeded, Holding, RefusesLoops, keras.layers.Layer, abc.ABC
+):
     """What all distribution layers share; a subclass says how in `make_distribution`.
 
     Attributes:
@@ -74,7 +77,7 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         floatx = keras.config.floatx()
         chosen = self.compute_dtype != full_precision() if own_dtype is None else own_dtype
         self.has_own_dtype = chosen or floatx in ("float16", "bfloat16")
-        self._dtype_as_tensor = _wider(full_precision(), floatx)
+        self._dtype_as_tensor = wider(full_precision(), floatx)
         if self.has_own_dtype and self.compute_dtype != floatx and not KEEPS_DISTRIBUTIONS:
             warnings.warn(
                 f"{self.name} is of {self.compute_dtype} and Keras' losses are of {floatx}: as the "
@@ -250,8 +253,3 @@ class DistributionLambda(DistributionLayer):
             return False
         name = getattr(self.make_distribution_fn, "__qualname__", "")
         return self.leads_back or "__init__.<locals>" in name
-
-
-def _wider(one: str, other: str) -> str:
-    """Of two dtypes of Keras': its policy may be float64 beside a floatx of float32."""
-    return max(one, other, key=lambda dtype: tf.as_dtype(dtype).size)
