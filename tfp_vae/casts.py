@@ -70,8 +70,8 @@ def _has_all_axes(d: TensorCoercible) -> bool:
 def _standing_for(d: TensorCoercible, value: tf.Tensor, change: Any) -> Any:
     try:
         return d.standing_for(value, change(d.tensor_distribution))
-    except (NotImplementedError, ValueError, TypeError, AttributeError):
-        return value  # a distribution of the user's that cannot be sliced
+    except Exception:  # a distribution of the user's that cannot be sliced, whatever it says
+        return value
 
 
 if KEEPS_DISTRIBUTIONS:
