@@ -166,3 +166,12 @@ def test_a_mask_stays_with_what_is_cast():
     d = coercible()
     keras.src.backend.set_keras_mask(d, tf.constant([True, False]))
     np.testing.assert_array_equal(tf.cast(d, tf.float64)._keras_mask, [True, False])
+
+
+class Unsliced(tfd.Normal):
+    def __getitem__(self, index):
+        raise KeyError(index)
+
+
+def test_a_distribution_that_cannot_be_sliced_gives_a_tensor():
+    assert isinstance(tf.expand_dims(TensorCoercible(Unsliced(LOC, 1.0)), 0), tf.Tensor)

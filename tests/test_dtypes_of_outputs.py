@@ -135,7 +135,7 @@ def test_a_chosen_dtype_loses_no_digits():
 
 
 def test_where_tensorflow_cannot_keep_it_a_layer_warns(monkeypatch):
-    monkeypatch.setattr("tfp_vae.layers.distribution_lambda.KEEPS_DISTRIBUTIONS", False)
+    monkeypatch.setattr("tfp_vae.casts.KEEPS_DISTRIBUTIONS", False)
     with pytest.warns(UserWarning, match="NegativeLogLikelihood"):
         layers.DistributionLambda(lambda t: tfd.Normal(t, 1.0), dtype="float64")
 
@@ -322,3 +322,25 @@ def test_saved_and_exported(tmp_path):
 @keras.saving.register_keras_serializable(package="tests")
 def poisson(t):
     return tfd.Poisson(log_rate=double(t[:, 0]))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def of_moments(q):
+    return tfd.Normal(tf.cast(q.mean(), tf.float32), tf.cast(q.stddev(), tf.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_a_layer_on_a_layer_of_another_dtype_is_given_the_distribution(dtype, tmp_path):
+    inputs = keras.Input((4,))
+    q = layers.IndependentNormal(2, dtype=dtype)(inputs)
+    model = keras.Model(inputs, layers.DistributionLambda(of_moments)(q))
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    loc, stddev = x[:, :2], np.logaddexp(0, x[:, 2:])
+    model.save(tmp_path / "m.keras")
+    for one in (model, tf.function(model), keras.models.load_model(tmp_path / "m.keras")):
+        d = one(x)
+        tolerance = 2e-3 if dtype == "float16" else 1e-5
+        if isinstance(d, tfd.Distribution):
+            np.testing.assert_allclose(d.mean(), loc, rtol=tolerance, atol=tolerance)
+            np.testing.assert_allclose(d.stddev(), stddev, rtol=tolerance)
+        assert d.shape == (5, 2)

@@ -6,6 +6,7 @@ import tensorflow_probability as tfp
 
 from tfp_vae import layers, priors, schedules
 from tfp_vae.divergence import kl_divergence
+from tfp_vae.errors import InputError
 
 tfd = tfp.distributions
 UNIT = priors.unit_normal(3)
@@ -213,3 +214,48 @@ def test_divergence_takes_points_only_where_it_needs_them():
 
     q = tfd.Normal(1.0, 1.0)
     assert float(kl_divergence(q, tfd.Normal(0.0, 1.0), points=never)) == pytest.approx(0.5)
+
+
+class Step(keras.layers.Layer):
+    """An RNN's cell whose state is drawn."""
+
+    state_size = output_size = 2
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(4)
+        regularizer = layers.KLDivergenceRegularizer(priors.unit_normal(2))
+        self.draw = layers.IndependentNormal(2, "mean", activity_regularizer=regularizer)
+
+    def build(self, input_shape):
+        self.dense.build((None, input_shape[-1] + 2))
+
+    def call(self, x, states):
+        z = self.draw(self.dense(tf.concat([x, states[0]], axis=1)))
+        return z, [z]
+
+
+def recurrent(**kwargs):
+    inputs = keras.Input((3, 4))
+    model = keras.Model(inputs, keras.layers.RNN(Step(), **kwargs)(inputs))
+    return model, np.random.default_rng(0).normal(size=(6, 3, 4)).astype("float32")
+
+
+def test_the_kl_of_each_step_of_an_unrolled_rnn_counts():
+    model, x = recurrent(unroll=True)
+    cell, state, expected = model.layers[1].cell, np.zeros([6, 2], "float32"), []
+    for step in range(3):
+        d = layers.IndependentNormal(2)(cell.dense(np.concatenate([x[:, step], state], axis=1)))
+        mean, variance, state = d.mean(), d.variance(), d.mean().numpy()
+        expected.append(np.mean(np.sum(mean**2 + variance - 1 - np.log(variance), axis=1)) / 2)
+    actual = tf.function(lambda x: (model(x), model.losses)[1])(x)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_the_kl_within_the_loop_of_an_rnn_is_refused_in_words():
+    model, x = recurrent()
+    model.compile("sgd", "mse", jit_compile=False)
+    with pytest.raises(InputError, match="unroll=True"):
+        model.fit(x, x[:, 0, :2], verbose=0)
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(x, x[:, 0, :2], verbose=0)

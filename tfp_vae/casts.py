@@ -6,8 +6,10 @@ calls a loss: `loss=lambda y, rv: -rv.log_prob(y)` would be given a bare tensor.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
@@ -21,6 +23,18 @@ except ImportError:  # where a later TensorFlow has it no more, the layers warn
     register_dispatchable_type = None
 
 KEEPS_DISTRIBUTIONS = register_dispatchable_type is not None
+
+
+def warn_where_lost(name: str, dtype: str) -> None:
+    """Says that a function as the loss of a layer of that dtype is given a bare tensor, if so."""
+    floatx = keras.config.floatx()
+    if not KEEPS_DISTRIBUTIONS and dtype != floatx:
+        warnings.warn(
+            f"{name} is of {dtype} and Keras' losses are of {floatx}: as the last layer of a "
+            "model, it needs loss=tfp_vae.NegativeLogLikelihood(). A function such as "
+            "lambda y, rv: -rv.log_prob(y) would be given a bare tensor.",
+            stacklevel=4,
+        )
 
 
 def cast(x: Any, dtype: Any, name: Any = None) -> TensorCoercible:
@@ -70,8 +84,8 @@ def _has_all_axes(d: TensorCoercible) -> bool:
 def _standing_for(d: TensorCoercible, value: tf.Tensor, change: Any) -> Any:
     try:
         return d.standing_for(value, change(d.tensor_distribution))
-    except (NotImplementedError, ValueError, TypeError, AttributeError):
-        return value  # a distribution of the user's that cannot be sliced
+    except Exception:  # a distribution of the user's that cannot be sliced, whatever it says
+        return value
 
 
 if KEEPS_DISTRIBUTIONS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 
 
 def full_precision() -> str:
@@ -13,3 +14,8 @@ def full_precision() -> str:
     """
     stored = keras.config.dtype_policy().variable_dtype
     return "float32" if stored in ("float16", "bfloat16") else stored
+
+
+def wider(one: str, other: str) -> str:
+    """Of two dtypes of Keras': its policy may be float64 beside a floatx of float32."""
+    return max(one, other, key=lambda dtype: tf.as_dtype(dtype).size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,24 +12,34 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.arguments import checked
-from tfp_vae.casts import KEEPS_DISTRIBUTIONS
+from tfp_vae.casts import warn_where_lost
 from tfp_vae.coercible import TensorCoercible
 from tfp_vae.errors import InputError, InputTypeError
 from tfp_vae.holding import Holding
+from tfp_vae.layers.cast import GivenDistributions
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_draw
 from tfp_vae.layers.docstrings import DocumentsArguments
 from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.layers.lambdas import with_names
+from tfp_vae.layers.loops import RefusesLoops
 from tfp_vae.layers.symbolic import DistributionTensor, shapes_of, spec_of
 from tfp_vae.loading import loaded
 from tfp_vae.masks import mask_of
 from tfp_vae.parameters import has_parameter
-from tfp_vae.precision import full_precision
+from tfp_vae.precision import full_precision, wider
 from tfp_vae.prior import unit_normal
 from tfp_vae.seeded import Seeded
 
 
-class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer, abc.ABC):
+class DistributionLayer(
+    DocumentsArguments,
+    Seeded,
+    Holding,
+    RefusesLoops,
+    GivenDistributions,
+    keras.layers.Layer,
+    abc.ABC,
+):
     """What all distribution layers share; a subclass says how in `make_distribution`.
 
     Attributes:
@@ -75,14 +84,9 @@ class DistributionLayer(DocumentsArguments, Seeded, Holding, keras.layers.Layer,
         floatx = keras.config.floatx()
         chosen = self.compute_dtype != full_precision() if own_dtype is None else own_dtype
         self.has_own_dtype = chosen or floatx in ("float16", "bfloat16")
-        self._dtype_as_tensor = _wider(full_precision(), floatx)
-        if self.has_own_dtype and self.compute_dtype != floatx and not KEEPS_DISTRIBUTIONS:
-            warnings.warn(
-                f"{self.name} is of {self.compute_dtype} and Keras' losses are of {floatx}: as the "
-                "last layer of a model, it needs loss=tfp_vae.NegativeLogLikelihood(). A function "
-                "such as lambda y, rv: -rv.log_prob(y) would be given a bare tensor.",
-                stacklevel=3,
-            )
+        self._dtype_as_tensor = wider(full_precision(), floatx)
+        if self.has_own_dtype:
+            warn_where_lost(self.name, self.compute_dtype)
         self.hold(self.convert_to_tensor_fn)
 
     def build(self, input_shape: Any) -> None:
@@ -251,8 +255,3 @@ class DistributionLambda(DistributionLayer):
             return False
         name = getattr(self.make_distribution_fn, "__qualname__", "")
         return self.leads_back or "__init__.<locals>" in name
-
-
-def _wider(one: str, other: str) -> str:
-    """Of two dtypes of Keras': its policy may be float64 beside a floatx of float32."""
-    return max(one, other, key=lambda dtype: tf.as_dtype(dtype).size)

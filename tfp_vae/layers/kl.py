@@ -15,6 +15,7 @@ from tfp_vae.coercible import draw
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputTypeError
 from tfp_vae.layers.kl_weight import KLWeight, TrainingStep
+from tfp_vae.layers.loops import RefusesLoops
 from tfp_vae.layers.symbolic import DistributionTensor
 from tfp_vae.loading import loaded
 from tfp_vae.masks import along, mask_of, masked_mean
@@ -137,7 +138,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class KLDivergenceAddLoss(keras.layers.Layer):
+class KLDivergenceAddLoss(RefusesLoops, keras.layers.Layer):
     """Passes a distribution through and adds its KL term to the model's loss.
 
     The term, the arguments and the defaults are those of `KLDivergenceRegularizer`; the input is
