@@ -62,4 +62,4 @@ ERRORS = {
 def test_what_cannot_be_used_is_refused_in_words(make, error):
     with pytest.raises(error, match=r"(?s)[Ee]xpected .*Received: |has no closed form") as caught:
         make()
-    assert type(caught.value) is error
+    assert isinstance(caught.value, error)

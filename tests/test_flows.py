@@ -232,9 +232,9 @@ def test_a_gate_that_closes_is_inverted():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: layers.PlanarFlow(2, 0), "at least one flow"),
-        (lambda: layers.InverseAutoregressiveFlow(2, 0), "at least one flow"),
-        (lambda: layers.InverseAutoregressiveFlow(2, context_size=0), "number of context"),
+        (lambda: layers.PlanarFlow(2, 0), "num_flows >= 1"),
+        (lambda: layers.InverseAutoregressiveFlow(2, 0), "num_flows >= 1"),
+        (lambda: layers.InverseAutoregressiveFlow(2, context_size=0), "context_size >= 1"),
     ],
 )
 def test_impossible_flows_are_refused_in_words(build, message):

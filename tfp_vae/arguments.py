@@ -120,10 +120,10 @@ RULES: dict[str, Rule] = {
     **_rules(_ANY_REAL, "end middle"),
     **_rules(
         _POSITIVE,
-        "epsilon every_seconds min_concentration min_rate min_scale min_slope min_total_count "
+        "epsilon min_concentration min_rate min_scale min_slope min_total_count "
         "prior_temperature scale width",
     ),
-    **_rules(_FROM_0, "commitment diagonal jitter"),
+    **_rules(_FROM_0, "commitment diagonal every_seconds jitter"),
     **_rules(_SHARE, "decay restart"),
     **_rules(_WEIGHT, "alpha beta free_bits gamma gradient_penalty kl_weight l2 weight z_weight"),
     **_rules(_BOOL, "conditional is_singular mean trainable_scale use_bias validate_args"),

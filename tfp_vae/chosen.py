@@ -127,7 +127,7 @@ def _argument(kind: type[Objective], name: str, value: Any) -> Any:
     try:
         return parser.instantiate(parsed)[name]
     except ValueError as error:  # a schedule's own refusal, among what jsonargparse says
-        own = re.search(r"Expected (?!an? <).*Received: .*", str(error))
+        own = re.search(r"(\w+: e|E)xpected (?!an? <).*Received: .*", str(error))
         raise InputError(own[0] if own else str(error)) from error
 
 
