@@ -100,6 +100,8 @@ def arguments_of(function):
 def rule_of(name, argument):
     if (name, argument) == ("load", "name"):
         return RULES["name_or_path"]
+    if (name, argument) == ("Trained.sample", "num_samples"):
+        return RULES["done"]
     if (name, argument) == ("AutoregressiveCodes", "hidden_units"):
         return RULES["units"]
     return RULES.get(argument)
@@ -139,7 +141,9 @@ def test_what_is_wrong_by_the_rule_is_refused(name, argument):
 
 GOOD = {
     "units": [1, np.int64(3), np.array(3), tf.constant(3), tf.Variable(3), 2**40],
-    "event_shape": [1, (), [], (8, 8, 1), np.int32(3), np.array([2, 3]), np.array([]),
+    "min_scale": [0, 1e-6],
+    "free_bits": [0.5, [2.0, 2.0], np.array([1.0, 2.0])],
+    "event_shape": [1, range(2, 4), (), [], (8, 8, 1), np.int32(3), np.array([2, 3]), np.array([]),
                     tf.TensorShape([2, 3]), tf.constant([2, 3]), tf.TensorShape([])],
     "widths": [(64,), [64, 32], (), np.array([3, 4])],
     "scale": [1, 1e-12, np.float32(0.5), tf.constant(2.0)],
@@ -250,9 +254,15 @@ def test_z_of_another_shape(vae, z):
         vae.decode(z)
 
 
-@pytest.mark.parametrize("count", [-1, 0, "3", 2.5, None])
+def test_no_rows_and_the_largest_seed(vae):
+    assert vae.sample(0).shape == (0, 8, 8, 1)
+    assert np.isfinite(vae.sample(2, seed=2**32 - 1)).all()
+    assert networks.encoder((4,), np.int64(3), widths=range(3, 5)).output_shape == (None, 3)
+
+
+@pytest.mark.parametrize("count", [-1, "3", 2.5, None])
 def test_impossible_numbers_of_new_rows(vae, count):
-    with pytest.raises(InputError, match=r"^VAE\.sample: expected num_samples >= 1"):
+    with pytest.raises(InputError, match=r"^VAE\.sample: expected num_samples >= 0"):
         vae.sample(count)
 
 

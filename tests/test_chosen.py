@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import keras
 import pytest
 
@@ -102,3 +104,13 @@ def test_what_an_objective_does_not_take_is_said_in_plain_words(given, fragment)
         made(given)
     assert fragment in str(caught.value)
     assert not any(word in str(caught.value) for word in JARGON)
+
+
+@pytest.mark.parametrize("path", ["this.Zen", "antigravity.X", "idlelib.help.HelpParser"])
+def test_a_file_has_no_module_imported(path, capsys):
+    before = set(sys.modules)
+    for given in ({"class_path": path}, {"init_args": {"beta": {"class_path": path}}}):
+        with pytest.raises(InputError):
+            made(given)
+    assert path.rpartition(".")[0] not in set(sys.modules) - before
+    assert not capsys.readouterr().out

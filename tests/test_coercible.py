@@ -5,6 +5,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from matplotlib.figure import Figure
 
+from tfp_vae import layers
 from tfp_vae.coercible import TensorCoercible
 
 tfd = tfp.distributions
@@ -175,3 +176,13 @@ class Unsliced(tfd.Normal):
 
 def test_a_distribution_that_cannot_be_sliced_gives_a_tensor():
     assert isinstance(tf.expand_dims(TensorCoercible(Unsliced(LOC, 1.0)), 0), tf.Tensor)
+
+
+def test_a_distribution_within_another_is_asked_for_all_pairs():
+    """A mixture's components, however many values there are: TFP pads these itself."""
+    parameters = tf.constant([[0.0, 1.0], [1.0, 2.0], [-1.0, 0.5]])
+    mixture = tfd.MixtureSameFamily(
+        tfd.Categorical(logits=tf.zeros([3])), layers.IndependentNormal([])(parameters)
+    )
+    x = tf.constant([0.3, -1.0, 2.0, 0.0, 1.0])
+    np.testing.assert_allclose(mixture.log_prob(x[:3]), mixture.log_prob(x)[:3], rtol=1e-6)

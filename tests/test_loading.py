@@ -4,6 +4,7 @@ import json
 import zipfile
 
 import keras
+import numpy as np
 import pytest
 import tensorflow_probability as tfp
 from conftest import small_networks
@@ -136,3 +137,25 @@ def test_what_was_registered_is_let_in():
     for function in (keras.activations.relu, "relu"):
         config = keras.saving.serialize_keras_object(keras.layers.Dense(2, function))
         assert loaded(config).activation is keras.activations.relu
+
+
+def test_custom_objects_reach_what_is_within(tmp_path):
+    """As an argument and as a scope; without them the same file is refused."""
+
+    def local(h):
+        return 2.0 * h
+
+    decoder = small_networks(regularized=False)[1]
+    x = keras.Input((8, 8, 1))
+    doubled = keras.layers.Dense(4, activation=local)(keras.layers.Flatten()(x))
+    vae = VAE(keras.Model(x, layers.IndependentNormal(2)(doubled)), decoder)
+    vae.save(tmp_path / "vae.keras")
+    known = {"local": local}
+    again = [keras.models.load_model(tmp_path / "vae.keras", custom_objects=known)]
+    with keras.saving.custom_object_scope(known):
+        again.append(keras.models.load_model(tmp_path / "vae.keras"))
+    ones = np.ones([1, 8, 8, 1], "float32")
+    for model in again:
+        np.testing.assert_allclose(model.encode(ones).mean(), vae.encode(ones).mean(), rtol=1e-6)
+    with pytest.raises((InputError, TypeError), match="custom_objects"):
+        keras.models.load_model(tmp_path / "vae.keras")

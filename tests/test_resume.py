@@ -309,3 +309,21 @@ def test_epochs_done_again_are_not_in_the_metrics_twice(tmp_path):
     assert run.history.read_text() == "epoch,loss\n0,3.0\n"
     run.forget_from(5)
     assert run.history.read_text() == "epoch,loss\n0,3.0\n"
+
+
+def test_what_was_edited_or_cut_off_in_a_run_is_no_traceback(tmp_path):
+    run = runs.Run(tmp_path)
+    run.results.write_text("null")
+    assert not run.is_reported(3)
+    run.history.write_bytes(b"epoch,loss\r\n0,3.5\r\n\r\n1,2.5\r\nx\r\n2,1.5\r\n")
+    run.forget_from(2)
+    assert run.history.read_bytes() == b"epoch,loss\r\n0,3.5\r\n1,2.5\r\n"
+
+
+def test_what_a_run_leaves_that_ended_while_it_loaded_is_free(tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / "figures").mkdir()
+    runs.Run(tmp_path).must_be_new()
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(InputError, match="new or empty folder"):
+        runs.Run(tmp_path).must_be_new()

@@ -33,7 +33,7 @@ def data_of(vae, x):
 
 def summary(vae, **kwargs):
     lines = []
-    vae.summary(print_fn=lines.append, line_length=120, **kwargs)
+    vae.summary(print_fn=lines.append, line_length=200, **kwargs)
     return "\n".join(lines)
 
 

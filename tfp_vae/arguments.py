@@ -120,12 +120,15 @@ RULES: dict[str, Rule] = {
     **_rules(_ANY_REAL, "end middle"),
     **_rules(
         _POSITIVE,
-        "epsilon min_concentration min_rate min_scale min_slope min_total_count "
         "prior_temperature scale width",
     ),
-    **_rules(_FROM_0, "commitment diagonal every_seconds jitter"),
+    **_rules(
+        _FROM_0,
+        "commitment diagonal epsilon every_seconds jitter min_concentration min_rate min_scale "
+        "min_slope min_total_count",
+    ),
     **_rules(_SHARE, "decay restart"),
-    **_rules(_WEIGHT, "alpha beta free_bits gamma gradient_penalty kl_weight l2 weight z_weight"),
+    **_rules(_WEIGHT, "alpha beta gamma gradient_penalty kl_weight l2 weight z_weight"),
     **_rules(_BOOL, "conditional is_singular mean trainable_scale use_bias validate_args"),
     **_rules(_BOOL, "kl_use_exact use_exact_kl"),
     **_rules(_SEED, "seed"),
@@ -140,7 +143,9 @@ RULES: dict[str, Rule] = {
         "to be a shape, such as (28, 28, 1)", lambda v: kinds.is_sizes(v) and np.ndim(v) == 1
     ),
     "images": Rule("to be an array of numbers", kinds.is_array),
-    "capacity": Rule(f"{_WEIGHT.expected}, or a list of them", kinds.all_scheduled),
+    **_rules(
+        Rule(f"{_WEIGHT.expected}, or a list of them", kinds.all_scheduled), "capacity free_bits"
+    ),
     "temperature": Rule(
         "to be a number > 0, a variable or a schedule",
         functools.partial(kinds.is_scheduled, above=True),

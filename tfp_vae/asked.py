@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import keras
@@ -9,6 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_vae.errors import InputError
+
+# What stands between a distribution's public method and who calls it.
+_BETWEEN = (
+    __name__,
+    "tfp_vae.coercible",
+    "tensorflow_probability.python.distributions.distribution",
+    "decorator",
+)
 
 
 def as_argument(value: Any, dtype: Any) -> Any:
@@ -28,12 +37,21 @@ def as_argument(value: Any, dtype: Any) -> Any:
     return tf.cast(value, dtype) if dtype.is_floating and value.dtype != dtype else value
 
 
+def _asked_by_tfp() -> bool:
+    """Whether another distribution asks, of which this one is a part: a mixture means all pairs."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") in _BETWEEN:
+        frame = frame.f_back
+    asks = "" if frame is None else str(frame.f_globals.get("__name__"))
+    return asks.startswith("tensorflow_probability.")
+
+
 def refuse_all_pairs(value: Any, batch: tf.TensorShape, event: tf.TensorShape) -> None:
     """Refuses values of shape (n, 1) for n distributions, and n values for those of (n, 1).
 
     Broadcasting would give the densities of all n * n pairs, whose mean is a loss of nothing.
     """
-    if keras.tree.is_nested(value):
+    if keras.tree.is_nested(value) or _asked_by_tfp():
         return
     shape = getattr(value, "shape", None)
     given = tf.TensorShape(np.shape(value) if shape is None else shape)

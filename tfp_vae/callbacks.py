@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -112,6 +113,12 @@ class FixedEvaluation(keras.callbacks.Callback):
         self._training = []
 
 
+def say(text: str) -> None:
+    """Prints a line; where nobody can see it, since the terminal was closed, work goes on."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
+
+
 class ProgressBar(keras.callbacks.Callback):
     """One progress bar over all the epochs of a run; where no terminal is, a line every tenth.
 
@@ -136,16 +143,18 @@ class ProgressBar(keras.callbacks.Callback):
         steps = (self.params or {}).get("steps") or batch + 1
         self._in_epoch = min(batch + 1, steps)  # the last call of an epoch may have fewer
         if self._terminal and self.done + self._in_epoch < self.total:
-            self._show(self.done + self._in_epoch, logs)
+            with contextlib.suppress(OSError):  # the terminal was closed, or who reads has ended
+                self._show(self.done + self._in_epoch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         before, self.done = self.done, self.done + self._in_epoch
         self._validation = {name: logs[name] for name in ("val_loss",) if name in logs}
         if self._terminal:
-            self._show(self.done, logs)
+            with contextlib.suppress(OSError):
+                self._show(self.done, logs)
         elif before * 10 // self.total < self.done * 10 // self.total:
             values = ", ".join(f"{name} {value:.2f}" for name, value in self._values(logs))
-            print(f"epoch {epoch + 1}, step {self.done} of {self.total}: {values}", flush=True)
+            say(f"epoch {epoch + 1}, step {self.done} of {self.total}: {values}")
 
     def _show(self, step: int, logs: dict[str, float]) -> None:
         values = self._values(logs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -70,7 +71,7 @@ def class_named(name: str) -> type[Objective]:
     """
     module, _, last = name.rpartition(".")
     found = getattr(objectives, name, None)
-    if module:
+    if module and _is_known(name):
         try:
             found = getattr(importlib.import_module(module), last, None)
         except ImportError:
@@ -115,7 +116,23 @@ def as_config(value: Any) -> Any:
     }
 
 
+def _is_known(path: str) -> bool:
+    """Whether a class may be looked for there: a file may not have any module imported."""
+    module = path.rpartition(".")[0]
+    return module.split(".")[0] in ("", "tfp_vae", "keras") or module in sys.modules
+
+
+def _only_known(value: Any) -> None:
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, (dict, list, tuple)):
+            _only_known(each)
+    path = value.get("class_path") if isinstance(value, dict) else None
+    if path is not None and not _is_known(str(path)):
+        raise InputError("Expected a class of tfp_vae or Keras, or of a module in use.", path)
+
+
 def _argument(kind: type[Objective], name: str, value: Any) -> Any:
+    _only_known([value] if not isinstance(value, (dict, list, tuple)) else value)
     parser = ArgumentParser(exit_on_error=False)
     skip = {each for each in inspect.signature(kind).parameters if each != name}
     parser.add_class_arguments(kind, skip=skip, instantiate=False, fail_untyped=False)

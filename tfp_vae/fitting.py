@@ -56,12 +56,12 @@ class Fitting:
             initial_epoch=(initial_epoch, 0),
             batch_size=(batch_size, 1),
             steps_per_epoch=(steps_per_epoch, 1),
-            validation_steps=(validation_steps, 1),
+            validation_steps=(validation_steps, 0),
             validation_batch_size=(validation_batch_size, 1),
         )
         _are_callbacks(callbacks)
         self._without_loss()
-        if not 0 <= validation_split < 1:
+        if not 0 <= (validation_split or 0) < 1:
             raise InputError("Expected validation_split from 0 to less than 1.", validation_split)
         if self.compiled and self.optimizer is None:
             raise InputError(

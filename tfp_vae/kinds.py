@@ -43,7 +43,9 @@ def _is_symbolic(value: Any) -> bool:
 def _known_later(value: Any) -> bool:
     """A scalar of which only a run knows the value: a variable, or a tensor in a graph."""
     variable = isinstance(value, (tf.Variable, keras.Variable))
-    return (variable or _is_symbolic(value)) and len(value.shape) == 0
+    if variable or _is_symbolic(value):
+        return tf.TensorShape(value.shape).rank in (0, None)
+    return False
 
 
 def is_integer(value: Any, low: int = 1, high: float = math.inf) -> bool:
@@ -69,7 +71,8 @@ def is_sizes(value: Any) -> bool:
             return False
         value = np.asarray(value).tolist()
         value = value if value or not isinstance(value, list) else ()  # np.array([]) is of floats
-    return all(map(is_integer, value)) if isinstance(value, (list, tuple)) else is_integer(value)
+    several = isinstance(value, (list, tuple, range))
+    return all(map(is_integer, value)) if several else is_integer(value)
 
 
 def is_real(value: Any, low: float, above: bool = False, high: float = math.inf) -> bool:
@@ -94,6 +97,8 @@ def is_bool(value: Any) -> bool:
 
 def all_scheduled(value: Any) -> bool:
     """`is_scheduled`, or a list of such."""
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
     several = isinstance(value, (list, tuple)) and len(value) > 0
     return all(map(is_scheduled, value)) if several else is_scheduled(value)
 

@@ -28,23 +28,23 @@ def loaded(config: Any, custom_objects: Any = None) -> Any:
       ...         "registered_name": None}).__name__
       'relu'
     """
-    with keras.saving.custom_object_scope(custom_objects or {}):
-        _look_through(config)
-        return keras.saving.deserialize_keras_object(config)
+    _look_through(config, custom_objects)
+    return keras.saving.deserialize_keras_object(config, custom_objects)
 
 
-def _look_through(config: Any) -> None:
+def _look_through(config: Any, custom_objects: Any) -> None:
     """Raises `InputError` where a function stands in the config that may not be called."""
     if isinstance(config, (list, tuple)):
         for each in config:
-            _look_through(each)
+            _look_through(each, custom_objects)
     elif isinstance(config, dict):
         name = config.get("class_name")
         if name == "function" or (isinstance(name, str) and not _is_class(config, name)):
-            _let_in(config, str(config.get("config") if name == "function" else name))
+            function = str(config.get("config") if name == "function" else name)
+            _let_in(config, function, custom_objects)
         for key, each in config.items():
             if key != "compile_config":  # losses and metrics, which nobody calls before training
-                _look_through(each)
+                _look_through(each, custom_objects)
 
 
 def _is_class(config: dict[str, Any], name: str) -> bool:
@@ -61,11 +61,12 @@ def _public(module: Any, name: str) -> Any:
     return None if found is keras else found
 
 
-def _let_in(config: dict[str, Any], name: str) -> None:
+def _let_in(config: dict[str, Any], name: str, custom_objects: Any) -> None:
     pure = name in vars(keras.activations) and name not in ("get", "serialize", "deserialize")
-    if keras.saving.get_registered_object(name) is None and not pure:
+    if keras.saving.get_registered_object(name, custom_objects) is None and not pure:
         raise InputError(
             "Expected functions in a saved model that were registered with "
-            "keras.saving.register_keras_serializable, before it is loaded.",
+            "keras.saving.register_keras_serializable before it is loaded, or are given as "
+            "custom_objects.",
             f"{config.get('module')}.{name}",
         )

@@ -11,7 +11,7 @@ import keras
 from tfp_vae import layers
 from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
-from tfp_vae.layers.parametric import IndependentLayer, ParametricLayer
+from tfp_vae.layers.parametric import IndependentLayer, ParametricLayer, as_shape
 from tfp_vae.prior import unit_normal
 
 Body = Literal["mlp", "conv"]
@@ -46,7 +46,8 @@ def encoder(
       >>> encoder((28, 28, 1), 8).output_shape, encoder((5,), 8, num_classes=3).input_shape
       ((None, 8), [(None, 5), (None,)])
     """
-    if isinstance(posterior, int):
+    if not isinstance(posterior, keras.layers.Layer):
+        posterior = int(posterior)
         kl = layers.KLDivergenceRegularizer(unit_normal(posterior))
         posterior = layers.IndependentNormal(posterior, activity_regularizer=kl)
     hidden: list[keras.layers.Layer]
@@ -95,7 +96,7 @@ def decoder(
       >>> decoder(8, layers.IndependentBernoulli((28, 28, 1)), "conv", (16, 32)).output_shape
       (None, 28, 28, 1)
     """
-    shape = (latent_shape,) if isinstance(latent_shape, int) else tuple(latent_shape)
+    shape = as_shape(latent_shape)
     widths = tuple(reversed(widths))
     if body == "mlp":
         hidden = [*_dense(widths, activation), keras.layers.Dense(likelihood.num_parameters)]

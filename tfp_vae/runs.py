@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -84,7 +85,7 @@ class Run:
         """Raises `InputError` where the folder is there and holds something."""
         if not self.path.exists():
             return
-        if not self.path.is_dir() or set(self.path.iterdir()) - {self._lock}:
+        if not self.path.is_dir() or set(self.path.iterdir()) - {self._lock, self.figures}:
             raise InputError(
                 "Expected a new or empty folder for the run (--resume goes on with one).", self.path
             )
@@ -117,7 +118,8 @@ class Run:
         try:
             yield
         finally:
-            self._lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of Windows, where filelock takes it away
+                self._lock.unlink()
             lock.release()
             for folder in self._made_here:
                 if folder.is_dir() and not any(folder.iterdir()):
@@ -144,9 +146,12 @@ class Run:
     def forget_from(self, epoch: int) -> None:
         """Takes out the rows of `metrics.csv` of epochs that are about to be done again."""
         if self.history.is_file():
-            lines = self.history.read_text().splitlines(keepends=True)
-            kept = [line for line in lines[1:] if int(line.partition(",")[0]) < epoch]
-            self.history.write_text("".join([*lines[:1], *kept]))
+            lines = self.history.read_bytes().splitlines(keepends=True)
+            numbers = [line.partition(b",")[0] for line in lines]
+            kept = [n.isdigit() and int(n) < epoch for n in numbers]
+            new = self.history.with_suffix(".new.csv")
+            new.write_bytes(b"".join([*lines[:1], *itertools.compress(lines[1:], kept[1:])]))
+            os.replace(new, self.history)
 
     def losses(self, name: str) -> dict[int, float]:
         """A column of `metrics.csv`: by epoch, counted from 0, the numbers that are there."""
@@ -176,6 +181,7 @@ class Run:
             OSError,
             ValueError,
             KeyError,
+            TypeError,
         ):  # a run that stopped before, or while it was written
             return False
 

@@ -27,7 +27,7 @@ class Seeded:
 
     def seed_with(self, seed: int | None) -> None:
         """Keeps `seed`; None takes one from Keras' global seed. Called in the constructor."""
-        self.seed = seed
+        self.seed = seed = None if seed is None else int(seed)
         # As Keras' SeedGenerator takes it, and when: a global seed gives what it always gave.
         self._first_seed = random.randint(1, int(1e9)) if seed is None else seed
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
@@ -90,7 +91,7 @@ class Trained:
         z = self.representative(self._posterior(x, conditions))
         return self._infer(z, conditions).mean()
 
-    @checked
+    @functools.partial(checked, num_samples="done")
     def sample(
         self, num_samples: int, mean: bool = True, seed: int | None = None, conditions: Any = None
     ) -> tf.Tensor:
@@ -107,7 +108,10 @@ class Trained:
             self._checks.conditions({name: value}, value, "the conditions")
             if not tf.is_symbolic_tensor(value) and len(value) != num_samples:
                 raise InputError(f"Expected {num_samples} rows of {name}.", outline(value))
-        pair = self.next_seed() if seed is None else tf.constant([seed, 0])
+        if seed is None:
+            pair = self.next_seed()
+        else:
+            pair = tf.constant(np.array([seed, 0], np.uint32).view(np.int32))
         if tf.executing_eagerly() and num_samples >= ROWS:
             return self._draw_many(tf.constant(num_samples, tf.int32), pair, given, mean)
         return self._draw(num_samples, pair, given, mean)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import checks, data, evaluate, layers, measures, plots, recipes, report
-from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar
+from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar, say
 from tfp_vae.chosen import Chosen
 from tfp_vae.columns import MOST_VALUES
 from tfp_vae.errors import InputError
@@ -174,7 +174,7 @@ class Training:
         if self.recipe.prior_after is not None:
             vae = self._with_fitted_prior()
             self.run.save_fitted(vae)
-        print("evaluating, and drawing the figures", flush=True)
+        say("evaluating, and drawing the figures")
         self._warn_of_overfitting()
         text, results = assess(vae, self.images, self.x_test, self.binarize)
         for key, figure in figures(vae, self.images, self.x_test, self.seed).items():
@@ -190,7 +190,7 @@ class Training:
             best = min(losses, key=lambda epoch: losses[epoch])
             last = losses[max(losses)]
             if last - losses[best] > max(1.0, 0.1 * abs(losses[best])):
-                print(
+                say(
                     f"note: the held-out rows did best in epoch {best + 1}, val_loss "
                     f"{losses[best]:.2f}, at the end {last:.2f}: fewer --epochs may serve better"
                 )
@@ -208,7 +208,7 @@ class Training:
         keras.utils.set_random_seed(self.seed)  # the same prior for a run that went on
         prior = self.recipe.prior_after(setting)
         epochs = max(5, min(50, 1500 * 128 // len(x)))
-        print(f"fitting the prior, {type(prior).__name__}, to z of {len(x)} rows", flush=True)
+        say(f"fitting the prior, {type(prior).__name__}, to z of {len(x)} rows")
         with BetweenSteps() as between_steps:
             return self.vae.fit_prior(
                 _inputs(self.vae, x, labels),

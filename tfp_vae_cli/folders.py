@@ -89,7 +89,9 @@ def _check_training(given: Given) -> None:
         check_writable(Path(options["resume"]))
     elif options.get("out"):
         out = Path(options["out"])
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        # What a run leaves that ended while it loaded; whether it is there still, the lock tells.
+        ended = {out / ".lock", out / "figures"}
+        if out.exists() and (not out.is_dir() or set(out.iterdir()) - ended):
             raise Refusal(
                 "Expected a new or empty folder for the run (--resume goes on with one).", out
             )
@@ -108,12 +110,13 @@ def _check_data(name: str) -> None:
                 "Expected a .npy or .npz file of examples.", f"{name}, which is not there"
             )
         return
-    if Path(name).exists() or (Path(name).suffix and ":" not in name):
+    known = _known_to_tfds()
+    is_known = name.split("/")[0].split(":")[0] in known  # also where a folder is called so
+    if not is_known and (Path(name).exists() or (Path(name).suffix and ":" not in name)):
         raise Refusal(
             "Expected data as a .npy or .npz file: numpy.save('x.npy', array) writes one.", name
         )
-    known = _known_to_tfds()
-    if known and name.split("/")[0].split(":")[0] not in known:
+    if known and not is_known:
         hint = did_you_mean(name, [*known, "digits"], 3)
         raise Refusal(
             "Expected 'digits', a .npy or .npz file, or the name of a TensorFlow data set "

@@ -151,7 +151,7 @@ class RelaxedOneHotCategorical(RealVectorLayer):
         n, d = self.num_variables, self.event_size
         temperature = self.prior_temperature
         if temperature is None:
-            temperature = float(self.temperature(0) if self.tells_training else self.temperature)
+            temperature = _at_first(self.temperature)
         zeros = np.zeros([d] if n is None else [n, d], full_precision())
         each = tfd.RelaxedOneHotCategorical(temperature, logits=zeros)
         if n is None:
@@ -182,7 +182,7 @@ class RelaxedOneHotCategorical(RealVectorLayer):
         given = self.temperature
         return {
             **super().get_config(),
-            "temperature": schedules.to_config(given) if self.tells_training else float(given),
+            "temperature": schedules.to_config(given) if self.tells_training else _at_first(given),
             "num_variables": self.num_variables,
             "prior_temperature": self.prior_temperature,
         }
@@ -193,13 +193,20 @@ class RelaxedOneHotCategorical(RealVectorLayer):
         return super().from_config({**config, "temperature": temperature})
 
 
+def _at_first(temperature: Any) -> float:
+    """The temperature before there was a step."""
+    if isinstance(temperature, keras.Variable):  # which may have a value for each replica
+        temperature = tf.convert_to_tensor(temperature.value)
+    return float(temperature(0) if callable(temperature) else temperature)
+
+
 def _checked(temperature: Any) -> Any:
     """A schedule or variable as it is, a number as a variable."""
     scheduled = isinstance(temperature, LearningRateSchedule)
     ours = isinstance(temperature, keras.Variable)
     # A tf.Variable would be read once and then go its own way: Keras does not save it.
     wrong = temperature.trainable if ours else isinstance(temperature, tf.Variable)
-    if wrong or not float(temperature(0) if scheduled else temperature) > 0:
+    if wrong or not _at_first(temperature) > 0:
         raise InputError(
             "Expected a positive temperature, a number, a keras.Variable that is not trainable, or "
             "a schedule.",
