@@ -38,9 +38,3 @@ def at_most(steps: int | None) -> int | None:
 def number(variable: Any) -> Any:
     """What a variable of Keras, which may be mirrored, or a tensor made of one, holds."""
     return tf.convert_to_tensor(getattr(variable, "value", variable)).numpy()
-
-
-def is_count(value: Any, least: int = 1) -> bool:
-    """Whether it is a whole number, and large enough."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    return whole and int(value) >= least

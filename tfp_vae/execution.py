@@ -12,6 +12,7 @@ from tfp_vae import amounts
 from tfp_vae.ahead import Ahead, Epoch, TellsEpochs
 from tfp_vae.blocks import Block
 from tfp_vae.errors import InputError
+from tfp_vae.kinds import is_integer
 
 _STEPS_FOR_XLA = 1000
 _DRAWS_FOR_XLA = 100_000  # of an estimate of log p(x)
@@ -98,7 +99,7 @@ class Execution:
         Raises:
           InputError: `steps_per_execution` is no number of steps.
         """
-        if steps_per_execution != "auto" and not amounts.is_count(steps_per_execution):
+        if steps_per_execution != "auto" and not is_integer(steps_per_execution):
             raise InputError(
                 "Expected steps_per_execution to be 'auto' or a whole number from 1 on.",
                 repr(steps_per_execution),

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_vae import amounts, sparse
+from tfp_vae import sparse
 from tfp_vae.errors import InputError
 from tfp_vae.keras_model import History
+from tfp_vae.kinds import is_integer
 from tfp_vae.sources import is_source
 from tfp_vae.wiring import Wiring, as_array, outline
 
@@ -227,7 +228,7 @@ def _no_classes(class_weight: Any) -> None:
 def _are_counts(**given: tuple[Any, int]) -> None:
     """Raises `InputError` unless each, where it is given, is a whole number and large enough."""
     for name, (value, least) in given.items():
-        if value is not None and not amounts.is_count(value, least):
+        if value is not None and not is_integer(value, least):
             raise InputError(f"Expected {name} to be a whole number from {least} on.", repr(value))
 
 
