@@ -58,7 +58,9 @@ def test_as_the_posterior_of_a_vae(make, x, tmp_path):
     vae.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
     losses = vae.fit(x, batch_size=32, epochs=3, verbose=0).history["loss"]
     assert losses == sorted(losses, reverse=True)
-    assert np.isfinite(vae.log_likelihood_batch.python_function((x[:4], {}), tf.constant(5))).all()
+    assert np.isfinite(
+        vae.log_likelihood_batch.python_function(({"x": x[:4]}, {}), tf.constant(5))
+    ).all()
     assert np.isfinite(vae.sample(3, seed=1)).all()
     vae.save(tmp_path / "vae.keras")
     again = keras.models.load_model(tmp_path / "vae.keras", safe_mode=True)

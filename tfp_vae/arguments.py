@@ -146,6 +146,17 @@ RULES: dict[str, Rule] = {
     **_rules(
         Rule(f"{_WEIGHT.expected}, or a list of them", kinds.all_scheduled), "capacity free_bits"
     ),
+    **_rules(
+        Rule(
+            f"{_WEIGHT.expected}, or a dict of one for each latent variable",
+            functools.partial(kinds.by_variable, kinds.is_scheduled),
+        ),
+        "beta_by_variable free_bits_by_variable",
+    ),
+    "capacity_by_variable": Rule(
+        f"{_WEIGHT.expected}, a list of them, or a dict of one for each latent variable",
+        functools.partial(kinds.by_variable, kinds.all_scheduled),
+    ),
     "temperature": Rule(
         "to be a number > 0, a variable or a schedule",
         functools.partial(kinds.is_scheduled, above=True),

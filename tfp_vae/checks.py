@@ -13,20 +13,18 @@ from tfp_vae.layers.kl import KLDivergenceAddLoss
 from tfp_vae.wiring import Wiring
 
 
-def final_operation(network: keras.Model, role: str) -> Any:
+def final_operation(network: keras.Model, role: str, output: Any = None) -> Any:
     """The layer that makes what a functional or Sequential network puts out.
+
+    `output`: which of several outputs; None: the first.
 
     Raises:
       InputError: the network has not been given its input, or ends in a layer of Keras' own, which
         puts out a tensor and not a distribution.
     """
-    if not isinstance(network, keras.Model) or not getattr(network, "outputs", None):
-        raise InputError(
-            f"The {role} is expected to be a functional or Sequential keras.Model that starts with "
-            "keras.Input(shape) (wrap another kind: keras.Model(x, network(x))).",
-            network,
-        )
-    operation = network.outputs[0]._keras_history.operation
+    is_a_network(network, role)
+    output = network.outputs[0] if output is None else output
+    operation = output._keras_history.operation
     if getattr(operation, "outputs", None) and isinstance(operation, keras.Model):
         return final_operation(operation, role)
     while isinstance(operation, KLDivergenceAddLoss):  # puts out the distribution that it is given
@@ -49,6 +47,38 @@ def kl_regularizers(network: keras.Model) -> list[tuple[keras.layers.Layer, Any]
         elif isinstance(layer, DistributionLayer) and layer.kl_regularizer is not None:
             found.append((layer, layer.kl_regularizer))
     return found
+
+
+def is_a_network(given: Any, role: str) -> None:
+    """Raises `InputError` unless it is a functional or Sequential model with inputs."""
+    if not isinstance(given, keras.Model) or not getattr(given, "outputs", None):
+        raise InputError(
+            f"The {role} is expected to be a functional or Sequential keras.Model that starts with "
+            "keras.Input(shape) (wrap another kind: keras.Model(x, network(x))).",
+            given,
+        )
+
+
+def features_are_named(features: Any) -> None:
+    """Raises `InputError` unless they are a network that puts out a dict, or None."""
+    if features is None:
+        return
+    is_a_network(features, "features")
+    if not isinstance(getattr(features, "_outputs_struct", None), dict):
+        raise InputError(
+            "Expected the features to be a network that puts out a dict of tensors by name.",
+            features,
+        )
+
+
+def no_kl_term(regularizers: list[Any]) -> None:
+    """Raises `InputError` where the encoder has a KL against another prior than the one given."""
+    if regularizers:
+        raise InputError(
+            "The prior is expected in one place: VAE(prior=network), and an encoder without a "
+            "KLDivergenceRegularizer.",
+            regularizers[0].distribution_b,
+        )
 
 
 def latent_sizes_match(encoder: keras.Model, wiring: Wiring) -> None:

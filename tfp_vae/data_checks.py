@@ -25,7 +25,6 @@ from tfp_vae.value_checks import (
     check_weights,
     check_words,
 )
-from tfp_vae.wiring import Wiring
 
 _RESCALING = (
     keras.layers.Rescaling,
@@ -43,18 +42,20 @@ class DataChecks:
     """What a model expects of its data, and the checks that these are it.
 
     Attributes:
-      wiring: what the networks take.
+      wiring: what the networks take, a `Wiring` or `NamedData`.
       target_shape: of one thing that the likelihood is over.
       support: (low, high) of the likelihood, or None where any number will do.
       of_integers: whether the likelihood is over whole numbers, such as counts.
+      supports: of further observed variables, by name.
       values_in_batch: how many numbers the batch had that `data` looked at last; 0 for arrays.
     """
 
-    wiring: Wiring
+    wiring: Any
     target_shape: tuple[int | None, ...]
     support: tuple[float, float] | None
     of_integers: bool = False
     values_in_batch: int = 0
+    supports: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def data(self, x: Any, y: Any, what: str, sample_weight: Any = None) -> Any:
         """Looks at the first batch (all of an array) and returns x with nothing lost.
@@ -97,7 +98,7 @@ class DataChecks:
         there too, if the support ends at 1: they are pixels that nobody divided by 255.
         """
         x, conditions = self.wiring.split(data)
-        shape = tuple(self.wiring.encoder.main.shape[1:])
+        shape = self.wiring.shape
         hint = DIVIDE
         if is_target and self.support is not None and self.support[1] == 1 and self._rescales:
             hint = " The encoder rescales x: give what the likelihood is over too, (x, x / 255)."
@@ -115,7 +116,7 @@ class DataChecks:
         """Raises `InputError` unless x is of the shape that the encoder takes."""
         x = self.wiring.split(data)[0]
         if not tf.is_tensor(x) or x.shape.rank is not None:
-            check_shape(x, tuple(self.wiring.encoder.main.shape[1:]), "x")
+            check_shape(x, self.wiring.shape, "x")
 
     def latents(self, z: Any) -> None:
         """Raises `InputError` unless z is a batch of what the decoder takes."""
@@ -141,10 +142,12 @@ class DataChecks:
         for name, value in given.items():
             port = self.wiring.conditions[name]
             shape, called = tuple(port.shape[1:]), f"{name} of {what}"
-            if port.dtype == "string":
+            if name in self.wiring.optional:  # of which a row may be unknown
+                check_shape(value, shape, called)
+            elif port.dtype == "string":
                 check_words(value, shape, called)
             else:
-                check_values(value, shape, None, called)
+                check_values(value, shape, self.supports.get(name), called)
             if name in self._categories:
                 check_categories(value, self._categories[name], called)
             check_rows(value, name, main, what)
@@ -155,7 +158,7 @@ class DataChecks:
 
         Keras' layers of weights and of shapes do not; `x / 255`, a layer of the user's own may.
         """
-        network = self.wiring.encoder.network
+        network, _ = self.wiring.networks[0]
         layers = network._flatten_layers(include_self=False)
         models = [network, *(layer for layer in layers if isinstance(layer, keras.Model))]
         parts = [part for model in models for part in getattr(model, "operations", model.layers)]
@@ -166,9 +169,9 @@ class DataChecks:
     @functools.cached_property
     def _categories(self) -> dict[str, int]:
         """How many there are for each condition that is a number of one."""
-        encoder, decoder = self.wiring.encoder, self.wiring.decoder
-        found = categories(encoder.network)
-        for theirs, count in categories(decoder.network).items():
-            ours = self.wiring.as_ours.get(theirs, theirs)
-            found[ours] = min(count, found.get(ours, count))
+        found: dict[str, int] = {}
+        for network, names in self.wiring.networks:
+            for theirs, count in categories(network).items():
+                ours = names.get(theirs, theirs)
+                found[ours] = min(count, found.get(ours, count))
         return found

@@ -9,11 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_vae import baseline_fits, importance, measures
+from tfp_vae import baseline_fits, measures
 from tfp_vae.errors import InputError
-from tfp_vae.objectives import ForwardPass
+from tfp_vae.generation import generate
 from tfp_vae.objectives.base import nll_and_kl
-from tfp_vae.origins import moved
 from tfp_vae.vae import VAE
 from tfp_vae.wiring import rows
 
@@ -144,9 +143,10 @@ def some_likelihood(vae: VAE, data: Any) -> Any:
 
     The draws of the model itself go on as if this had not been.
     """
-    _, conditions = vae.wiring.split(data)
-    given = taken(conditions, np.arange(8) % len(vae.wiring.split(data)[0]))
-    return vae.decode(vae.prior.distribution().sample(8, seed=[_STREAM, 0]), given)
+    x, conditions = vae.wiring.split(data)
+    given = taken(conditions, np.arange(8) % len(x))
+    z = generate(vae.graph, 8, tf.constant([_STREAM, 0]), given)["z"]
+    return vae.decode(z, {name: given[name] for name in vae.wiring.given_names})
 
 
 def independent_pixels(train: np.ndarray, x: np.ndarray) -> float:
@@ -165,16 +165,7 @@ def independent_pixels(train: np.ndarray, x: np.ndarray) -> float:
 
 
 def _terms(vae: VAE, data: Any) -> Sequence[tf.Tensor]:
-    x, conditions = vae.wiring.split(data)
-    posterior = vae.encode(data)
-    z = tf.convert_to_tensor(posterior)
-    forward = ForwardPass(
-        posterior=posterior,
-        prior=vae.prior.distribution(),
-        z=moved(lambda t: t[tf.newaxis], z),
-        log_likelihood=importance.log_likelihood(vae.decode(z, conditions), x, 1),
-        log_posterior=lambda: posterior.log_prob(z)[tf.newaxis],
-        has_density=vae.has_density,
-    )
+    forward = vae.forward(data)
+    forward.fits()
     nll, kl = nll_and_kl(forward)
     return (nll,) if kl is None else (nll, kl)

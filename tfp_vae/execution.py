@@ -13,6 +13,7 @@ from tfp_vae.ahead import Ahead, Epoch, TellsEpochs
 from tfp_vae.blocks import Block
 from tfp_vae.errors import InputError
 from tfp_vae.kinds import is_integer
+from tfp_vae.players import ByPlayer
 
 _STEPS_FOR_XLA = 1000
 _DRAWS_FOR_XLA = 100_000  # of an estimate of log p(x)
@@ -110,6 +111,8 @@ class Execution:
         self.trains_by_xla = False
         if jit_compile == "auto" and not _has_accelerator():
             jit_compile = False  # for evaluation and prediction; `fit` knows more of training
+        if isinstance(optimizer, ByPlayer):
+            optimizer.bind(self.objective.state)
         super().compile(  # type: ignore[misc]
             optimizer=optimizer,
             loss=loss,
@@ -210,14 +213,15 @@ class Execution:
 
 
 def suits_xla(model: Any) -> bool:
-    """Whether XLA can compile the training of a `VAE`, and makes it faster on a CPU.
+    """Whether XLA can compile the training of a model, and makes it faster on a CPU.
 
     Not convolutions, and not random numbers as TensorFlow and TFP draw them (see `layers.fast`).
     """
     found = model._flatten_layers(include_self=False)
     if not all(layer.supports_jit and not isinstance(layer, _SLOW) for layer in found):
         return False
-    return getattr(model.posterior_layer, "fast_under_xla", False)
+    layers = model.posterior_layers.values()
+    return all(getattr(layer, "fast_under_xla", False) for layer in layers)
 
 
 def looks_at_each_batch(callback: keras.callbacks.Callback) -> bool:

@@ -39,17 +39,15 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     Raises:
       InputError: the folder holds something else than a SavedModel.
     """
-    try:
-        check_free(filepath)
-    except Refusal as error:
-        raise InputError(str(error)) from None
+    free_folder(filepath)
     wiring = vae.wiring
-    x = _spec(wiring.encoder.main, "x")
-    z = _spec(wiring.decoder.main, "z")
+    x = spec_of(wiring.encoder.main, "x")
+    z = spec_of(wiring.decoder.main, "z")
     count = tf.TensorSpec([], tf.int32, name="num_samples")
-    both = [_spec(tensor, name) for name, tensor in wiring.conditions.items()]
+    both = [spec_of(tensor, name) for name, tensor in wiring.conditions.items()]
     names = wiring.given_names
-    own = [_spec(wiring.conditions[name], name) for name in names]
+    own = [spec_of(wiring.conditions[name], name) for name in names]
+    drawn = [spec_of(wiring.conditions[name], name) for name in wiring.drawn_given]
 
     def data(x: tf.Tensor, given: Any) -> Any:
         return [x, *given] if given else x
@@ -57,18 +55,18 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     def encode(x: tf.Tensor, *given: tf.Tensor) -> dict[str, tf.Tensor]:
         posterior = vae.encode(data(x, given))
         moments = {"z": vae.representative(posterior)}
-        for name, moment in {"mean": tfd.Distribution.mean, "stddev": _stddev}.items():
+        for name, moment in {"mean": tfd.Distribution.mean, "stddev": stddev}.items():
             with contextlib.suppress(NotImplementedError):  # no closed form
                 moments[name] = moment(posterior)
         return moments
 
     def seed() -> tf.Tensor:
-        return _one_at_a_time(vae.next_seed)
+        return one_at_a_time(vae.next_seed)
 
     def sample(*given: tf.Tensor) -> tf.Tensor:
-        if not names:
+        if not drawn:
             return vae._draw(*given, seed(), {}, True)
-        conditions = wiring.given(list(given))
+        conditions = wiring.given(list(given), draws=True)
         return vae._draw(tf.shape(given[0])[0], seed(), conditions, True)
 
     def log_likelihood(x: tf.Tensor, *rest: tf.Tensor) -> tf.Tensor:
@@ -76,17 +74,25 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
         with tf.control_dependencies([tf.debugging.assert_positive(rest[-1], message)]):
             number = tf.identity(rest[-1])
         conditions = dict(zip(wiring.conditions, rest[:-1], strict=True))
-        return importance.estimate_batch(vae, (x, conditions), number, seed())
+        return importance.estimate_batch(vae.graph, ({"x": x, **conditions}, {}), number, seed())
 
     archive = keras.export.ExportArchive()
     archive.track(vae)
     archive.add_endpoint("serve", lambda x, *given: vae.reconstruct(data(x, given)), [x, *both])
     archive.add_endpoint("encode", encode, [x, *both])
     archive.add_endpoint("decode", lambda z, *given: vae.decode(z, list(given)).mean(), [z, *own])
-    archive.add_endpoint("sample", sample, own or [count])
+    archive.add_endpoint("sample", sample, drawn or [count])
     if vae.has_density:
         archive.add_endpoint("log_likelihood", log_likelihood, [x, *both, count])
     archive.write_out(str(filepath), verbose=verbose)
+
+
+def free_folder(filepath: Any) -> None:
+    """Raises `InputError` where the folder holds something else than a SavedModel."""
+    try:
+        check_free(filepath)
+    except Refusal as error:
+        raise InputError(str(error)) from None
 
 
 def endpoints(vae: Any) -> list[str]:
@@ -95,7 +101,7 @@ def endpoints(vae: Any) -> list[str]:
     return [*always, "log_likelihood"] if vae.has_density else always
 
 
-def _one_at_a_time(make: Any) -> tf.Tensor:
+def one_at_a_time(make: Any) -> tf.Tensor:
     """What `make` gives, while no other call of an endpoint is within it.
 
     Servers call from several threads, and to read a seed and move it on are two operations. (A
@@ -110,7 +116,7 @@ def _one_at_a_time(make: Any) -> tf.Tensor:
     return value
 
 
-def _stddev(distribution: Any) -> tf.Tensor:
+def stddev(distribution: Any) -> tf.Tensor:
     """The standard deviation, by operations that other runtimes have too."""
     given = getattr(distribution, "tensor_distribution", distribution)
     size = given.event_shape[-1] if given.event_shape.rank else None
@@ -121,5 +127,6 @@ def _stddev(distribution: Any) -> tf.Tensor:
     return tf.sqrt(tf.reduce_sum(tf.square(scale * lower), axis=-1))
 
 
-def _spec(tensor: keras.KerasTensor, name: str) -> tf.TensorSpec:
+def spec_of(tensor: keras.KerasTensor, name: str) -> tf.TensorSpec:
+    """The signature of an input of a network."""
     return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_vae import checks, sparse
+from tfp_vae import sparse
+from tfp_vae.ancestral import drawing
 from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.code_prior import CodePrior
@@ -32,36 +33,38 @@ def fit_prior(
     seed: int | None = None,
     verbose: Any = "auto",
     validation_data: Any = None,
+    latent: str = "z",
     **kwargs: Any,
 ) -> Prior:
-    """The prior, fitted to z of x: see `VAE.fit_prior`."""
+    """The prior of a latent variable, fitted to its values of x: see `VAE.fit_prior`."""
     numbers = {"epochs": epochs, "batch_size": batch_size, "num_draws": num_draws}
     for name, number in numbers.items():
         if number < 1:
             raise InputError(f"Expected {name} >= 1.", number)
-    posterior = checks.final_operation(vae.encoder, "encoder")
+    q = vae.graph.posteriors[latent]
+    posterior = q.layer
     over_codes = isinstance(posterior, VectorQuantized)
     if over_codes and not isinstance(prior, CodePrior):
         raise InputError(
             f"Expected a prior over the codes of {posterior.name}, such as AutoregressiveCodes.",
             prior,
         )
-    shape = tuple(vae.encoder.output_shape[1:])
+    shape = q.shape
     if is_mixture(prior):
         if len(shape) != 1:
             raise InputError("Expected z to be vectors, for a mixture of scikit-learn.", shape)
-        return as_prior(fitted_mixture(prior, draws(vae, x, num_draws, seed)))
+        return as_prior(fitted_mixture(prior, draws(vae, x, num_draws, seed, latent=latent)))
     prior = as_prior(prior)
-    prior.bind(vae.encoder)
+    prior.bind(q.network)
     event = tuple(prior.distribution().event_shape)
     if event != shape:
         raise InputError(f"Expected a prior over z of shape {shape}.", f"one over {event}")
     if not prior.trainable_weights:
         raise InputError("Expected a prior with weights to be trained.", prior)
-    z = draws(vae, x, num_draws, seed)
+    z = draws(vae, x, num_draws, seed, latent=latent)
     batches = tf.data.Dataset.from_tensor_slices(z).shuffle(len(z), seed).batch(batch_size)
     if validation_data is not None:
-        others = draws(vae, validation_data, num_draws, seed)
+        others = draws(vae, validation_data, num_draws, seed, latent=latent)
         validation_data = tf.data.Dataset.from_tensor_slices(others).batch(batch_size)
     second = isinstance(prior, VAEPrior)
     model = prior.second_vae() if second else MaximumLikelihood(prior)
@@ -78,7 +81,14 @@ def fit_prior(
     return prior
 
 
-def draws(vae: Any, x: Any, num_draws: int, seed: int | None, batch_size: int = 256) -> np.ndarray:
+def draws(
+    vae: Any,
+    x: Any,
+    num_draws: int,
+    seed: int | None,
+    batch_size: int = 256,
+    latent: str = "z",
+) -> np.ndarray:
     """z drawn from q(z|x), `num_draws` for each x: `[num_draws * n, ...]`.
 
     Args:
@@ -88,6 +98,7 @@ def draws(vae: Any, x: Any, num_draws: int, seed: int | None, batch_size: int = 
       num_draws: for each x.
       seed: an integer gives the same draws each time; None goes on with the posterior's own seed.
       batch_size: how many x of an array are encoded at a time.
+      latent: the name of the latent variable.
     """
     if isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise InputError("Expected a data set that ends.", "one that repeats for ever")
@@ -102,9 +113,11 @@ def draws(vae: Any, x: Any, num_draws: int, seed: int | None, batch_size: int = 
         batches = ((rows(data, i, batch_size),) for i in range(0, count, batch_size))
     found = []
     for number, batch in enumerate(batches):
-        posterior = vae.encode(keras.utils.unpack_x_y_sample_weight(batch)[0])
+        inputs = keras.utils.unpack_x_y_sample_weight(batch)[0]
         pair = None if seed is None else tf.constant([seed, number])
-        z = posterior.sample(num_draws, seed=pair).numpy()
+        outset = vae.graph.begin(vae._by_name(sparse.dense(inputs)), training=False, undrawn=True)
+        terms, _ = vae.graph.encode(outset, drawing(num_draws, pair), num_draws)
+        z = terms[latent].value.numpy()
         found.append(z.reshape(-1, *z.shape[2:]))
     return np.concatenate(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -101,6 +102,13 @@ def all_scheduled(value: Any) -> bool:
         value = value.tolist()
     several = isinstance(value, (list, tuple)) and len(value) > 0
     return all(map(is_scheduled, value)) if several else is_scheduled(value)
+
+
+def by_variable(holds: Callable[[Any], bool], value: Any) -> bool:
+    """Whether it is such a value, or a dict of such by the names of variables."""
+    if isinstance(value, dict):
+        return bool(value) and all(isinstance(n, str) and holds(v) for n, v in value.items())
+    return holds(value)
 
 
 def is_array(value: Any) -> bool:

@@ -17,6 +17,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.loading import loaded
 
 Scheduled: TypeAlias = float | LearningRateSchedule
+_BY_VARIABLE = "by_variable"  # the key of a config that holds a value for each variable
 
 
 def value_at(value: Any, step: Any) -> tf.Tensor:
@@ -106,6 +107,8 @@ def to_config(value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)):
         return [to_config(each) for each in value]
+    if isinstance(value, dict):
+        return {_BY_VARIABLE: {name: to_config(each) for name, each in value.items()}}
     if isinstance(value, LearningRateSchedule):
         return keras.saving.serialize_keras_object(value)
     if callable(value):
@@ -121,4 +124,6 @@ def from_config(value: Any) -> Any:
     """The inverse of `to_config`."""
     if isinstance(value, (list, tuple)):
         return [from_config(each) for each in value]
+    if isinstance(value, dict) and set(value) == {_BY_VARIABLE}:
+        return {name: from_config(each) for name, each in value[_BY_VARIABLE].items()}
     return loaded(value) if isinstance(value, dict) else value

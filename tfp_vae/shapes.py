@@ -14,45 +14,69 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.errors import InputError
 
 
-def posterior_fits(posterior: tfd.Distribution) -> None:
-    """Raises `InputError` unless there is one distribution over z for each example."""
-    if posterior.batch_shape.rank not in (None, 1):
+def posterior_fits(posterior: tfd.Distribution, called: str = "", of_steps: bool = False) -> None:
+    """Raises `InputError` unless there is one distribution over z for each example.
+
+    `of_steps`: or for each step of a sequence.
+    """
+    if not _has_one_for_each(posterior, of_steps):
         raise InputError(
-            "The encoder is expected to give one distribution over z for each example, batch shape "
-            f"(batch,).{_joined(posterior.batch_shape[1:])}",
+            f"The encoder{called} is expected to give one distribution over z for each example, "
+            f"batch shape (batch,).{_joined(posterior.batch_shape[1:])}",
             _said(posterior),
         )
 
 
-def prior_fits(prior: tfd.Distribution, posterior: tfd.Distribution) -> None:
-    """Raises `InputError` unless the prior is one distribution over the same z."""
+def _has_one_for_each(distribution: tfd.Distribution, of_steps: bool) -> bool:
+    """Whether there is one distribution for each example, or for each step, of vectors or numbers.
+
+    A vector whose numbers were not made one event looks like steps of numbers: those are taken for
+    steps only where the network takes any number of these.
+    """
+    rank = distribution.batch_shape.rank
+    return rank in (None, 1) or bool(rank and (of_steps or distribution.event_shape.rank))
+
+
+def prior_fits(
+    prior: tfd.Distribution, posterior: tfd.Distribution, called: str = "", of_rows: bool = False
+) -> None:
+    """Raises `InputError` unless the prior is one distribution over the same z.
+
+    `of_rows`: it depends on other values, and has a distribution for each row, as the posterior has.
+    """
     wanted, batch = posterior.event_shape, prior.batch_shape
     event = prior.event_shape
-    if not (event.is_compatible_with(wanted) and batch.rank in (None, 0)):
+    rank = posterior.batch_shape.rank if of_rows else 0
+    alike = None in (batch.rank, rank) or batch.rank == rank
+    if not (event.is_compatible_with(wanted) and alike):
         hint = ""
         if wanted.is_fully_defined() and batch.concatenate(event).is_compatible_with(wanted):
             hint = _joined(batch)
         elif wanted.is_fully_defined() and batch.rank == event.rank == 0:
             hint = f" Wrap it: tfd.Sample(prior, {wanted.as_list()})."
         raise InputError(
-            "The prior is expected to be one distribution over z, batch shape (), event shape "
-            f"{_shape(wanted)}, as the posterior's.{hint}",
+            f"The prior{called} is expected to be one distribution over z, batch shape (), event "
+            f"shape {_shape(wanted)}, as the posterior's.{hint}",
             _said(prior),
         )
     ours, theirs = (_dtype(each) for each in (posterior, prior))
     if ours and theirs and ours != theirs:
         raise InputError(
-            f"The prior is expected to be of the posterior's dtype, {ours.name}: make it of "
+            f"The prior{called} is expected to be of the posterior's dtype, {ours.name}: make it of "
             "numbers of that dtype.",
             f"{_said(prior)}, dtype {theirs.name}",
         )
 
 
-def likelihood_fits(likelihood: tfd.Distribution, x: tf.Tensor) -> None:
-    """Raises `InputError` unless there is one distribution over one x for each example."""
+def likelihood_fits(likelihood: tfd.Distribution, x: tf.Tensor, of_steps: bool = False) -> None:
+    """Raises `InputError` unless there is one distribution over one x for each example.
+
+    Of a sequence there is one for each step: the axes of the batch behind the first are axes of x.
+    """
     one = tf.TensorShape(x.shape)[1:]
     event, batch = likelihood.event_shape, likelihood.batch_shape
-    if event.is_compatible_with(one) and batch.rank in (None, 1):
+    whole = event if batch.rank is None else batch[1:].concatenate(event)
+    if _has_one_for_each(likelihood, of_steps) and whole.is_compatible_with(one):
         return
     hint = f" Give the decoder's last layer that event shape: {_shape(one)}."
     if batch.rank is not None and batch[1:].concatenate(event).is_compatible_with(one):

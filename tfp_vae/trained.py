@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import importance, sparse
+from tfp_vae import sparse
+from tfp_vae.ancestral import Variables
 from tfp_vae.arguments import checked
+from tfp_vae.conditional import as_distribution
 from tfp_vae.converters import export_converted
 from tfp_vae.errors import InputError
 from tfp_vae.export import export_endpoints
 from tfp_vae.fit_prior import fit_prior as fitted_prior
+from tfp_vae.generation import generate
 from tfp_vae.inference import ROWS, large
 from tfp_vae.types import TensorDistribution
 from tfp_vae.wiring import Wiring, outline, rows
@@ -30,22 +32,14 @@ class Trained:
     decoder: Any
     prior: Any
     objective: Any
+    graph: Variables
     wiring: Wiring
     has_density: bool
-    log_likelihood_batch: Any
-    estimates_by_xla: Any
+    posterior_layer: Any
     next_seed: Any
     _checks: Any
-    _decoder_alone: Any
     _draw_many: Any
     _mean_of_many: Any
-    _encode: Any
-    _distribution: Any
-    posterior_layer: Any
-
-    def check(self, x: Any) -> None:
-        """Raises `InputError` unless x is a batch of what the model takes, conditions and all."""
-        self._checks.batch(x)
 
     def encode(self, x: Any) -> TensorDistribution:
         """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
@@ -53,13 +47,14 @@ class Trained:
         return self._posterior(*self.wiring.split(x))
 
     def _posterior(self, x: Any, conditions: dict[str, Any]) -> tfd.Distribution:
+        run = self.graph.posteriors["z"].inference
         if sparse.is_sparse(x) and large(x):
             data, count = sparse.by_row((x, conditions)), sparse.count(x)
             parts = (rows(data, start, ROWS) for start in range(0, count, ROWS))
-            found = self._encode.of_batches(self.wiring.encoded(*part) for part in parts)
+            found = run.of_batches(self.wiring.encoded(*part) for part in parts)
         else:
-            found = self._encode(self.wiring.encoded(x, conditions))
-        return self._distribution(found, "encoder")
+            found = run(self.wiring.encoded(x, conditions))
+        return as_distribution(found, "encoder")
 
     def decode(self, z: Any, conditions: Any = None) -> TensorDistribution:
         """p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`.
@@ -74,7 +69,7 @@ class Trained:
 
     def _infer(self, z: Any, conditions: dict[str, Any]) -> tfd.Distribution:
         inputs = self.wiring.decoded(z, conditions)
-        return self._distribution(self._decoder_alone(inputs), "decoder")
+        return as_distribution(self.graph.likelihoods["x"].inference(inputs), "decoder")
 
     def reconstruct(self, x: Any) -> tf.Tensor:
         """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call.
@@ -103,7 +98,7 @@ class Trained:
           seed: an integer gives the same images each time; None goes on with the model's own.
           conditions: what the decoder is conditioned on, one row for each sample; see `decode`.
         """
-        given = self.wiring.given(conditions)
+        given = self.wiring.given(conditions, draws=True)
         for name, value in given.items():
             self._checks.conditions({name: value}, value, "the conditions")
             if not tf.is_symbolic_tensor(value) and len(value) != num_samples:
@@ -117,43 +112,7 @@ class Trained:
         return self._draw(num_samples, pair, given, mean)
 
     def _draw(self, num_samples: Any, seed: Any, given: dict[str, Any], mean: bool) -> tf.Tensor:
-        z_seed, x_seed = tfp.random.split_seed(seed)
-        z = self.prior.distribution().sample(num_samples, seed=z_seed)
-        likelihood = self._infer(z, given)
-        return likelihood.mean() if mean else likelihood.sample(seed=x_seed)
-
-    @checked
-    def log_likelihood(
-        self, x: Any, num_samples: int = 100, batch_size: int = 256, y: Any = None
-    ) -> tf.Tensor:
-        """Importance-weighted estimate of log p(x) for each example, in nats.
-
-        `log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`, z_k from q(z|x); from below in expectation, and
-        closer the larger K (Burda et al., arXiv:1509.00519). Memory does not grow with K. With
-        conditions it is log p(x|conditions).
-
-        Args:
-          x: the examples, `[n, ...]`, with the conditions if there are any.
-          num_samples: K.
-          batch_size: how many examples are worked on at a time.
-          y: what the likelihood is over, where that is not x, as for `fit(x, y)`; the estimate is
-            of log p(y) then, with z drawn from q(z|x).
-
-        Raises:
-          InputError: the posterior is a point mass, or z its mean: there is no density then.
-        """
-        if not self.has_density:
-            raise InputError(
-                "Without noise in z there is no log p(x): expected a posterior with a density.",
-                f"an encoder that ends in {type(self.posterior_layer).__name__}",
-            )
-        self._checks.data(x, y, "x")
-        if num_samples > 1 and not getattr(self.posterior_layer, "is_random", True):
-            num_samples = 1  # they would all be the same
-        data = sparse.by_row((*self.wiring.split(x), *(() if y is None else (y,))))
-        by_xla = self.estimates_by_xla(sparse.count(data) * num_samples)
-        run = functools.partial(self.log_likelihood_batch, by_xla=by_xla)
-        return importance.estimate(run, data, num_samples, batch_size, self.next_seed, by_xla)
+        return generate(self.graph, num_samples, seed, given, mean)["x"]
 
     def fit_prior(self, x: Any, prior: Any, **kwargs: Any) -> Any:
         """A new `VAE` with this one's networks and objective, and a prior fitted to its z.

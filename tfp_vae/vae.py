@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
-from tfp_vae import checks, importance, schedules, shapes, sparse
-from tfp_vae.ahead import Epoch
+from tfp_vae import checks, schedules, shapes
+from tfp_vae.ancestral import Variables
 from tfp_vae.arguments import checked
-from tfp_vae.coercible import TensorCoercible
+from tfp_vae.conditional import Conditional, is_network
 from tfp_vae.data_checks import DataChecks
-from tfp_vae.density import log_density
+from tfp_vae.default_prior import default_prior
 from tfp_vae.errors import InputError
-from tfp_vae.execution import Execution
-from tfp_vae.fitting import Fitting
-from tfp_vae.inference import Inference
-from tfp_vae.keras_model import KerasModel
-from tfp_vae.legacy import LegacySaving
 from tfp_vae.loading import loaded
-from tfp_vae.objectives import ELBO, ForwardPass, Objective
-from tfp_vae.objectives.forward import Gate
-from tfp_vae.origins import moved
-from tfp_vae.passes import adds_losses, further_pass
-from tfp_vae.prior import Prior, as_prior, unit_normal
-from tfp_vae.seeded import Seeded
+from tfp_vae.objectives import ELBO, Objective
+from tfp_vae.prior import Prior, as_prior
+from tfp_vae.probabilistic_model import ProbabilisticModel
 from tfp_vae.trained import Trained
 from tfp_vae.types import ModelOptions
 from tfp_vae.wiring import Wiring
@@ -39,23 +28,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-@dataclasses.dataclass(frozen=True)
-class Latents:
-    """What a forward pass drew: the posterior q(z|x), and z of shape `[samples, batch, ...]`.
-
-    Beside them what it was drawn with: `log_posterior()`, log q(z|x) at z, which flows know without
-    an inverse; the gate that z went through, if any; and the conditions of the decoder.
-    """
-
-    posterior: tfd.Distribution
-    z: tf.Tensor
-    log_posterior: Callable[[], tf.Tensor]
-    gate: Gate | None
-    conditions: dict[str, Any]
-
-
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class VAE(Trained, Fitting, Execution, Seeded, LegacySaving, KerasModel):
+class VAE(Trained, ProbabilisticModel):
     """A variational autoencoder from four choices: posterior, prior, likelihood, objective.
 
     `fit` minimizes the objective's loss, by default the negative ELBO in nats,
@@ -105,44 +79,38 @@ class VAE(Trained, Fitting, Execution, Seeded, LegacySaving, KerasModel):
         super().__init__(**kwargs)
         self.posterior_layer = checks.final_operation(encoder, "encoder")
         likelihood = checks.final_operation(decoder, "decoder")
-        self.wiring = Wiring(encoder, decoder)
-        checks.latent_sizes_match(encoder, self.wiring)
-        self._checks = DataChecks(
-            self.wiring,
+        regularizers = [regularizer for _, regularizer in checks.kl_regularizers(encoder)]
+        self.wiring = wiring = Wiring(encoder, decoder, prior if is_network(prior) else None)
+        checks.latent_sizes_match(encoder, wiring)
+        self.encoder = encoder
+        self.decoder = decoder
+        ours = {wiring.encoder.main.name: "x"}
+        posterior = Conditional(encoder, "z", "encoder", ours, is_posterior=True)
+        theirs = {wiring.decoder.main.name: "z", **wiring.as_ours}
+        self._prior_is_network = is_network(prior)
+        if self._prior_is_network:
+            checks.no_kl_term(regularizers)
+            self.prior = prior
+        else:
+            self.prior = _one_prior(
+                prior, regularizers, functools.partial(default_prior, posterior)
+            )
+            self.prior.bind(encoder)
+        graph = Variables(
+            {"z": posterior},
+            {"z": Conditional(self.prior, "z", "prior")},
+            {"x": Conditional(decoder, "x", "decoder", theirs)},
+        )
+        data_checks = DataChecks(
+            wiring,
             decoder.output_shape[1:],
             getattr(likelihood, "support", None),
             getattr(likelihood, "is_of_integers", False),
         )
-        # Where z is no draw from q(z|x), but its mean, the model is one without noise.
-        gives_draws = getattr(self.posterior_layer, "gives_draws", True)
-        self.has_density: bool = gives_draws and getattr(self.posterior_layer, "has_density", True)
-        self._kl_layers = [layer for layer, _ in checks.kl_regularizers(encoder)]
-        regularizers = [regularizer for _, regularizer in checks.kl_regularizers(encoder)]
-        self.encoder = encoder
-        self.decoder = decoder
-        self.prior = _one_prior(prior, regularizers, self._default_prior)
-        self.prior.bind(encoder)
-        self.objective = _one_objective(objective, regularizers)
-        if self.objective.needs_density and not self.has_density:
-            checks.refuse_point_mass(self.posterior_layer, type(self.objective).__name__)
-        self._draws = 1
-        self._fitting = False
-        self._epoch_of_training, self._epoch_of_evaluation = Epoch(), Epoch()
-        self._encode = Inference(encoder, self.wiring.encoder.structure)
-        self._decoder_alone = Inference(decoder, self.wiring.decoder.structure)
-        self._fits()
+        self._fits(graph)
+        self._assemble(graph, _one_objective(objective, regularizers), data_checks)
         self._mean_of_many = tf.function(self._mean_of, autograph=False, reduce_retracing=True)
         self._draw_many = tf.function(self._draw, autograph=False, reduce_retracing=True)
-        self.nll_metric = keras.metrics.Mean("nll")
-        self.kl_metric = keras.metrics.Mean("kl") if self.has_density else None
-        self.seed_generator = keras.random.SeedGenerator()
-        self.log_likelihood_batch = tf.function(
-            functools.partial(importance.estimate_batch, self),
-            None,
-            autograph=False,
-            reduce_retracing=True,
-        )
-        self.built = True
 
     @property
     def layers(self) -> list[Any]:
@@ -168,164 +136,23 @@ class VAE(Trained, Fitting, Execution, Seeded, LegacySaving, KerasModel):
         likelihood = self.decoder(ports.decoder.arranged(z, own))
         return keras.Model([x, *given.values()], likelihood, name=self.name)
 
-    def _fits(self) -> None:
+    def _fits(self, graph: Variables) -> None:
         """Looks at what is known of the distributions' shapes before there are data."""
-        posterior, likelihood = self._encode.outline(), self._decoder_alone.outline()
+        q, likelihood = graph.posteriors["z"], graph.likelihoods["x"]
+        posterior, p_x = q.inference.outline(), likelihood.inference.outline()
         if posterior is not None:
-            shapes.posterior_fits(posterior)
-            shapes.prior_fits(self.prior.distribution(), posterior)
-        if likelihood is not None and likelihood.batch_shape.rank != 1:
-            shapes.likelihood_fits(likelihood, self.decoder.outputs[0])
+            shapes.posterior_fits(posterior, of_steps=q.of_steps)
+            if not self._prior_is_network:
+                shapes.prior_fits(self.prior.distribution(), posterior)
+        if p_x is not None and p_x.batch_shape.rank != 1:
+            shapes.likelihood_fits(p_x, self.decoder.outputs[0], likelihood.of_steps)
 
-    # -- the forward pass and its loss --------------------------------------------------------
-
-    def call(self, inputs: Any, training: bool | None = None) -> TensorCoercible:
-        """Returns the likelihood p(x|z) at one z for each example, drawn from q(z|x).
-
-        It has `latents` beside it. Steps of `fit` and `evaluate` draw as many z for each example as
-        the objective wants, the sample axis folded into the batch, samples first.
-        """
-        self._checks.shape(inputs)
-        return self._forward(inputs, training, self._draws)
-
-    def _forward(self, inputs: Any, training: bool | None, samples: int) -> TensorCoercible:
+    def _by_name(self, inputs: Any) -> dict[str, Any]:
         x, conditions = self.wiring.split(inputs)
-        encoded = self.encoder(self.wiring.encoded(x, conditions), training=training)
-        posterior = self._distribution(encoded, "encoder")
-        if training and self.objective.needs_gradient:
-            several = max(samples, self.objective.num_samples)
-            checks.gradients_go_through(posterior, self.posterior_layer, several)
-        drawn = tf.convert_to_tensor(posterior) if samples == 1 else posterior.sample(samples)
-        gate = Gate() if training and self.objective.weighs_gradients else None
-        z = moved(lambda t: t[tf.newaxis], drawn) if samples == 1 else drawn
-        z = z if gate is None else moved(gate, z)
+        return {"x": x, **conditions}
 
-        def log_posterior() -> tf.Tensor:
-            if gate is not None:
-                return log_density(posterior, z)
-            values = posterior.log_prob(drawn)  # a flow knows it for the tensor that it drew
-            return values[tf.newaxis] if samples == 1 else values
-
-        with _recorded(gate):
-            flat = tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], axis=0))
-            flat.set_shape([None, *z.shape[2:]])
-            likelihood = self._decode(flat, conditions, training, None if samples == 1 else samples)
-        likelihood.latents = Latents(posterior, z, log_posterior, gate, conditions)
-        return likelihood
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> tf.Tensor:
-        """The objective's loss, averaged over the batch, and the networks' own regularization.
-
-        y is what is to be reconstructed, where that is not x itself (a denoising VAE).
-        """
-        latents: Latents = y_pred.latents
-        samples = self.objective.num_samples
-        if latents.z.shape[0] != samples:  # called by hand: `model(x)` is one draw
-            y_pred = self._forward(x, training, samples)
-            latents = y_pred.latents
-        target = self.wiring.split(x)[0] if y is None else y
-        optimizer = getattr(self, "optimizer", None)  # there is none before `compile`
-        if sample_weight is not None:
-            sample_weight = tf.reshape(sample_weight, [-1])
-        with _recorded(latents.gate):
-            prior = self.prior.at_step(training)
-            shapes.posterior_fits(latents.posterior)
-            shapes.prior_fits(prior, latents.posterior)
-            log_likelihood = importance.log_likelihood(y_pred, target, samples)
-            shapes.dtypes_fit(log_likelihood, latents.posterior)
-            forward = ForwardPass(
-                posterior=latents.posterior,
-                prior=prior,
-                z=latents.z,
-                log_likelihood=log_likelihood,
-                step=0 if optimizer is None else optimizer.iterations,
-                log_posterior=latents.log_posterior,
-                has_density=self.has_density,
-                decode=lambda z: self._decode_again(z, latents.conditions, training),
-                decoder=self.decoder,
-                gate=latents.gate,
-                weights=sample_weight,
-            )
-            terms = self.objective(forward)
-            loss = terms.loss
-            if sample_weight is not None:
-                loss *= tf.cast(sample_weight, loss.dtype)
-            loss = tf.reduce_mean(loss)
-        self.nll_metric.update_state(terms.nll, sample_weight)
-        if self.kl_metric is not None:
-            self.kl_metric.update_state(terms.kl, sample_weight)
-        if latents.gate is not None and latents.gate.weights is not None and self._adds_behind_z():
-            loss += latents.gate.weighed_apart(loss)
-        # The objective has counted the KL that the encoder's layer has added to the losses.
-        counted = {id(added) for layer in self._kl_layers for added in layer.losses}
-        for added in self.losses:
-            if id(added) not in counted:
-                loss += tf.cast(tf.reduce_sum(added), loss.dtype)
-        return loss / self.distribute_strategy.num_replicas_in_sync  # Keras sums over replicas
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
-        """As Keras'; metrics given to `compile` compare x with the mean over the samples of z."""
-        value = tf.convert_to_tensor(y_pred)
-        latents = getattr(y_pred, "latents", None)  # None while Keras builds with placeholders
-        if latents is not None and latents.z.shape[0] > 1:
-            value = tf.reshape(value, [latents.z.shape[0], -1, *value.shape[1:]])
-            value = tf.reduce_mean(value, axis=0)
-        target = self.wiring.split(x)[0] if y is None else y
-        if sample_weight is not None:
-            sample_weight = tf.reshape(sample_weight, [-1])
-        return super().compute_metrics(x, target, value, sample_weight)
-
-    def train_step(self, data: Any) -> Any:
-        with self._drawing(self.objective.num_samples):
-            return super().train_step(sparse.dense(data))
-
-    def test_step(self, data: Any) -> Any:
-        with self._drawing(self.objective.num_samples):
-            return super().test_step(sparse.dense(data))
-
-    @contextlib.contextmanager
-    def _drawing(self, samples: int) -> Iterator[None]:
-        """Within it a call draws so many z for each example."""
-        self._draws = samples
-        try:
-            yield
-        finally:
-            self._draws = 1
-
-    def _decode(
-        self, z: Any, conditions: dict[str, Any], training: bool | None, repeat: Any = None
-    ) -> TensorCoercible:
-        inputs = self.wiring.decoded(z, conditions, repeat)
-        return self._distribution(self.decoder(inputs, training=training), "decoder")
-
-    def _decode_again(self, z: Any, conditions: dict[str, Any], training: bool) -> TensorCoercible:
-        with further_pass(self.decoder):
-            return self._decode(z, conditions, training)
-
-    def _adds_behind_z(self) -> bool:
-        behind = [*self.decoder._flatten_layers(), *self.prior._flatten_layers()]
-        before = {id(layer) for layer in behind}
-        alone = [layer for layer in self.encoder._flatten_layers() if id(layer) not in before]
-        return adds_losses(self._flatten_layers(), but=alone)
-
-    @staticmethod
-    def _distribution(output: Any, role: str) -> TensorCoercible:
-        if isinstance(output, TensorCoercible):
-            return output
-        if isinstance(output, tfd.Distribution):
-            return TensorCoercible(output)
-        raise InputError(f"The {role} is expected to end in a distribution layer.", repr(output))
-
-    def _default_prior(self) -> Any:
-        make = getattr(self.posterior_layer, "default_prior", unit_normal)
-        return make(self.wiring.decoder.main.shape[1:])
+    def _targets(self, inputs: Any, y: Any) -> dict[str, Any]:
+        return {"x": self.wiring.split(inputs)[0] if y is None else y}
 
     # -- saving --------------------------------------------------------------------------------
 
@@ -346,11 +173,6 @@ class VAE(Trained, Fitting, Execution, Seeded, LegacySaving, KerasModel):
         for key in ("encoder", "decoder", "prior", "objective"):
             config[key] = loaded(config[key], custom_objects)
         return cls(**config)
-
-
-def _recorded(gate: Gate | None) -> contextlib.AbstractContextManager:
-    """Notes what is done with z, where its gradient may be weighed."""
-    return contextlib.nullcontext() if gate is None else gate.recording()
 
 
 def _one_prior(given: Any, regularizers: list[Any], default: Callable[[], Any]) -> Prior:

@@ -20,13 +20,14 @@ class Ports:
       main: the name of the input that is modelled, "x" or "z"; where none has it, the first one is.
 
     Attributes:
-      main: that input, a `keras.KerasTensor`.
+      tensors: all inputs in order, each a `keras.KerasTensor`.
+      main: the one that is modelled.
       conditions: the others, by name, in order.
       structure: the network's inputs as it takes them.
       network: the network.
     """
 
-    def __init__(self, network: keras.Model, main: str) -> None:
+    def __init__(self, network: keras.Model, main: str = "x") -> None:
         self.network = network
         inputs = getattr(network, "_inputs_struct", None)
         self.structure = network.inputs[0] if inputs is None else inputs
@@ -34,11 +35,16 @@ class Ports:
         nested = isinstance(inputs, dict) and any(
             isinstance(v, (dict, list)) for v in inputs.values()
         )
-        tensors = (
+        self.tensors: list[keras.KerasTensor] = (
             list(inputs.values()) if isinstance(inputs, dict) and not nested else network.inputs
         )
-        self.main = next((t for t in tensors if t.name == main), tensors[0])
-        self.conditions = {t.name: t for t in tensors if t is not self.main}
+        self.main = next((t for t in self.tensors if t.name == main), self.tensors[0])
+        self.conditions = {t.name: t for t in self.tensors if t is not self.main}
+
+    def pack_all(self, values: dict[str, Any]) -> Any:
+        """What the network is called with, from values by the names of its inputs."""
+        given = {t.name: _tensor(values[t.name], t) for t in self.tensors}
+        return keras.tree.map_structure(lambda tensor: given[tensor.name], self.structure)
 
     def pack(self, main: Any, conditions: dict[str, Any]) -> Any:
         """What the network is called with."""
@@ -64,18 +70,23 @@ class Wiring:
       encoder: a model of x (the input of that name, or the first), with or without conditions.
       decoder: a model of z, likewise. Its conditions are those of the encoder of the same names; if
         no name is the same and all shapes are, those in the same places.
+      prior: a network of conditions, or None.
 
     Attributes:
       conditions: all of them by name, the encoder's first, each a `keras.KerasTensor`.
       as_ours: those of the decoder: from its names to the names here.
       given_names: the names of those that the decoder takes, in its order.
+      drawn_given: of those that a draw takes: the decoder's, then the prior's.
 
     Raises:
       InputError: a condition of one name has two shapes.
     """
 
-    def __init__(self, encoder: keras.Model, decoder: keras.Model) -> None:
+    def __init__(
+        self, encoder: keras.Model, decoder: keras.Model, prior: keras.Model | None = None
+    ) -> None:
         self.encoder, self.decoder = Ports(encoder, "x"), Ports(decoder, "z")
+        self.prior, self.optional = prior, dict[str, Any]()
         ours, theirs = self.encoder.conditions, self.decoder.conditions
         for name in set(ours) & set(theirs):
             if ours[name].shape != theirs[name].shape:
@@ -88,6 +99,20 @@ class Wiring:
         self.as_ours = dict(zip(theirs, ours if in_places else theirs, strict=True))
         self.given_names = list(self.as_ours.values())
         self.conditions = dict(ours) if in_places else {**ours, **theirs, **ours}
+        of_prior = {} if prior is None else {t.name: t for t in Ports(prior).tensors}
+        self.conditions.update({n: t for n, t in of_prior.items() if n not in self.conditions})
+        self.drawn_given = [*self.given_names, *(n for n in of_prior if n not in self.given_names)]
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The shape of one x."""
+        return tuple(self.encoder.main.shape[1:])
+
+    @property
+    def networks(self) -> list[tuple[keras.Model, dict[str, str]]]:
+        """The networks that data go into, with the data's names of their inputs."""
+        found = [(self.encoder.network, {}), (self.decoder.network, self.as_ours)]
+        return found if self.prior is None else [*found, (self.prior, {})]
 
     def split(self, data: Any) -> tuple[Any, dict[str, Any]]:
         """x and the conditions by name.
@@ -119,13 +144,15 @@ class Wiring:
                 outline(data),
             ) from None
 
-    def given(self, conditions: Any) -> dict[str, Any]:
+    def given(self, conditions: Any, draws: bool = False) -> dict[str, Any]:
         """The decoder's conditions by name: from a dict, a list in order, or the one that there is.
+
+        `draws`: the prior's too.
 
         Raises:
           InputError: they are not what the decoder takes.
         """
-        names = self.given_names
+        names = self.drawn_given if draws else self.given_names
         if len(names) == 1 and isinstance(conditions, (list, tuple)) and _are_scalars(conditions):
             conditions = [conditions]  # the one that there is, as a list
         if isinstance(conditions, dict) and set(names) <= set(conditions):

@@ -19,7 +19,7 @@ from tfp_vae.holding import Holding
 from tfp_vae.layers.cast import GivenDistributions
 from tfp_vae.layers.conversion import ConvertToTensor, by_name, concretize, is_draw
 from tfp_vae.layers.docstrings import DocumentsArguments
-from tfp_vae.layers.kl import KLDivergenceRegularizer
+from tfp_vae.layers.kl import KLDivergenceRegularizer, adds_kl_terms
 from tfp_vae.layers.lambdas import with_names
 from tfp_vae.layers.loops import RefusesLoops
 from tfp_vae.layers.symbolic import DistributionTensor, shapes_of, spec_of
@@ -136,7 +136,7 @@ class DistributionLayer(
             return coercible  # called by hand, a joint distribution is no tensor yet
         if coercible.value().shape.rank is None:  # drawn here, in this call's graph, and only once
             coercible.know_shapes(*shapes_of(self, (inputs, *args), kwargs))
-        if self.kl_regularizer is not None:
+        if self.kl_regularizer is not None and adds_kl_terms():
             if training:
                 self.kl_regularizer.kl_weight.advance()
             self.add_loss(self.kl_regularizer(coercible, mask_of(inputs)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -20,6 +22,34 @@ from tfp_vae.layers.symbolic import DistributionTensor
 from tfp_vae.loading import loaded
 from tfp_vae.masks import along, mask_of, masked_mean
 from tfp_vae.prior import Prior, as_prior
+
+
+_ADDED = contextvars.ContextVar("_ADDED", default=True)
+
+
+@contextlib.contextmanager
+def without_kl_terms() -> Iterator[None]:
+    """Within it no layer adds a KL term to the losses: the objective of a model counts the KL.
+
+    Example:
+      >>> from tfp_vae import layers, priors
+      >>> layer = layers.IndependentNormal(
+      ...     2, activity_regularizer=KLDivergenceRegularizer(priors.unit_normal(2)))
+      >>> with without_kl_terms():
+      ...     q = layer(tf.zeros([1, 4]))
+      >>> layer.losses
+      []
+    """
+    token = _ADDED.set(False)
+    try:
+        yield
+    finally:
+        _ADDED.reset(token)
+
+
+def adds_kl_terms() -> bool:
+    """Whether a layer that carries a KL term adds it to the losses."""
+    return _ADDED.get()
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -171,6 +201,8 @@ class KLDivergenceAddLoss(RefusesLoops, keras.layers.Layer):
         self._regularizer_state = self.regularizer.state
 
     def call(self, distribution_a: Any, training: bool | None = None) -> Any:
+        if not adds_kl_terms():
+            return distribution_a
         if training:
             self.regularizer.kl_weight.advance()
         self.add_loss(self.regularizer(distribution_a, mask_of(distribution_a)))

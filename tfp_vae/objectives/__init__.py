@@ -1,8 +1,9 @@
 """Objectives: how posterior, prior, z and log-likelihood make a loss for each example."""
 
+from tfp_vae.objectives.adversarial import Adversarial
 from tfp_vae.objectives.base import Objective, Terms
 from tfp_vae.objectives.elbo import ELBO
-from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.forward import Forward, ForwardPass, Term
 from tfp_vae.objectives.importance_weighted import CIWAE, IWAE, MIWAE, PIWAE
 from tfp_vae.objectives.penalties import DIP, MMD, SlicedWasserstein
 from tfp_vae.objectives.regularized_ae import RegularizedAE
@@ -16,10 +17,13 @@ __all__ = [
     "MIWAE",
     "MMD",
     "PIWAE",
+    "Adversarial",
     "BetaTC",
+    "Forward",
     "ForwardPass",
     "Objective",
     "RegularizedAE",
     "SlicedWasserstein",
+    "Term",
     "Terms",
 ]

@@ -1,17 +1,17 @@
-"""What every objective is: posterior, prior, z and log-likelihood make a loss for each example."""
+"""What every objective is: the terms of a pass make a loss for each example."""
 
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
-from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.forward import Forward, Term
 from tfp_vae.seeded import of_replica
 
 
@@ -21,34 +21,63 @@ class Terms(NamedTuple):
     Attributes:
       loss: what is minimized.
       nll: `-E_q[log p(x|z)]`.
-      kl: `KL[q(z|x) || p(z)]`, without any weight; None where the posterior has no density.
+      kl: `KL[q(z|x) || p(z)]`, of all latent variables together, without any weight; None where no
+        posterior has a density.
+      more: further values by the names of their metrics, `metric_names` of the objective.
     """
 
     loss: tf.Tensor
     nll: tf.Tensor
     kl: tf.Tensor | None
+    more: Mapping[str, tf.Tensor] = {}
 
 
 class Objective(abc.ABC):
-    """How `VAE` turns a forward pass into a loss. A new one is a subclass with `__call__`.
+    """How a model turns a forward pass into a loss. A new one is a subclass with `__call__`.
 
     Attributes:
-      num_samples: how many z are drawn for each example.
-      needs_gradient: whether it needs draws of z that carry a gradient.
-      weighs_gradients: whether z goes through a `Gate` while training.
+      num_samples: how many values of each latent variable are drawn for each example.
+      needs_gradient: whether it needs draws that carry a gradient.
+      weighs_gradients: whether draws go through a `Gate` while training.
+      takes_several: whether it is defined for several latent variables.
+      metric_names: of the values that it reports beside `nll` and `kl`.
     """
 
     num_samples: int = 1
     needs_gradient: bool = True
     weighs_gradients: bool = False
+    takes_several: bool = False
+    metric_names: Sequence[str] = ()
 
     @property
     def needs_density(self) -> bool:
         """Whether it needs `log q(z|x)`, which a point mass (`layers.Deterministic`) has not."""
         return True
 
+    @property
+    def state(self) -> Mapping[str, keras.layers.Layer]:
+        """The networks that the objective owns, by the names of their players.
+
+        The model tracks, trains and saves these; each is a player whose weights the objective's
+        loss of it alone may reach (`tfp_vae.players`).
+        """
+        return {}
+
+    def bind(self, latents: Mapping[str, Sequence[int | None]]) -> None:
+        """Tells the objective of the latent variables, by name with the shape of a value.
+
+        Raises:
+          InputError: the objective is not defined for these.
+        """
+        if len(latents) > 1 and not self.takes_several:
+            raise InputError(
+                f"{type(self).__name__} is of one latent variable: expected another objective, such "
+                "as ELBO or IWAE, for several.",
+                ", ".join(latents),
+            )
+
     @abc.abstractmethod
-    def __call__(self, forward: ForwardPass) -> Terms:
+    def __call__(self, forward: Forward) -> Terms:
         """The terms for one batch."""
 
     def get_config(self) -> dict[str, Any]:
@@ -61,38 +90,22 @@ class Objective(abc.ABC):
         return cls(**{key: schedules.from_config(value) for key, value in config.items()})
 
 
-def nll_and_kl(forward: ForwardPass) -> tuple[tf.Tensor, tf.Tensor | None]:
+def nll_and_kl(forward: Forward) -> tuple[tf.Tensor, tf.Tensor | None]:
     """`-E_q[log p(x|z)]` and `KL[q || p]` of each example, in nats."""
-    nll = -tf.reduce_mean(forward.log_likelihood, axis=0)
-    return nll, kl_of(forward) if forward.has_density else None
+    return forward.nll(), forward.kl()
 
 
-def kl_of(forward: ForwardPass) -> tf.Tensor:
-    """`KL[q || p]` of each example: in closed form, else the mean over the draws of z."""
-    kl = kl_divergence(
-        forward.posterior, forward.prior, lambda: forward.z, log_q=forward.log_posterior
-    )
-    return mean_over_draws(kl, forward)
+def draws_of_its_own(forward: Forward, term: Term, number: int) -> tf.Tensor:
+    """Draws from q like its value, and independent of it: other ones for each step and number."""
+    return term.draws(seed_of_step(forward, number))
 
 
-def mean_over_draws(kl: tf.Tensor, forward: ForwardPass) -> tf.Tensor:
-    """A KL of each example, which by Monte Carlo is there for each draw of z too; else itself."""
-    drawn = kl.shape.rank == forward.log_likelihood.shape.rank
-    return tf.reduce_mean(kl, axis=0) if drawn else kl
-
-
-def draws_of_its_own(forward: ForwardPass, number: int) -> tf.Tensor:
-    """Draws from q like z, and independent of it: other ones for each step and number."""
-    seed = seed_of_step(forward, number)
-    return forward.posterior.sample(forward.z.shape[0], seed=seed)
-
-
-def seed_of_step(forward: ForwardPass, number: int) -> tf.Tensor:
+def seed_of_step(forward: Forward, number: int) -> tf.Tensor:
     """Other draws at each step and on each replica, the same when a run is repeated or resumed."""
     return of_replica(tf.stack([tf.cast(forward.step, tf.int32), number]))
 
 
-def batch_mean(values: tf.Tensor, forward: ForwardPass) -> tf.Tensor:
+def batch_mean(values: tf.Tensor, forward: Forward) -> tf.Tensor:
     """The mean over the examples, `[batch, ...]`, weighed as the loss is: 0 counts nothing."""
     if forward.weights is None:
         return tf.reduce_mean(values, axis=0)
@@ -116,19 +129,6 @@ def is_zero(value: Any) -> bool:
     return isinstance(value, (int, float)) and value == 0
 
 
-def independent_base(distribution: tfd.Distribution) -> tfd.Distribution:
-    """The distributions of the single latent dimensions, `[..., dimensions]`.
-
-    Raises:
-      InputError: the dimensions are not independent, or not one axis.
-    """
-    distribution = getattr(distribution, "tensor_distribution", distribution)
-    if isinstance(distribution, tfd.MultivariateNormalDiag):
-        return tfd.Normal(distribution.loc, distribution.stddev())
-    if isinstance(distribution, tfd.Independent) and distribution.event_shape.rank == 1:
-        return distribution.distribution
-    raise InputError(
-        "Expected a posterior and a prior over vectors whose dimensions are independent, such as "
-        "IndependentNormal and a unit normal.",
-        f"a {distribution.name}, event shape {distribution.event_shape}",
-    )
+def of_variable(value: Any, name: str) -> Any:
+    """What a setting is for one latent variable: its own where the setting is a dict of these."""
+    return value[name] if isinstance(value, dict) else value

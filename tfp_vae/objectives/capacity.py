@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfp_vae.divergence import Block, blocks, kl_divergence
+from tfp_vae.divergence import blocks
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import batch_mean, draws_of_its_own, mean_over_draws, now
-from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.base import batch_mean, draws_of_its_own, now
+from tfp_vae.objectives.forward import Forward, Term
 from tfp_vae.relaxation import discrete_kl
 
 CAPACITY_OF = ("mean", "example")
@@ -24,7 +23,7 @@ class Estimate(NamedTuple):
     is_drawn: bool
 
 
-def away_from_capacity(forward: ForwardPass, capacity: Any, of: str) -> tf.Tensor:
+def away_from_capacity(forward: Forward, name: str, capacity: Any, of: str) -> tf.Tensor:
     """`|KL - C|` of each example or, of the "mean", what has the mean `|mean KL - C|`, `[batch]`.
 
     That is `s (KL - C)` with s the sign of `KL - C`, or of `mean KL - C`: each example has a share,
@@ -34,45 +33,48 @@ def away_from_capacity(forward: ForwardPass, capacity: Any, of: str) -> tf.Tenso
 
     Args:
       forward: the forward pass.
+      name: of the latent variable.
       capacity: C, a number, variable or schedule; or a list, one for each block.
       of: "mean" or "example".
     """
-    whole, alone = not isinstance(capacity, list), functools.partial(_estimates, forward)
-    estimates = alone(forward.z)
-    if not whole and len(estimates) != len(capacity):
+    term, whole = forward.latent[name], not isinstance(capacity, list)
+    parts = _parts(term, term.value)
+    if not whole and len(parts) != len(capacity):
         raise InputError(
             "Expected one capacity for all of z, or one for each block of posterior and prior, "
-            f"of which there are {len(estimates)}.",
+            f"of which there are {len(parts)}.",
             capacity,
         )
-    signed = estimates
+    estimates = signed = [_estimate(part) for part in parts]
     if any(estimate.is_drawn for estimate in estimates):
-        signed = alone(draws_of_its_own(forward, number=3))
+        number = 3 + 1000 * forward.number(name)
+        others = draws_of_its_own(forward, term, number)
+        signed = [_estimate(part) for part in _parts(term, others)]
     if whole:
         capacity, estimates, signed = [capacity], [_sum(estimates)], [_sum(signed)]
-    parts = []
+    found = []
     for c, estimate, other in zip(capacity, estimates, signed, strict=True):
         c = now(c, forward.step, estimate.kl.dtype)
         beyond = (batch_mean(other.kl, forward) if of == "mean" else other.kl) - c
-        parts.append(tf.stop_gradient(tf.sign(beyond)) * (estimate.kl - c))
-    return tf.add_n(parts)
+        found.append(tf.stop_gradient(tf.sign(beyond)) * (estimate.kl - c))
+    return tf.add_n(found)
 
 
-def _estimates(forward: ForwardPass, z: tf.Tensor) -> list[Estimate]:
-    """Of each block of posterior and prior at z."""
-    found = blocks(forward.posterior, forward.prior, z)
-    log_q = forward.log_posterior if len(found) == 1 and z is forward.z else None
-    return [_estimate(block, log_q, forward) for block in found]
+def _parts(term: Term, value: Any) -> list[Term]:
+    """The blocks that q and p are made of, at a value."""
+    found = blocks(term.q, term.p, value)
+    if len(found) == 1 and value is term.value:
+        return [term]
+    return [term.block(*block) for block in found]
 
 
-def _estimate(block: Block, log_q: Any, forward: ForwardPass) -> Estimate:
-    q, p, z = block
+def _estimate(term: Term) -> Estimate:
     # A relaxed KL has no bound: held to log k nats it would take few of them from the categories.
-    kl = discrete_kl(q, p)
-    if kl is None:
-        kl = kl_divergence(q, p, lambda: z, log_q=log_q)
-    mean = mean_over_draws(kl, forward)
-    return Estimate(mean, mean is not kl)
+    kl = discrete_kl(term.q, term.p)
+    if kl is not None:
+        return Estimate(term.of_examples(kl), is_drawn=False)
+    kl = term.kl_of_draws()
+    return Estimate(term.mean_over_draws(kl), is_drawn=kl.shape.rank == 2)
 
 
 def _sum(estimates: Sequence[Estimate]) -> Estimate:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,20 +11,18 @@ import tensorflow as tf
 
 from tfp_vae import schedules
 from tfp_vae.arguments import checked
-from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import (
     Objective,
     Terms,
     batch_mean,
-    independent_base,
     is_zero,
-    nll_and_kl,
     now,
+    of_variable,
     weighted,
 )
 from tfp_vae.objectives.capacity import CAPACITY_OF, away_from_capacity
-from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.forward import Forward
 from tfp_vae.schedules import Scheduled
 
 
@@ -45,6 +44,9 @@ class ELBO(Objective):
 
     Kingma and Welling, arXiv:1312.6114; beta: Higgins et al., beta-VAE (ICLR 2017); capacity:
     Burgess et al., arXiv:1804.03599; free bits: Kingma et al., arXiv:1606.04934.
+
+    Of several latent variables the KL is the sum of each variable's; each of the three numbers may be
+    a dict with one for each variable, such as `beta={"z1": 1., "z2": .5}`.
 
     Args:
       beta: the weight of the KL: a number, a variable, or a schedule over training steps, such as
@@ -68,12 +70,19 @@ class ELBO(Objective):
       [4.0]
     """
 
-    @checked
+    takes_several = True
+
+    @functools.partial(
+        checked,
+        beta="beta_by_variable",
+        free_bits="free_bits_by_variable",
+        capacity="capacity_by_variable",
+    )
     def __init__(
         self,
-        beta: Scheduled = 1.0,
-        free_bits: Scheduled = 0.0,
-        capacity: Scheduled | Sequence[Scheduled] | None = None,
+        beta: Scheduled | dict[str, Scheduled] = 1.0,
+        free_bits: Scheduled | dict[str, Scheduled] = 0.0,
+        capacity: Scheduled | Sequence[Scheduled] | dict[str, Any] | None = None,
         capacity_of: str = "mean",
     ) -> None:
         self.beta = beta
@@ -93,17 +102,32 @@ class ELBO(Objective):
         """Not at beta = 0: an autoencoder."""
         return not is_zero(self.beta)
 
-    def __call__(self, forward: ForwardPass) -> Terms:
-        nll, kl = nll_and_kl(forward)
-        penalized = kl
-        if self.capacity is not None and kl is not None:
-            penalized = away_from_capacity(forward, self.capacity, self.capacity_of)
-        elif not is_zero(self.free_bits) and kl is not None:
-            q, p = independent_base(forward.posterior), independent_base(forward.prior)
-            each = batch_mean(kl_divergence(q, p, q.mean, exact=True), forward)
-            free = now(self.free_bits, forward.step, kl.dtype)
-            penalized = tf.reduce_sum(tf.maximum(each, free))
-        return Terms(nll + weighted(penalized, self.beta, forward.step), nll, kl)
+    def bind(self, latents: Mapping[str, Sequence[int | None]]) -> None:
+        for name in ("beta", "free_bits", "capacity"):
+            given = getattr(self, name)
+            if isinstance(given, dict) and set(given) != set(latents):
+                raise InputError(
+                    f"Expected {name} for each latent variable: {', '.join(latents)}.",
+                    ", ".join(map(str, given)),
+                )
+
+    def __call__(self, forward: Forward) -> Terms:
+        nll = loss = forward.nll()
+        for name, kl in forward.kls.items():
+            penalized = self._penalized(forward, name, kl)
+            loss += weighted(penalized, of_variable(self.beta, name), forward.step)
+        return Terms(loss, nll, forward.kl())
+
+    def _penalized(self, forward: Forward, name: str, kl: tf.Tensor) -> tf.Tensor:
+        """What of the KL of one variable is weighed."""
+        capacity = of_variable(self.capacity, name)
+        if capacity is not None:
+            return away_from_capacity(forward, name, capacity, self.capacity_of)
+        free_bits = of_variable(self.free_bits, name)
+        if is_zero(free_bits):
+            return kl
+        each = batch_mean(forward.latent[name].kl_of_dimensions(), forward)
+        return tf.reduce_sum(tf.maximum(each, now(free_bits, forward.step, kl.dtype)))
 
     def get_config(self) -> dict[str, Any]:
         names = ("beta", "free_bits", "capacity")

@@ -9,14 +9,13 @@ Automatic differentiation takes c_k for all three.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfp_vae.density import log_density
-from tfp_vae.objectives.forward import ForwardPass
-from tfp_vae.origins import moved
+from tfp_vae.objectives.forward import Forward
 
 # A weight for the model no smaller than this share of the path's keeps their ratio, by which the
 # gate multiplies, finite; in float32 it is lost in the rounding of the sum over draws.
@@ -61,7 +60,7 @@ def vimco(log_weights: tf.Tensor, slopes: tf.Tensor, bound: Callable, groups: in
     return Weights(slopes, None, slopes - advantage)
 
 
-def surrogate(forward: ForwardPass, bound: tf.Tensor, weights: Weights) -> tf.Tensor:
+def surrogate(forward: Forward, bound: tf.Tensor, weights: Weights) -> tf.Tensor:
     """The value of the bound, `[batch]`, with the gradient that the weights say.
 
     z went through `forward.gate`: what comes back through z is multiplied there by path / model.
@@ -73,10 +72,11 @@ def surrogate(forward: ForwardPass, bound: tf.Tensor, weights: Weights) -> tf.Te
     else:
         model = tf.maximum(model, _LEAST * tf.abs(path))
         forward.gate.weights = tf.math.divide_no_nan(path, model)
-    fixed = log_density(forward.posterior, moved(tf.stop_gradient, forward.z))
-    total = model * (forward.log_likelihood + log_density(forward.prior, forward.z))
+    assert forward.fixed is not None
+    fixed = functools.reduce(tf.add, [term.log_q() for term in forward.fixed().values()])
+    total = model * forward.log_joint()
     if path is not None:  # log q through z alone
-        total -= model * (forward.log_posterior() - fixed)
+        total -= model * (forward.log_q() - fixed)
     if score is not None:
         total -= score * fixed
     total = tf.reduce_sum(total, axis=0)

@@ -10,11 +10,10 @@ import tensorflow as tf
 
 from tfp_vae import schedules
 from tfp_vae.arguments import checked
-from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.objectives import estimators
 from tfp_vae.objectives.base import Objective, Terms, is_zero, nll_and_kl, now
-from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.forward import Forward
 from tfp_vae.schedules import Scheduled
 
 ESTIMATORS = ("plain", "stl", "dreg", "vimco")
@@ -41,6 +40,8 @@ class ImportanceWeighted(Objective):
         not for this K.
     """
 
+    takes_several = True
+
     @checked
     def __init__(
         self, num_bounds: int, num_samples_each: int, beta: Scheduled, estimator: str
@@ -65,11 +66,9 @@ class ImportanceWeighted(Objective):
         self.needs_gradient = estimator != "vimco"
         self.weighs_gradients = estimator != "plain"
 
-    def __call__(self, forward: ForwardPass) -> Terms:
+    def __call__(self, forward: Forward) -> Terms:
         nll, kl = nll_and_kl(forward)
-        log_weights = (
-            forward.log_likelihood + log_density(forward.prior, forward.z) - forward.log_posterior()
-        )
+        log_weights = forward.log_weights()
         bound = self.bound(log_weights, forward.step)
         if forward.gate is not None:
             bound = estimators.surrogate(forward, bound, self._weights(log_weights, forward.step))

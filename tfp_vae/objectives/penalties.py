@@ -27,7 +27,7 @@ from tfp_vae.objectives.base import (
     seed_of_step,
     weighted,
 )
-from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.forward import Forward
 from tfp_vae.schedules import Scheduled
 
 _MOMENTS = "DIP is of moments: expected a posterior over vectors that has them in closed form."
@@ -51,14 +51,14 @@ class Penalized(Objective):
         """Not where the KL has no weight."""
         return not is_zero(self.beta)
 
-    def __call__(self, forward: ForwardPass) -> Terms:
+    def __call__(self, forward: Forward) -> Terms:
         nll, kl = nll_and_kl(forward)
         penalty = self.penalty(forward)
         weight = now(self.weight, forward.step, penalty.dtype)
         return Terms(nll + weighted(kl, self.beta, forward.step) + weight * penalty, nll, kl)
 
     @abc.abstractmethod
-    def penalty(self, forward: ForwardPass) -> tf.Tensor:
+    def penalty(self, forward: Forward) -> tf.Tensor:
         """A scalar for the batch."""
 
     def get_config(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class DIP(Penalized):
         self.diagonal = diagonal
         self.kind = kind
 
-    def penalty(self, forward: ForwardPass) -> tf.Tensor:
+    def penalty(self, forward: Forward) -> tf.Tensor:
         mean, within = self._moments(forward.posterior)
         covariance, square = unbiased.covariance_and_square(mean, within)
         diagonal, diagonal_square = tf.linalg.diag_part(covariance), tf.linalg.diag_part(square)
@@ -173,7 +173,7 @@ class MMD(Penalized):
             raise InputError("Expected kernel to be 'rbf' or 'imq'.", kernel)
         self.kernel = kernel
 
-    def penalty(self, forward: ForwardPass) -> tf.Tensor:
+    def penalty(self, forward: Forward) -> tf.Tensor:
         z, p = _flat(forward.z), _flat(_from_prior(forward))
         cross = tf.reduce_mean(self._k(z, p))
         value = self._within(z, forward.z.shape[0]) + self._within(p) - 2 * cross
@@ -232,7 +232,7 @@ class SlicedWasserstein(Penalized):
             raise InputError("Expected num_projections >= 1.", num_projections)
         self.num_projections = int(num_projections)
 
-    def penalty(self, forward: ForwardPass) -> tf.Tensor:
+    def penalty(self, forward: Forward) -> tf.Tensor:
         z, p, again = (_flat(t) for t in (forward.z, *(_from_prior(forward, i) for i in (0, 4))))
         shape = [tf.shape(z)[-1], self.num_projections]
         normal = tf.random.stateless_normal(shape, seed_of_step(forward, 1), dtype=z.dtype)
@@ -259,7 +259,7 @@ def _covariance(distribution: tfd.Distribution) -> tf.Tensor:
     return inner.covariance()
 
 
-def _from_prior(forward: ForwardPass, number: int = 0) -> tf.Tensor:
+def _from_prior(forward: Forward, number: int = 0) -> tf.Tensor:
     return forward.prior.sample(tf.shape(forward.z)[:2], seed=seed_of_step(forward, number))
 
 

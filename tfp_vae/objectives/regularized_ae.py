@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tfp_vae import schedules
 from tfp_vae.arguments import checked
-from tfp_vae.objectives.base import Objective, Terms, is_zero, kl_of, now, seed_of_step
-from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.base import Objective, Terms, is_zero, now, seed_of_step
+from tfp_vae.objectives.forward import Forward
 from tfp_vae.schedules import Scheduled
 
 
@@ -57,7 +57,7 @@ class RegularizedAE(Objective):
         """An encoder without noise is what it is for."""
         return False
 
-    def __call__(self, forward: ForwardPass) -> Terms:
+    def __call__(self, forward: Forward) -> Terms:
         nll = -tf.reduce_mean(forward.log_likelihood, axis=0)
         z = tf.reshape(forward.z, [*tf.unstack(tf.shape(forward.z)[:2]), -1])
         square = tf.reduce_mean(tf.reduce_sum(tf.square(z), axis=-1), axis=0)
@@ -69,13 +69,13 @@ class RegularizedAE(Objective):
             penalty = now(self.gradient_penalty, forward.step, nll.dtype)
             loss += penalty * squared_jacobian(forward)
         has_kl = forward.has_density and forward.prior is not None
-        return Terms(loss, nll, kl_of(forward) if has_kl else None)
+        return Terms(loss, nll, forward.kl() if has_kl else None)
 
     def get_config(self) -> dict[str, Any]:
         return {name: schedules.to_config(value) for name, value in vars(self).items()}
 
 
-def squared_jacobian(forward: ForwardPass) -> tf.Tensor:
+def squared_jacobian(forward: Forward) -> tf.Tensor:
     """An unbiased estimate of `|dD(z)/dz|^2`, `[batch]`, at the first draw of z."""
     assert forward.decode is not None
     z = forward.z[0]

@@ -11,8 +11,8 @@ from tfp_vae import schedules
 from tfp_vae.arguments import checked
 from tfp_vae.density import log_density
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Objective, Terms, independent_base, nll_and_kl, now
-from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.base import Objective, Terms, nll_and_kl, now
+from tfp_vae.objectives.forward import Forward, independent_base
 from tfp_vae.origins import moved
 from tfp_vae.schedules import Scheduled
 
@@ -87,7 +87,7 @@ class BetaTC(Objective):
         self.gamma = gamma
         self.sampling = sampling
 
-    def __call__(self, forward: ForwardPass) -> Terms:
+    def __call__(self, forward: Forward) -> Terms:
         nll, kl = nll_and_kl(forward)
         loss = nll
         weights = (self.alpha, self.beta, self.gamma)
@@ -95,7 +95,7 @@ class BetaTC(Objective):
             loss += now(weight, forward.step, part.dtype) * part
         return Terms(loss, nll, kl)
 
-    def parts(self, forward: ForwardPass) -> Parts:
+    def parts(self, forward: Forward) -> Parts:
         """The three parts of the KL at z, `[samples, batch, dimensions]`."""
         q, p, z = independent_base(forward.posterior), independent_base(forward.prior), forward.z
         each_z = moved(lambda t: t[:, :, tf.newaxis], z)

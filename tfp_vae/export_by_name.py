@@ -1,0 +1,100 @@
+"""A model of several variables as a SavedModel, whose endpoints answer by the variables' names."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae import importance
+from tfp_vae.ancestral import standing_in
+from tfp_vae.errors import InputError
+from tfp_vae.export import free_folder, one_at_a_time, spec_of, stddev
+from tfp_vae.generation import generate
+
+
+def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
+    """Writes a SavedModel with named endpoints; the batch size, and a sequence's length, are free.
+
+    - `serve(data)`: the reconstruction, the mean of each observed variable by name.
+    - `encode(data)`: by the name of each latent variable the value that stands for it, and
+      `<name>_mean` and `<name>_stddev` of q where there are closed forms.
+    - `decode(latents, other data)`: the mean of each observed variable by name.
+    - `sample(num_samples)`: all variables by name, the observed ones' means; num_samples is an int32
+      scalar. Of a model whose priors take data it takes these instead, and of one of sequences
+      `length` too.
+    - `log_likelihood(data, num_samples)`: importance-weighted log p(x) in nats for each example; not
+      of a model without a density.
+
+    Endpoints take keyword arguments: the names of the data. A process loads the model with
+    `tf.saved_model.load(path)` and needs neither this package nor TFP.
+
+    Args:
+      model: a `LatentModel`.
+      filepath: the folder to write.
+      verbose: Keras prints the endpoints.
+
+    Raises:
+      InputError: the folder holds something else than a SavedModel.
+    """
+    free_folder(filepath)
+    graph, wiring = model.graph, model.wiring
+    data = [spec_of(tensor, name) for name, tensor in wiring.ports.items()]
+    names = list(wiring.ports)
+    count = tf.TensorSpec([], tf.int32, name="num_samples")
+    latents = [spec_of(tensor, name) for name, tensor in wiring.optional.items()]
+    not_drawn = [name for name in names if name not in wiring.observed]
+    causal = any(set(one.inputs) & set(graph.likelihoods) for one in graph.priors.values())
+    others = [spec_of(wiring.ports[name], name) for name in not_drawn]
+
+    def encoded(values: Any) -> Any:
+        outset = graph.begin(dict(zip(names, values, strict=True)), training=False, undrawn=True)
+        return outset
+
+    def serve(*values: tf.Tensor) -> dict[str, tf.Tensor]:
+        forward = graph.forward(encoded(values), training=False, choose=standing_in(graph))
+        return {name: term.p.mean() for name, term in forward.observed.items()}
+
+    def encode(*values: tf.Tensor) -> dict[str, tf.Tensor]:
+        terms, _ = graph.encode(encoded(values), standing_in(graph))
+        found = {}
+        for name, term in terms.items():
+            found[name] = term.value[0]
+            for what, moment in {"mean": tfd.Distribution.mean, "stddev": stddev}.items():
+                with contextlib.suppress(NotImplementedError):  # no closed form
+                    found[f"{name}_{what}"] = moment(term.q)
+        return found
+
+    def decode(*values: tf.Tensor) -> dict[str, tf.Tensor]:
+        z = dict(zip(wiring.optional, values[: len(latents)], strict=True))
+        given = dict(zip(not_drawn, values[len(latents) :], strict=True))
+        return {name: p.mean() for name, p in graph.decode(z, given).items()}
+
+    of_steps = any(q.of_steps for q in graph.posteriors.values()) or causal
+    length = [tf.TensorSpec([], tf.int32, name="length")] if of_steps else []
+
+    def sample(*values: tf.Tensor) -> dict[str, tf.Tensor]:
+        given = dict(zip(not_drawn, values, strict=False))
+        number = tf.shape(values[0])[0] if not_drawn else values[0]
+        steps = values[-1] if of_steps else None
+        return generate(graph, number, one_at_a_time(model.next_seed), given, True, steps)
+
+    def log_likelihood(*values: tf.Tensor) -> tf.Tensor:
+        message = "Expected num_samples >= 1."
+        with tf.control_dependencies([tf.debugging.assert_positive(values[-1], message)]):
+            number = tf.identity(values[-1])
+        given = dict(zip(names, values[:-1], strict=True))
+        return importance.estimate_batch(graph, (given, {}), number, one_at_a_time(model.next_seed))
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", serve, data)
+    archive.add_endpoint("encode", encode, data)
+    archive.add_endpoint("decode", decode, [*latents, *others])
+    archive.add_endpoint("sample", sample, [*(others or [count]), *length])
+    if model.has_density:
+        archive.add_endpoint("log_likelihood", log_likelihood, [*data, count])
+    archive.write_out(str(filepath), verbose=verbose)

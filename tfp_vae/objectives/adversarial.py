@@ -1,0 +1,115 @@
+"""The autoencoder whose aggregate posterior a critic holds to the prior."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_vae import schedules
+from tfp_vae.arguments import checked
+from tfp_vae.errors import InputError
+from tfp_vae.loading import loaded
+from tfp_vae.objectives.base import Objective, Terms, is_zero, now, seed_of_step, weighted
+from tfp_vae.objectives.forward import Forward, folded
+from tfp_vae.players import frozen
+from tfp_vae.schedules import Scheduled
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class Adversarial(Objective):
+    """`-E_q[log p(x|z)] + beta KL + weight softplus(-D(z))`, against a critic D that is trained too.
+
+    The critic's own loss, `softplus(D(z)) + softplus(-D(z'))` with z' drawn from the prior, makes
+    D(z) the log-ratio `log p(z) - log q(z)` of prior and aggregate posterior `q(z) = E_x q(z|x)`.
+    The encoder is pulled to where D takes z for drawn from the prior: no KL is needed, and the
+    posterior may be a point mass. Each loss reaches the weights of its own player alone. Makhzani
+    et al., arXiv:1511.05644. `critic` is the metric of the critic's loss, 2 log 2 where it cannot
+    tell z from z'.
+
+    Args:
+      critic: a network from z to one number, D(z); None: two dense layers of 64.
+      weight: of the encoder's adversarial loss: a number, a variable or a schedule.
+      beta: of the KL, likewise.
+
+    Raises:
+      InputError: the critic does not take z, or does not give one number.
+
+    Example:
+      >>> from tfp_vae.objectives import ForwardPass
+      >>> undecided = keras.Sequential(
+      ...     [keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+      >>> p = tfd.MultivariateNormalDiag(tf.zeros(1))
+      >>> forward = ForwardPass(p, p, z=tf.zeros([1, 4, 1]), log_likelihood=tf.zeros([1, 4]))
+      >>> terms = Adversarial(undecided)(forward)
+      >>> [round(float(value[0]), 3) for value in (terms.more["critic"], terms.loss)]
+      [1.386, 2.079]
+    """
+
+    metric_names = ("critic",)
+
+    @checked
+    def __init__(
+        self,
+        critic: keras.Model | None = None,
+        weight: Scheduled = 1.0,
+        beta: Scheduled = 0.0,
+    ) -> None:
+        self.critic = critic
+        self.weight = weight
+        self.beta = beta
+
+    @property
+    def needs_density(self) -> bool:
+        """Not where the KL has no weight."""
+        return not is_zero(self.beta)
+
+    @property
+    def state(self) -> Mapping[str, keras.layers.Layer]:
+        return {} if self.critic is None else {"critic": self.critic}
+
+    def bind(self, latents: Mapping[str, Sequence[int | None]]) -> None:
+        super().bind(latents)
+        shape = tuple(next(iter(latents.values())))
+        if self.critic is None:
+            hidden = [keras.layers.Dense(64, activation="silu") for _ in range(2)]
+            start = [keras.Input(shape), keras.layers.Flatten()]
+            self.critic = keras.Sequential([*start, *hidden, keras.layers.Dense(1)], name="critic")
+        if self.critic.input_shape != (None, *shape) or self.critic.output_shape != (None, 1):
+            raise InputError(
+                f"Expected a critic from z of shape {shape} to one number.",
+                f"from {self.critic.input_shape} to {self.critic.output_shape}",
+            )
+
+    def __call__(self, forward: Forward) -> Terms:
+        assert self.critic is not None
+        nll, kl, z = forward.nll(), forward.kl(), folded(forward.z)
+        drawn = folded(forward.prior.sample(tf.shape(forward.z)[:2], seed=seed_of_step(forward, 5)))
+        of_each = functools.partial(_mean_over_draws, tf.shape(forward.z)[:2])
+        mine = of_each(tf.math.softplus(-frozen(self.critic, training=True)(z)))
+        its = of_each(
+            tf.math.softplus(self.critic(tf.stop_gradient(z), training=True))
+            + tf.math.softplus(-self.critic(tf.stop_gradient(drawn), training=True))
+        )
+        loss = nll + weighted(kl, self.beta, forward.step)
+        loss += now(self.weight, forward.step, nll.dtype) * tf.cast(mine, nll.dtype)
+        return Terms(loss + tf.cast(its, nll.dtype), nll, kl, {"critic": its})
+
+    def get_config(self) -> dict[str, Any]:
+        critic = None if self.critic is None else keras.saving.serialize_keras_object(self.critic)
+        weights = {key: schedules.to_config(getattr(self, key)) for key in ("weight", "beta")}
+        return {"critic": critic, **weights}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Adversarial:
+        config = dict(config)
+        critic = config.pop("critic")
+        config = {key: schedules.from_config(value) for key, value in config.items()}
+        return cls(critic=None if critic is None else loaded(critic), **config)
+
+
+def _mean_over_draws(shape: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(tf.reshape(values, shape), axis=0)

@@ -1,0 +1,306 @@
+"""What every model of named variables is: a `keras.Model` whose loss is an objective's."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_vae import checks, importance, sparse
+from tfp_vae.ahead import Epoch
+from tfp_vae.ancestral import Variables, drawing
+from tfp_vae.arguments import checked
+from tfp_vae.conditional import Conditional, Value
+from tfp_vae.data_checks import DataChecks
+from tfp_vae.errors import InputError
+from tfp_vae.execution import Execution
+from tfp_vae.fitting import Fitting
+from tfp_vae.keras_model import KerasModel
+from tfp_vae.legacy import LegacySaving
+from tfp_vae.objectives import Forward, Objective
+from tfp_vae.objectives.gate import Gate, recorded
+from tfp_vae.passes import adds_losses, further_pass
+from tfp_vae.seeded import Seeded
+
+
+class Likelihoods(dict):
+    """The likelihoods of several observed variables by name, as a model puts these out.
+
+    Attributes:
+      forward: the pass that they are of.
+    """
+
+    forward: Forward
+
+
+class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
+    """A model of named variables, trained by an objective; subclasses say which variables.
+
+    Attributes:
+      variables_of: the conditionals, in ancestral order.
+      objective: what is minimized.
+      has_density: whether each posterior has one.
+    """
+
+    objective: Objective
+    has_density: bool
+
+    def _assemble(self, graph: Variables, objective: Objective, data_checks: DataChecks) -> None:
+        """Sets up what follows from the variables and the objective; the constructor's last act."""
+        self.graph = graph
+        self._checks = data_checks
+        self.has_density = all(q.has_density for q in graph.posteriors.values())
+        self.objective = objective
+        for name, posterior in graph.posteriors.items():
+            if objective.needs_density and not posterior.has_density:
+                checks.refuse_point_mass(posterior.layer, type(objective).__name__)
+            del name
+        objective.bind({name: q.shape for name, q in graph.posteriors.items()})
+        if objective.state:
+            self.objective_state = list(objective.state.values())
+        self._draws = 1
+        self._fitting = False
+        self._epoch_of_training, self._epoch_of_evaluation = Epoch(), Epoch()
+        self.nll_metric = keras.metrics.Mean("nll")
+        with_density = [name for name, q in graph.posteriors.items() if q.has_density]
+        self.kl_metric = keras.metrics.Mean("kl") if with_density else None
+        several = with_density if len(graph.posteriors) > 1 else []
+        of_objective = objective.metric_names
+        if several or of_objective:
+            self.more_metrics = {
+                **{f"kl_{name}": keras.metrics.Mean(f"kl_{name}") for name in several},
+                **{name: keras.metrics.Mean(name) for name in of_objective},
+            }
+        self.seed_generator = keras.random.SeedGenerator()
+        self.log_likelihood_batch = tf.function(
+            functools.partial(importance.estimate_batch, graph),
+            None,
+            autograph=False,
+            reduce_retracing=True,
+        )
+        self.built = True
+
+    @property
+    def posterior_layers(self) -> dict[str, Any]:
+        """The layer that makes each posterior, by the name of the latent variable."""
+        return {name: q.layer for name, q in self.graph.posteriors.items()}
+
+    # -- the forward pass and its loss --------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns the likelihood of the data at one draw of the latent variables for each example.
+
+        It has the pass beside it, `forward`; of several observed variables it is a dict by name.
+        Steps of `fit` and `evaluate` draw as often for each example as the objective wants, the axis
+        of draws folded into the batch, draws first.
+        """
+        self._checks.shape(inputs)
+        return self._forward(inputs, training, self._draws)
+
+    def _forward(self, inputs: Any, training: bool | None, samples: int) -> Any:
+        data = self._by_name(inputs)
+        outset = self.graph.begin(data, training)
+        if training and self.objective.needs_gradient:
+            self._check_gradients(outset, samples)
+        gate = Gate() if training and self.objective.weighs_gradients else None
+        forward = self.graph.forward(outset, samples, training, gate=gate)
+        likelihoods = {name: term.p for name, term in forward.observed.items()}
+        if len(likelihoods) == 1:
+            (found,) = likelihoods.values()
+        else:
+            found = Likelihoods(likelihoods)
+        found.forward = found.latents = forward
+        return found
+
+    def _check_gradients(self, outset: Any, samples: int) -> None:
+        several = max(samples, self.objective.num_samples)
+        for name, posterior in self.graph.posteriors.items():
+            emitted = outset.emitted.get(("q", name))
+            if emitted is not None:
+                checks.gradients_go_through(emitted.distribution, posterior.layer, several)
+
+    def _by_name(self, inputs: Any) -> dict[str, Any]:
+        """The data by the names of the variables."""
+        raise NotImplementedError
+
+    def _targets(self, inputs: Any, y: Any) -> dict[str, Any]:
+        """The values of the observed variables by name."""
+        raise NotImplementedError
+
+    def forward(
+        self, x: Any, num_samples: int = 1, training: bool | None = False, seed: Any = None
+    ) -> Forward:
+        """One pass over a batch: the terms of each variable, with their values.
+
+        Args:
+          x: the data, as for `fit`.
+          num_samples: how many draws of the latent variables for each example.
+          training: as for Keras' layers.
+          seed: a pair of integers makes the draws repeatable; None: each posterior's own.
+        """
+        data = self._by_name(x)
+        outset = self.graph.begin(data, training, undrawn=not training)
+        chosen = drawing(num_samples, seed)
+        return self.graph.forward(outset, num_samples, training, chosen)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """The objective's loss, averaged over the batch, and the networks' own regularization.
+
+        y is what is to be reconstructed, where that is not x itself (a denoising VAE).
+        """
+        forward: Forward = y_pred.forward
+        samples = self.objective.num_samples
+        if next(iter(forward.values())).samples != samples:  # by hand: `model(x)` is one draw
+            forward = self._forward(x, training, samples).forward
+        optimizer = getattr(self, "optimizer", None)  # there is none before `compile`
+        if sample_weight is not None:
+            sample_weight = tf.reshape(sample_weight, [-1])
+        alone = self._alone()
+        forward = forward.observing(
+            self._targets(x, y),
+            step=0 if optimizer is None else optimizer.iterations,
+            weights=sample_weight,
+            decode=None if alone is None else functools.partial(self._decode_at, x, training),
+            decoder=None if alone is None else alone.network,
+        )
+        gate = forward.gate
+        with recorded(gate):
+            forward.fits()
+            terms = self.objective(forward)
+            loss = terms.loss
+            if sample_weight is not None:
+                loss *= tf.cast(sample_weight, loss.dtype)
+            loss = tf.reduce_mean(loss)
+        self._record(forward, terms, sample_weight)
+        if gate is not None and gate.weights is not None and self._adds_behind_z():
+            loss += gate.weighed_apart(loss)
+        for added in self.losses:
+            loss += tf.cast(tf.reduce_sum(added), loss.dtype)
+        return loss / self.distribute_strategy.num_replicas_in_sync  # Keras sums over replicas
+
+    def _record(self, forward: Forward, terms: Any, sample_weight: Any) -> None:
+        """Adds a batch to the metrics."""
+        self.nll_metric.update_state(terms.nll, sample_weight)
+        if self.kl_metric is not None:
+            self.kl_metric.update_state(terms.kl, sample_weight)
+        for name, metric in getattr(self, "more_metrics", {}).items():
+            found = terms.more[name] if name in terms.more else forward.kls[name[3:]]
+            metric.update_state(found, sample_weight)
+
+    def _alone(self) -> Conditional | None:
+        """The likelihood, where there is one latent variable and one observed."""
+        if len(self.graph.posteriors) == len(self.graph.likelihoods) == 1:
+            return next(iter(self.graph.likelihoods.values()))
+        return None
+
+    def _decode_at(self, x: Any, training: bool, z: tf.Tensor) -> Any:
+        """The likelihood at other values of the one latent variable."""
+        likelihood = self._alone()
+        assert likelihood is not None
+        values = {name: Value(v) for name, v in self._by_name(x).items()}
+        values.update({name: Value(z) for name in self.graph.posteriors})
+        with further_pass(likelihood.network):
+            return likelihood(values, 1, training).distribution
+
+    def _adds_behind_z(self) -> bool:
+        """Whether a layer that is not a posterior's has added to the losses in this pass."""
+        networks = [*self.graph.priors.values(), *self.graph.likelihoods.values()]
+        behind = [one.network if one.network is not None else one.prior for one in networks]
+        known = {id(layer) for one in behind for layer in one._flatten_layers()}
+        before = [
+            layer
+            for q in self.graph.posteriors.values()
+            if not set(q.inputs) & set(self.graph.posteriors)
+            for layer in q.network._flatten_layers()
+        ]
+        alone = [layer for layer in before if id(layer) not in known]
+        return adds_losses(self._flatten_layers(), but=alone)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        """As Keras'; metrics given to `compile` compare x with the mean over the draws of z."""
+        forward = getattr(y_pred, "forward", None)  # None while Keras builds with placeholders
+        samples = self._draws if forward is None else next(iter(forward.values())).samples
+
+        def mean(value: Any) -> tf.Tensor:
+            value = tf.convert_to_tensor(value)
+            if forward is None or samples == 1:
+                return value
+            return tf.reduce_mean(tf.reshape(value, [samples, -1, *value.shape[1:]]), axis=0)
+
+        several = isinstance(y_pred, Mapping)
+        value = {n: mean(v) for n, v in y_pred.items()} if several else mean(y_pred)
+        targets = self._targets(x, y)
+        target = targets if several else next(iter(targets.values()))
+        if sample_weight is not None:
+            sample_weight = tf.reshape(sample_weight, [-1])
+        return super().compute_metrics(x, target, value, sample_weight)
+
+    def train_step(self, data: Any) -> Any:
+        with self._drawing(self.objective.num_samples):
+            return super().train_step(sparse.dense(data))
+
+    def test_step(self, data: Any) -> Any:
+        with self._drawing(self.objective.num_samples):
+            return super().test_step(sparse.dense(data))
+
+    @contextlib.contextmanager
+    def _drawing(self, samples: int) -> Iterator[None]:
+        """Within it a call draws so often for each example."""
+        self._draws = samples
+        try:
+            yield
+        finally:
+            self._draws = 1
+
+    # -- what it learnt ------------------------------------------------------------------------
+
+    def check(self, x: Any) -> None:
+        """Raises `InputError` unless x is a batch of what the model takes, conditions and all."""
+        self._checks.batch(x)
+
+    @checked
+    def log_likelihood(
+        self, x: Any, num_samples: int = 100, batch_size: int = 256, y: Any = None
+    ) -> tf.Tensor:
+        """Importance-weighted estimate of log p(x) for each example, in nats.
+
+        `log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`, z_k from q(z|x); from below in expectation, and
+        closer the larger K (Burda et al., arXiv:1509.00519). Memory does not grow with K. With
+        conditions it is log p(x|conditions). Of several variables z is all latent ones, and x all
+        observed ones; a latent value that is given is observed too.
+
+        Args:
+          x: the examples, `[n, ...]`, with the conditions if there are any.
+          num_samples: K.
+          batch_size: how many examples are worked on at a time.
+          y: what the likelihood is over, where that is not x, as for `fit(x, y)`; the estimate is
+            of log p(y) then, with z drawn from q(z|x).
+
+        Raises:
+          InputError: the posterior is a point mass, or z its mean: there is no density then.
+        """
+        layers = self.posterior_layers
+        if not self.has_density:
+            of = next(la for n, la in layers.items() if not self.graph.posteriors[n].has_density)
+            raise InputError(
+                "Without noise in z there is no log p(x): expected a posterior with a density.",
+                f"an encoder that ends in {type(of).__name__}",
+            )
+        self._checks.data(x, y, "x")
+        if not any(getattr(layer, "is_random", True) for layer in layers.values()):
+            num_samples = 1  # all draws would be the same
+        data = sparse.by_row((self._by_name(x), {} if y is None else self._targets(x, y)))
+        by_xla = self.estimates_by_xla(sparse.count(data) * num_samples)
+        run = functools.partial(self.log_likelihood_batch, by_xla=by_xla)
+        return importance.estimate(run, data, num_samples, batch_size, self.next_seed, by_xla)
