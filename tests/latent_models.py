@@ -13,7 +13,7 @@ SIZE, STEPS = 6, 5
 
 
 def net(inputs, layer, hidden=16, also=None, name=None):
-    """A network of vectors by name; `also`: a state of that name and width beside the distribution."""
+    """A network of vectors by name; `also`: a state, name and width, beside the distribution."""
     given = {
         n: keras.Input(shape, name=n, dtype="int32" if n == "label" else None)
         for n, shape in inputs.items()
@@ -105,7 +105,9 @@ def sequence(objective=None):
     h = L.GRU(8, return_sequences=True)(L.Masking()(x))
     q = Normal(3)(L.Dense(6)(h))
     p = Normal(2)(L.Dense(4)(L.GRU(8, return_sequences=True)(z)))
-    return LatentModel({"z": (keras.Model(x, q), None)}, {"x": keras.Model(z, p)}, objective=objective)
+    return LatentModel(
+        {"z": (keras.Model(x, q), None)}, {"x": keras.Model(z, p)}, objective=objective
+    )
 
 
 def two_observed(objective=None):

@@ -1,6 +1,6 @@
 """Two and three linear-Gaussian layers, whose log p(x), posteriors and gradients are known.
 
-`z2 ~ N(0, 1), z1 ~ N(A z2, S1^2), x ~ N(B z1, S^2)`; with three, `z3 ~ N(0, 1), z2 ~ N(C z3, S2^2)`.
+`z2 ~ N(0, 1), z1 ~ N(A z2, S1^2), x ~ N(B z1, S^2)`; with three, `z2 ~ N(C z3, S2^2)`.
 """
 
 import keras
@@ -182,7 +182,9 @@ def test_estimators_have_the_mean_of_the_plain_gradient_and_less_variance(pair):
 def test_dreg_has_no_noise_at_the_exact_posterior():
     """Each log-weight is log p(x), so that the path to the encoder carries nothing."""
     built = model(2, objective=IWAE(4, estimator="dreg"))
-    of_encoder = sum(int(np.size(v)) for net in built.posteriors.values() for v in net.trainable_variables)
+    of_encoder = sum(
+        int(np.size(v)) for net in built.posteriors.values() for v in net.trainable_variables
+    )
     names = [id(v) for net in built.posteriors.values() for v in net.trainable_variables]
     start, found = 0, []
     each = gradients(built, 10)
@@ -191,7 +193,7 @@ def test_dreg_has_no_noise_at_the_exact_posterior():
         if id(v) in names:
             found.append(each[start : start + size])
         start += size
-    assert sum(map(len, found)) == of_encoder
+    assert len(found) == len(of_encoder) > 0
     np.testing.assert_allclose(np.concatenate(found), 0.0, atol=1e-5)
 
 
@@ -230,9 +232,7 @@ def test_a_prior_of_a_label_against_its_closed_form():
     table = keras.layers.Embedding(2, 1, embeddings_initializer=lambda *_, **__: means)
     make = layers.DistributionLambda(lambda t: tfd.Independent(tfd.Normal(t, 1.0), 1))
     prior = keras.Model(label, make(table(label)))
-    built = LatentModel(
-        {"z": (linear({"x": 0.5}, 0.8), prior)}, {"x": linear({"z": 1.0}, S)}
-    )
+    built = LatentModel({"z": (linear({"x": 0.5}, 0.8), prior)}, {"x": linear({"z": 1.0}, S)})
     c = np.array([0, 1, 1], "int32")
     exact = tfd.Normal(means[c][:, 0], (1 + S**2) ** 0.5).log_prob(XS[:, 0])
     np.testing.assert_allclose(built.log_likelihood({"x": XS, "c": c}, 50_000), exact, atol=0.1)
@@ -243,7 +243,7 @@ def test_a_prior_of_a_label_against_its_closed_form():
 
 def test_objectives_of_one_variable_say_so():
     for objective in (objectives.MMD(), objectives.DIP(), objectives.BetaTC(10)):
-        with pytest.raises(ValueError, match="of one latent variable.*Received: z2, z1"):
+        with pytest.raises(ValueError, match=r"of one latent variable.*Received: z2, z1"):
             model(2, objective=objective)
 
 

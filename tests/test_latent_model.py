@@ -1,15 +1,10 @@
 """Models of named variables: each kind trains, draws, has a likelihood, and is saved whole."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from latent_models import MODELS, SIZE, critic, given_to, sampled
-
-from tfp_vae import VAE
+from latent_models import MODELS, critic, given_to, sampled
 
 KINDS = pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 
@@ -42,7 +37,8 @@ def test_it_draws_encodes_and_reconstructs_by_name(make):
     assert list(found) == [*model.posteriors, *model.likelihoods]
     again = sampled(model, make, seed=3)
     for name, value in found.items():
-        assert np.isfinite(value).all() and len(value) == 4
+        assert np.isfinite(value).all()
+        assert len(value) == 4
         np.testing.assert_array_equal(value, again[name])
     data = given_to(make, 8)
     posteriors = model.encode(data)

@@ -92,6 +92,7 @@ ORDER = [
     "latent_model",
     "recipe",
     "recipes",
+    "extending",
     "variants",
     "columns",
     "measures",

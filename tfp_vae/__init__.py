@@ -11,10 +11,10 @@ from tfp_vae.vae import VAE
 from tfp_vae_cli import __version__
 
 __all__ = [
-    "ByPlayer",
     "ELBO",
     "IWAE",
     "VAE",
+    "ByPlayer",
     "InputError",
     "LatentModel",
     "NegativeLogLikelihood",

@@ -124,7 +124,7 @@ class Variables:
             values.update(emitted.more)
             terms[name] = Term(
                 one.outset.data.get(name),
-                lambda emitted=emitted: (emitted.distribution, emitted.is_drawn, True),
+                functools.partial(_of_rows, emitted),
                 samples=one.samples,
                 mask=_mask(emitted, one.samples),
                 of_steps=likelihood.of_steps,
@@ -260,6 +260,10 @@ def _known(given: Any, drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
     known = ~tf.reduce_any(missing, axis=list(range(1, given.shape.rank)))
     rows = tf.reshape(known, tf.concat([[1, -1], tf.ones([drawn.shape.rank - 2], tf.int32)], 0))
     return tf.where(rows, tf.where(missing, tf.zeros_like(given), given), drawn), known
+
+
+def _of_rows(emitted: Emitted) -> tuple[Any, bool, bool]:
+    return emitted.distribution, emitted.is_drawn, True
 
 
 def _mask(emitted: Emitted, samples: Any) -> tf.Tensor | None:

@@ -48,22 +48,22 @@ class Emitted(NamedTuple):
 
 
 class Conditional:
-    """A variable's distribution: a network of values by name, or a prior, which has no inputs.
+    """A variable's distribution: a network of values by name, or a prior without inputs.
 
-    A network is a functional or Sequential model. It puts out a distribution, or a dict of one under
-    the variable's name and of tensors under names of their own.
+    A network is a functional or Sequential model. A network puts out a distribution, or a dict of a
+    distribution under the variable's name and of tensors under names of their own.
 
     Args:
       given: the network; or what `as_prior` takes.
       variable: the name of the variable.
       role: what messages call it.
       names: from the names of the network's inputs to those of the values; None: the same.
-      is_posterior: the objective counts the KL, and a KL term that the network carries is not added.
+      is_posterior: the objective counts the KL: a KL term that the network carries is not added.
 
     Attributes:
       network: the network, or None.
       prior: the `Prior`, or None.
-      inputs: of a network, the `keras.KerasTensor` of each value that it takes, by the value's name.
+      inputs: of a network, the `keras.KerasTensor` of each value that it takes, by name.
       layer: of a network, the layer that makes the distribution.
       puts_out: the names of the deterministic values.
 
@@ -105,7 +105,7 @@ class Conditional:
     def __call__(
         self, values: Mapping[str, Value], samples: Any = 1, training: bool | None = None
     ) -> Emitted:
-        """The distribution given the values; those that are not drawn are tiled beside drawn ones."""
+        """The distribution given the values; data are tiled beside drawn values."""
         if self.network is None:
             assert self.prior is not None
             return Emitted(self.prior.at_step(training))
@@ -134,7 +134,8 @@ class Conditional:
         lacking = [ours for ours in self.names.values() if ours not in values]
         if lacking:
             raise InputError(
-                f"The {self.role} takes {', '.join(lacking)}, which is neither given nor made before.",
+                f"The {self.role} takes {', '.join(lacking)}: expected these to be given, or to be "
+                "variables before it.",
                 f"values of {', '.join(values)}",
             )
         given = {theirs: values[ours] for theirs, ours in self.names.items()}
@@ -147,7 +148,7 @@ class Conditional:
 
     @property
     def has_density(self) -> bool:
-        """Whether values are draws from a density: not of a point mass, nor where they are means."""
+        """Whether values are draws from a density: not those of a point mass, and not means."""
         gives_draws = getattr(self.layer, "gives_draws", True)
         return gives_draws and getattr(self.layer, "has_density", True)
 
@@ -173,7 +174,7 @@ class Conditional:
 
 def is_network(given: Any) -> bool:
     """Whether it is a model of inputs, one row for each example; a prior has none."""
-    inputs = getattr(given, "inputs", None) if isinstance(given, keras.Model) else None
+    inputs: Any = getattr(given, "inputs", None) if isinstance(given, keras.Model) else None
     return bool(inputs) and all(len(tensor.shape) > 0 for tensor in inputs)
 
 

@@ -11,7 +11,6 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import importance
 from tfp_vae.ancestral import standing_in
-from tfp_vae.errors import InputError
 from tfp_vae.export import free_folder, one_at_a_time, spec_of, stddev
 from tfp_vae.generation import generate
 
@@ -23,11 +22,11 @@ def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
     - `encode(data)`: by the name of each latent variable the value that stands for it, and
       `<name>_mean` and `<name>_stddev` of q where there are closed forms.
     - `decode(latents, other data)`: the mean of each observed variable by name.
-    - `sample(num_samples)`: all variables by name, the observed ones' means; num_samples is an int32
-      scalar. Of a model whose priors take data it takes these instead, and of one of sequences
-      `length` too.
-    - `log_likelihood(data, num_samples)`: importance-weighted log p(x) in nats for each example; not
-      of a model without a density.
+    - `sample(num_samples)`: all variables by name, the observed ones' means; num_samples is an
+      int32 scalar. A model whose priors take data takes these instead, and a model of sequences
+      takes `length` too.
+    - `log_likelihood(data, num_samples)`: importance-weighted log p(x) in nats for each example;
+      not of a model without a density.
 
     Endpoints take keyword arguments: the names of the data. A process loads the model with
     `tf.saved_model.load(path)` and needs neither this package nor TFP.
@@ -51,8 +50,7 @@ def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
     others = [spec_of(wiring.ports[name], name) for name in not_drawn]
 
     def encoded(values: Any) -> Any:
-        outset = graph.begin(dict(zip(names, values, strict=True)), training=False, undrawn=True)
-        return outset
+        return graph.begin(dict(zip(names, values, strict=True)), training=False, undrawn=True)
 
     def serve(*values: tf.Tensor) -> dict[str, tf.Tensor]:
         forward = graph.forward(encoded(values), training=False, choose=standing_in(graph))

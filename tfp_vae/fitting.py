@@ -13,13 +13,13 @@ from tfp_vae.errors import InputError
 from tfp_vae.keras_model import History
 from tfp_vae.kinds import is_integer
 from tfp_vae.sources import is_source
-from tfp_vae.wiring import Wiring, as_array, outline
+from tfp_vae.wiring import as_array, outline
 
 
 class Fitting:
     """`fit`, `evaluate`, `predict` and their like, of a `VAE`: Keras' own, for x alone too."""
 
-    wiring: Wiring
+    wiring: Any
     compiled: bool
     optimizer: Any
     _checks: Any

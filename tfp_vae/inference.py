@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfp_vae import sparse
 from tfp_vae.layers.distribution_lambda import DistributionLayer
 from tfp_vae.layers.kl import KLDivergenceAddLoss
+from tfp_vae.masks import mask_of
 
 ROWS = 1000  # from which on compiling (0.2 s, once) pays
 
@@ -45,8 +46,8 @@ class Inference:
 
     def of_batches(self, batches: Iterable[Any]) -> Any:
         """What the network puts out for batches, one after the other, as for one large one."""
-        node = self._ending()
-        if node is None:
+        node, batches = self._ending(), list(batches)
+        if node is None or self._has_masks(batches):
             return self.network(_joined_up(batches), training=False)
         last, tensors = node.operation, node.arguments.keras_tensors
         if self._before is None:
@@ -90,6 +91,13 @@ class Inference:
         tf.function(make, autograph=False).get_concrete_function(*specs)
         return found[0]
 
+    def _has_masks(self, batches: list[Any]) -> bool:
+        """Whether Keras' masks are on the inputs, or put on by a layer: a call carries these on."""
+        if any(mask_of(value) is not None for value in keras.tree.flatten(batches)):
+            return True
+        layers = self.network._flatten_layers()
+        return any(isinstance(one, keras.layers.Masking) or _hides_0(one) for one in layers)
+
     def _ending(self) -> Any:
         """How the last layer is called; None where it is not a distribution's, fed by tensors."""
         history = self.network.outputs[0]._keras_history
@@ -100,6 +108,10 @@ class Inference:
         others = (DistributionLayer, KLDivergenceAddLoss, keras.Model)
         before = (tensor._keras_history.operation for tensor in node.arguments.keras_tensors)
         return None if any(isinstance(operation, others) for operation in before) else node
+
+
+def _hides_0(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.Embedding) and layer.mask_zero
 
 
 def _joined_up(parts: Iterable[Any]) -> Any:

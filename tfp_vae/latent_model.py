@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
@@ -22,9 +22,9 @@ from tfp_vae.generation import generate
 from tfp_vae.loading import loaded
 from tfp_vae.named_data import NamedData
 from tfp_vae.objectives import ELBO, Objective
-from tfp_vae.prior import as_prior
 from tfp_vae.probabilistic_model import ProbabilisticModel
 from tfp_vae.types import ModelOptions, TensorDistribution
+from tfp_vae.wiring import outline
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,16 +34,17 @@ if TYPE_CHECKING:
 class LatentModel(ProbabilisticModel):
     """Named variables in ancestral order, each with a distribution given the values so far.
 
-    `p(x, z) = prod_v p(v | values so far)` and `q(z | x) = prod_v q(v | values so far)`; `fit`
-    minimizes the objective's loss, by default the negative ELBO in nats, `-E_q[log p(x | z)] + sum_v
-    KL[q(v) || p(v)]`. It reports `loss`, `nll`, `kl` and, where there are several latent variables,
-    `kl_<name>` of each. A `VAE` is the case of one z and one x.
+    `p(x, z) = prod_v p(v | values so far)` and `q(z | x) = prod_v q(v | values so far)`. `fit`
+    minimizes the objective's loss, by default the negative ELBO in nats,
+    `-E_q[log p(x | z)] + sum_v KL[q(v) || p(v)]`, and reports `loss`, `nll`, `kl` and, where there
+    are several latent variables, `kl_<name>` of each. A `VAE` is the case of one z and one x.
 
-    A conditional is a functional or Sequential model that ends in a distribution layer. The names of
-    its inputs say what it depends on: data, latent variables before it, and deterministic values,
-    which a network may put out beside its distribution: `keras.Model(inputs, {"z1": distribution,
-    "state": tensor})`. A posterior may take any data. A network of sequences may take its own
-    variable, or later ones, if it is causal: step t of its distribution depends on the steps before.
+    A conditional is a functional or Sequential model that ends in a distribution layer. The names
+    of the model's inputs say what the distribution depends on: data, latent variables before it,
+    and deterministic values. A network puts these out beside its distribution, as
+    `keras.Model(inputs, {"z1": distribution, "state": tensor})`. A posterior may take any data. A
+    network of sequences may take its own variable, or later ones, if the network is causal: step t
+    of its distribution depends on the steps before t.
 
     Args:
       latents: the latent variables by name, in ancestral order: `(posterior, prior)` each. A prior
@@ -54,9 +55,9 @@ class LatentModel(ProbabilisticModel):
         all conditionals (a ladder's bottom-up pass).
       objective: None: `ELBO()`.
 
-    Data are a dict of arrays by name, or the array that there is. The value of a latent variable may
-    be given for some rows, such as labels: the others are NaN. Where it is known the value is not
-    drawn, its KL is 0, and `-log p(value)` is part of the `nll`.
+    Data are a dict of arrays by name, or the array that there is. The value of a latent variable
+    may be given for some rows, such as labels: the others are NaN. Where the value is known it is
+    not drawn, its KL is 0, and `-log p(value)` is part of the `nll`.
 
     Raises:
       InputError: a network does not end in a distribution layer, or takes a latent variable that
@@ -156,7 +157,7 @@ class LatentModel(ProbabilisticModel):
         self._checks.batch(x, is_target=False)
         outset = self.graph.begin(self._by_name(x), training=False, undrawn=True)
         terms, _ = self.graph.encode(outset, standing_in(self.graph))
-        return {name: term.q for name, term in terms.items()}
+        return {name: cast(Any, term.q) for name, term in terms.items()}
 
     def decode(self, latents: Mapping[str, Any], data: Any = None) -> dict[str, TensorDistribution]:
         """p of each observed variable, by name, at values of all latent ones, `[n, ...]` each.
@@ -171,9 +172,9 @@ class LatentModel(ProbabilisticModel):
         return self.graph.decode(latents, data or {})
 
     def reconstruct(self, x: Any) -> dict[str, tf.Tensor]:
-        """The mean of each observed variable, by name, at the values that stand for the latent ones.
+        """The mean of each observed variable, by name, at values that stand for the latent ones.
 
-        The same at each call: a value that stands for q is its mean, unless q's layer says otherwise.
+        The same at each call: the mean of q stands for q, unless q's layer says otherwise.
         """
         self._checks.batch(x, is_target=False)
         outset = self.graph.begin(self._by_name(sparse.dense(x)), training=False, undrawn=True)
@@ -198,8 +199,8 @@ class LatentModel(ProbabilisticModel):
           length: the number of steps, of sequences whose networks take any.
 
         Raises:
-          InputError: a network takes what is neither given nor drawn, the numbers of rows differ, or
-            the length is open.
+          InputError: a network takes what is neither given nor drawn, the numbers of rows differ,
+            or the length is open.
         """
         given = {name: tf.convert_to_tensor(value) for name, value in (given or {}).items()}
         counts = {int(value.shape[0]) for value in given.values()} | (
@@ -208,7 +209,7 @@ class LatentModel(ProbabilisticModel):
         if len(counts) != 1:
             raise InputError(
                 "Expected num_samples, and as many rows of each that is given.",
-                f"num_samples={num_samples}, given={ {n: v.shape.as_list() for n, v in given.items()} }",
+                f"num_samples={num_samples}, given={outline(given)}",
             )
         pair = self.next_seed() if seed is None else _pair(seed)
         return generate(self.graph, counts.pop(), pair, given, mean, length)
@@ -229,8 +230,24 @@ class LatentModel(ProbabilisticModel):
         latents = {name: (self.posteriors[name], priors[name]) for name in names}
         return type(self)(latents, dict(self.likelihoods), self.features, self.objective)
 
-    def export(self, filepath: Any, verbose: bool | None = True) -> None:
-        """Writes a SavedModel that answers by name: see `tfp_vae.export_by_name`."""
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = True,
+        input_signature: Any = None,
+    ) -> None:
+        """Writes a SavedModel that answers by name: see `tfp_vae.export_by_name`.
+
+        Raises:
+          InputError: another format is asked for.
+        """
+        if format != "tf_saved_model" or input_signature is not None:
+            raise InputError(
+                "A model of several variables is exported as a SavedModel with signatures of its "
+                "own: expected export(filepath).",
+                f"format={format!r}, input_signature={input_signature!r}",
+            )
         export_by_name(self, filepath, verbose=bool(verbose))
 
     # -- saving --------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ def log_likelihood(
 ) -> tf.Tensor:
     """`log p(x|z)`, `[num_samples, n]`, of a likelihood whose batch is `[num_samples * n]`.
 
-    Further axes of the batch, such as the steps of a sequence, are summed. The data are tiled, since
-    a likelihood cannot be reshaped (`tfd.BatchReshape` needs static shapes); a single x is
+    Further axes of the batch, such as the steps of a sequence, are summed. The data are tiled,
+    since a likelihood cannot be reshaped (`tfd.BatchReshape` needs static shapes); a single x is
     broadcast. `by_xla`: in one loop, if it is one that `fused` knows. `mask`: of Keras, over the
     batch: what it hides counts nothing. `of_steps`: a batch has axes of steps, of any number.
 

@@ -61,7 +61,9 @@ class NamedData:
     def networks(self) -> list[tuple[keras.Model, Mapping[str, str]]]:
         """The networks that data go into, with the data's names of their inputs."""
         of = self.variables
-        found = [(one.network, one.names) for one in of.conditionals if one.network is not None]
+        found: list[tuple[keras.Model, Mapping[str, str]]] = [
+            (one.network, one.names) for one in of.conditionals if one.network is not None
+        ]
         return found if of.features is None else [*found, (of.features.network, {})]
 
     def split(self, data: Any) -> tuple[Any, dict[str, Any]]:
@@ -88,7 +90,7 @@ class NamedData:
         return {self.main: main, **others}
 
     def targets(self, data: Any, y: Any) -> dict[str, Any]:
-        """The values of the observed variables: those of the data, or y, by name or the only one."""
+        """The values of the observed variables: of the data, or y, by name or the only one."""
         if y is None:
             given = self.by_name(data)
             return {name: given[name] for name in self.observed}

@@ -112,6 +112,29 @@ def decoder(
     return _model([z, label], [keras.layers.Concatenate(), *hidden], joined, "decoder")
 
 
+@checked
+def prior(posterior: int | ParametricLayer, num_classes: int) -> keras.Model:
+    """A network from a label to p(z|label): the parameters of each label are trained.
+
+    Args:
+      posterior: the layer that makes p; a number of latents stands for an `IndependentNormal`.
+      num_classes: how many labels there are.
+
+    Source: Sohn et al., Learning structured output representation using deep conditional
+    generative models (NeurIPS 2015).
+
+    Example:
+      >>> prior(8, num_classes=3)(tf.constant([0, 2])).batch_shape.as_list()
+      [2]
+    """
+    layer = posterior
+    if not isinstance(layer, keras.layers.Layer):
+        layer = layers.IndependentNormal(int(layer))
+    return _model(
+        [_label()], [_one_hot(num_classes), keras.layers.Dense(layer.num_parameters), layer]
+    )
+
+
 def categories(network: keras.Model) -> dict[str, int]:
     """How many categories there are for each input that is a number of one, by the input's name.
 
@@ -177,7 +200,10 @@ def _one_hot(classes: int) -> keras.layers.Layer:
     return keras.layers.CategoryEncoding(classes, output_mode="one_hot")
 
 
-def _model(inputs: list[Any], hidden: list[Any], value: Any, name: str) -> keras.Model:
+def _model(
+    inputs: list[Any], hidden: list[Any], value: Any = None, name: str = "prior"
+) -> keras.Model:
+    value = inputs[0] if value is None else value
     for layer in hidden:
         value = layer(value)
     return keras.Model(inputs, value, name=name)

@@ -22,6 +22,7 @@ from tfp_vae.fitting import Fitting
 from tfp_vae.keras_model import KerasModel
 from tfp_vae.legacy import LegacySaving
 from tfp_vae.objectives import Forward, Objective
+from tfp_vae.objectives.forward import unfolded
 from tfp_vae.objectives.gate import Gate, recorded
 from tfp_vae.passes import adds_losses, further_pass
 from tfp_vae.seeded import Seeded
@@ -41,13 +42,15 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
     """A model of named variables, trained by an objective; subclasses say which variables.
 
     Attributes:
-      variables_of: the conditionals, in ancestral order.
+      graph: the variables in ancestral order.
       objective: what is minimized.
       has_density: whether each posterior has one.
     """
 
     objective: Objective
+    graph: Variables
     has_density: bool
+    wiring: Any
 
     def _assemble(self, graph: Variables, objective: Objective, data_checks: DataChecks) -> None:
         """Sets up what follows from the variables and the objective; the constructor's last act."""
@@ -55,10 +58,9 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         self._checks = data_checks
         self.has_density = all(q.has_density for q in graph.posteriors.values())
         self.objective = objective
-        for name, posterior in graph.posteriors.items():
+        for posterior in graph.posteriors.values():
             if objective.needs_density and not posterior.has_density:
                 checks.refuse_point_mass(posterior.layer, type(objective).__name__)
-            del name
         objective.bind({name: q.shape for name, q in graph.posteriors.items()})
         if objective.state:
             self.objective_state = list(objective.state.values())
@@ -95,8 +97,8 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         """Returns the likelihood of the data at one draw of the latent variables for each example.
 
         It has the pass beside it, `forward`; of several observed variables it is a dict by name.
-        Steps of `fit` and `evaluate` draw as often for each example as the objective wants, the axis
-        of draws folded into the batch, draws first.
+        Steps of `fit` and `evaluate` draw as often for each example as the objective wants; the
+        axis of draws is folded into the batch, draws first.
         """
         self._checks.shape(inputs)
         return self._forward(inputs, training, self._draws)
@@ -215,15 +217,16 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
 
     def _adds_behind_z(self) -> bool:
         """Whether a layer that is not a posterior's has added to the losses in this pass."""
-        networks = [*self.graph.priors.values(), *self.graph.likelihoods.values()]
-        behind = [one.network if one.network is not None else one.prior for one in networks]
+        graph = self.graph
+        behind: list[Any] = [one.network or one.prior for one in graph.priors.values()]
+        behind += [one.network for one in graph.likelihoods.values()]
         known = {id(layer) for one in behind for layer in one._flatten_layers()}
-        before = [
-            layer
-            for q in self.graph.posteriors.values()
-            if not set(q.inputs) & set(self.graph.posteriors)
-            for layer in q.network._flatten_layers()
+        first: list[Any] = [
+            q.network
+            for q in graph.posteriors.values()
+            if not set(q.inputs) & set(graph.posteriors)
         ]
+        before = [layer for one in first for layer in one._flatten_layers()]
         alone = [layer for layer in before if id(layer) not in known]
         return adds_losses(self._flatten_layers(), but=alone)
 
@@ -236,7 +239,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
             value = tf.convert_to_tensor(value)
             if forward is None or samples == 1:
                 return value
-            return tf.reduce_mean(tf.reshape(value, [samples, -1, *value.shape[1:]]), axis=0)
+            return tf.reduce_mean(unfolded(value, samples), axis=0)
 
         several = isinstance(y_pred, Mapping)
         value = {n: mean(v) for n, v in y_pred.items()} if several else mean(y_pred)

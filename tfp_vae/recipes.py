@@ -12,7 +12,7 @@ import math
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
-from tfp_vae import layers, priors, schedules
+from tfp_vae import layers, networks, priors, schedules
 from tfp_vae.objectives import (
     CIWAE,
     DIP,
@@ -54,7 +54,8 @@ def vae(s: Setting) -> VAE:
     conditional=True,
 )
 def conditional_vae(s: Setting) -> VAE:
-    return s.vae()
+    assert s.num_classes is not None
+    return s.vae(prior=networks.prior(s.latent_size, s.num_classes))
 
 
 @recipe("beta-VAE", "Higgins et al., ICLR 2017", "latents that vary one by one")

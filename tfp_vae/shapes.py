@@ -42,7 +42,7 @@ def prior_fits(
 ) -> None:
     """Raises `InputError` unless the prior is one distribution over the same z.
 
-    `of_rows`: it depends on other values, and has a distribution for each row, as the posterior has.
+    `of_rows`: it depends on other values: a distribution for each row, as the posterior has.
     """
     wanted, batch = posterior.event_shape, prior.batch_shape
     event = prior.event_shape
@@ -62,8 +62,8 @@ def prior_fits(
     ours, theirs = (_dtype(each) for each in (posterior, prior))
     if ours and theirs and ours != theirs:
         raise InputError(
-            f"The prior{called} is expected to be of the posterior's dtype, {ours.name}: make it of "
-            "numbers of that dtype.",
+            f"The prior{called} is expected to be of the posterior's dtype, {ours.name}: make it "
+            "of numbers of that dtype.",
             f"{_said(prior)}, dtype {theirs.name}",
         )
 

@@ -88,7 +88,12 @@ class Trained:
 
     @functools.partial(checked, num_samples="done")
     def sample(
-        self, num_samples: int, mean: bool = True, seed: int | None = None, conditions: Any = None
+        self,
+        num_samples: int,
+        mean: bool = True,
+        seed: int | None = None,
+        conditions: Any = None,
+        length: int | None = None,
     ) -> tf.Tensor:
         """New x: z drawn from the prior, then the mean of p(x|z), or with `mean=False` a draw.
 
@@ -96,7 +101,9 @@ class Trained:
           num_samples: how many.
           mean: False draws from p(x|z) too.
           seed: an integer gives the same images each time; None goes on with the model's own.
-          conditions: what the decoder is conditioned on, one row for each sample; see `decode`.
+          conditions: what decoder and prior are conditioned on, one row for each sample; see
+            `decode`.
+          length: the number of steps, where z is a sequence of any number.
         """
         given = self.wiring.given(conditions, draws=True)
         for name, value in given.items():
@@ -108,11 +115,13 @@ class Trained:
         else:
             pair = tf.constant(np.array([seed, 0], np.uint32).view(np.int32))
         if tf.executing_eagerly() and num_samples >= ROWS:
-            return self._draw_many(tf.constant(num_samples, tf.int32), pair, given, mean)
-        return self._draw(num_samples, pair, given, mean)
+            return self._draw_many(tf.constant(num_samples, tf.int32), pair, given, mean, length)
+        return self._draw(num_samples, pair, given, mean, length)
 
-    def _draw(self, num_samples: Any, seed: Any, given: dict[str, Any], mean: bool) -> tf.Tensor:
-        return generate(self.graph, num_samples, seed, given, mean)["x"]
+    def _draw(
+        self, num_samples: Any, seed: Any, given: dict[str, Any], mean: bool, length: Any = None
+    ) -> tf.Tensor:
+        return generate(self.graph, num_samples, seed, given, mean, length)["x"]
 
     def fit_prior(self, x: Any, prior: Any, **kwargs: Any) -> Any:
         """A new `VAE` with this one's networks and objective, and a prior fitted to its z.

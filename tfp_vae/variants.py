@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import keras
+
 from tfp_vae import recipes
 from tfp_vae.objectives import RegularizedAE
 from tfp_vae.prior import DistributionPrior
@@ -56,6 +58,8 @@ def _prior(vae: VAE) -> str:
         given = vae.prior.given
         blocks = getattr(given, "distributions", None) or [given]
         return " and ".join(_PRIORS.get(_kind(block), _kind(block)) for block in blocks)
+    if isinstance(vae.prior, keras.Model):
+        return f"a network of the {vae.prior.inputs[0].name}"
     return type(vae.prior).__name__
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfp_vae import sparse
 from tfp_vae.errors import InputError
+from tfp_vae.masks import mask_of
 
 
 class Ports:
@@ -195,7 +196,10 @@ def _tensor(value: Any, port: keras.KerasTensor | None) -> tf.Tensor:
     made = tf.convert_to_tensor(sparse.dense(value))
     if port is None or made.shape[1:].is_fully_defined():
         return made
-    return tf.ensure_shape(made, port.shape)
+    found = tf.ensure_shape(made, port.shape)
+    if mask_of(made) is not None:
+        found._keras_mask = mask_of(made)
+    return found
 
 
 def tile(value: tf.Tensor, repeat: Any) -> tf.Tensor:

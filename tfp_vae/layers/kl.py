@@ -23,7 +23,6 @@ from tfp_vae.loading import loaded
 from tfp_vae.masks import along, mask_of, masked_mean
 from tfp_vae.prior import Prior, as_prior
 
-
 _ADDED = contextvars.ContextVar("_ADDED", default=True)
 
 

@@ -21,7 +21,7 @@ from tfp_vae.schedules import Scheduled
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class Adversarial(Objective):
-    """`-E_q[log p(x|z)] + beta KL + weight softplus(-D(z))`, against a critic D that is trained too.
+    """`-E_q[log p(x|z)] + beta KL + weight softplus(-D(z))`, with a critic D that is trained too.
 
     The critic's own loss, `softplus(D(z)) + softplus(-D(z'))` with z' drawn from the prior, makes
     D(z) the log-ratio `log p(z) - log q(z)` of prior and aggregate posterior `q(z) = E_x q(z|x)`.
@@ -87,7 +87,7 @@ class Adversarial(Objective):
     def __call__(self, forward: Forward) -> Terms:
         assert self.critic is not None
         nll, kl, z = forward.nll(), forward.kl(), folded(forward.z)
-        drawn = folded(forward.prior.sample(tf.shape(forward.z)[:2], seed=seed_of_step(forward, 5)))
+        drawn = folded(forward.only.draws_from_p(seed_of_step(forward, 5)))
         of_each = functools.partial(_mean_over_draws, tf.shape(forward.z)[:2])
         mine = of_each(tf.math.softplus(-frozen(self.critic, training=True)(z)))
         its = of_each(

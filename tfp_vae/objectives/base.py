@@ -71,8 +71,8 @@ class Objective(abc.ABC):
         """
         if len(latents) > 1 and not self.takes_several:
             raise InputError(
-                f"{type(self).__name__} is of one latent variable: expected another objective, such "
-                "as ELBO or IWAE, for several.",
+                f"{type(self).__name__} is of one latent variable: expected another objective for "
+                "several, such as ELBO or IWAE.",
                 ", ".join(latents),
             )
 

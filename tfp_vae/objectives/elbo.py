@@ -45,8 +45,8 @@ class ELBO(Objective):
     Kingma and Welling, arXiv:1312.6114; beta: Higgins et al., beta-VAE (ICLR 2017); capacity:
     Burgess et al., arXiv:1804.03599; free bits: Kingma et al., arXiv:1606.04934.
 
-    Of several latent variables the KL is the sum of each variable's; each of the three numbers may be
-    a dict with one for each variable, such as `beta={"z1": 1., "z2": .5}`.
+    Of several latent variables the KL is the sum of each variable's; each of the three numbers may
+    be a dict with one for each variable, such as `beta={"z1": 1., "z2": .5}`.
 
     Args:
       beta: the weight of the KL: a number, a variable, or a schedule over training steps, such as

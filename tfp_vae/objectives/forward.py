@@ -18,6 +18,7 @@ from tfp_vae.likelihood import log_likelihood, summed
 from tfp_vae.objectives.gate import Gate
 from tfp_vae.origins import moved
 from tfp_vae.relaxation import discrete
+from tfp_vae.wiring import tile
 
 
 class Term:
@@ -32,7 +33,7 @@ class Term:
       p: p(value | parents).
       q: of a latent variable q(value | parents); None of an observed one.
       samples: how many draws there are.
-      known: of a latent variable, `[batch]`: where its value was given and not drawn; None: nowhere.
+      known: of a latent variable, `[batch]`: where its value was given, not drawn; None: nowhere.
       mask: of Keras, `[batch, ...]`; None: all counts.
       has_density: False where q is a point mass: there is no log q, and no KL.
       of_steps: whether it is a sequence of any number of steps.
@@ -80,8 +81,10 @@ class Term:
         p, is_drawn, _ = self._p
         if self.q is not None:
             return self._log(p, is_drawn)
-        samples = self.samples if is_drawn else 1
-        return log_likelihood(p, self.value, samples, self.by_xla, self.mask, self.of_steps)
+        samples, mask = self.samples if is_drawn else 1, self.mask
+        if mask is not None and is_drawn and not self._is_alone:
+            mask = tile(tf.convert_to_tensor(mask), samples)
+        return log_likelihood(p, self.value, samples, self.by_xla, mask, self.of_steps)
 
     def log_q(self) -> tf.Tensor:
         """`log q(value | parents)`, `[samples, batch]`, in nats; 0 where the value is known."""
@@ -168,6 +171,15 @@ class Term:
         if self._q_is_drawn:
             return unfolded(q.sample(seed=seed), self.samples)
         return q.sample(self.samples, seed=seed)
+
+    def draws_from_p(self, seed: Any) -> tf.Tensor:
+        """Draws from p of the shape of the value, `[samples, batch, ...]`."""
+        p, is_drawn, has_rows = self._p
+        if is_drawn:
+            return unfolded(p.sample(seed=seed), self.samples)
+        if has_rows:
+            return p.sample(self.samples, seed=seed)
+        return p.sample(tf.shape(self.value)[: self.value.shape.rank - p.event_shape.rank], seed)
 
     def mean_over_draws(self, kl: tf.Tensor) -> tf.Tensor:
         """A KL of each example, which may be there for each draw too."""

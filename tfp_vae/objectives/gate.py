@@ -66,5 +66,5 @@ class Gate:
 
 
 def recorded(gate: Gate | None) -> contextlib.AbstractContextManager:
-    """Within it all is noted that is done with values that went through the gate, if there is one."""
+    """Within it all is noted that is done with values that went through a gate."""
     return contextlib.nullcontext() if gate is None else gate.recording()

@@ -260,7 +260,7 @@ def _covariance(distribution: tfd.Distribution) -> tf.Tensor:
 
 
 def _from_prior(forward: Forward, number: int = 0) -> tf.Tensor:
-    return forward.prior.sample(tf.shape(forward.z)[:2], seed=seed_of_step(forward, number))
+    return forward.only.draws_from_p(seed_of_step(forward, number))
 
 
 def _flat(z: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,149 @@
+"""Several players in one loss: each one's gradient, optimizer and number of steps."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_vae import VAE, ByPlayer, InputError, layers, networks
+from tfp_vae.objectives import Adversarial
+
+X = (np.random.default_rng(0).random([64, 6]) < 0.4).astype("float32")
+
+
+def autoencoder(**kwargs):
+    keras.utils.set_random_seed(0)
+    return VAE(
+        networks.encoder((6,), layers.Deterministic(2), widths=(8,)),
+        networks.decoder(2, layers.IndependentBernoulli(6), widths=(8,)),
+        objective=Adversarial(**kwargs),
+    )
+
+
+def gradients(loss, tape, network):
+    return tape.gradient(loss, [v.value for v in network.trainable_variables])
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, 3.0])
+def test_each_player_gets_the_gradient_of_its_own_loss_alone(weight):
+    vae = autoencoder(weight=weight)
+    critic = vae.objective.critic
+    with tf.GradientTape(persistent=True) as tape:
+        p = vae(X, training=True)
+        loss = vae.compute_loss(X, None, p)
+        z = p.forward.z[0]
+        drawn = p.forward.only.draws_from_p(tf.constant([0, 5]))[0]
+        softplus = tf.math.softplus
+        own = tf.reduce_mean(softplus(critic(tf.stop_gradient(z))) + softplus(-critic(drawn)))
+        others = tf.reduce_mean(softplus(-critic(z)[:, 0]))
+        nll = -tf.reduce_mean(p.forward.log_likelihood)
+        of_model = nll + weight * others
+    for found, alone in zip(
+        gradients(loss, tape, critic), gradients(own, tape, critic), strict=True
+    ):
+        np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-6)
+    of_encoder = gradients(of_model, tape, vae.encoder)
+    for found, alone in zip(gradients(loss, tape, vae.encoder), of_encoder, strict=True):
+        np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-6)
+    for found, alone in zip(
+        gradients(loss, tape, vae.decoder), gradients(nll, tape, vae.decoder), strict=True
+    ):
+        np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-6)
+
+
+def weights_of(vae):
+    parts = {"encoder": vae.encoder, "critic": vae.objective.critic}
+    return {
+        name: np.concatenate([np.ravel(w) for w in p.get_weights()]) for name, p in parts.items()
+    }
+
+
+@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize(("every", "moves"), [({}, 4), ({"model": 2}, 2), ({"model": 5}, 0)])
+def test_a_player_takes_every_so_many_th_step(every, moves, xla):
+    vae = autoencoder()
+    vae.compile(
+        ByPlayer(model="sgd", critic=keras.optimizers.SGD(0.0), every=every), jit_compile=xla
+    )
+    before = weights_of(vae)
+    vae.fit(X, batch_size=16, verbose=0)
+    after = weights_of(vae)
+    assert int(vae.optimizer.iterations) == 4
+    assert int(vae.optimizer.players["model"].iterations) == moves
+    assert (before["encoder"] != after["encoder"]).any() == bool(moves)
+    np.testing.assert_array_equal(before["critic"], after["critic"])  # its rate is 0
+
+
+def test_each_has_a_rate_of_its_own():
+    one, two = autoencoder(), autoencoder()
+    one.compile(ByPlayer(model=keras.optimizers.SGD(0.1), critic=keras.optimizers.SGD(0.1)))
+    two.compile(keras.optimizers.SGD(0.1))
+    for vae in (one, two):
+        vae.fit(X, batch_size=16, shuffle=False, verbose=0)
+    for ours, theirs in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_it_goes_on_from_a_file_in_the_middle_of_a_turn(tmp_path):
+    whole = autoencoder()
+    whole.compile(ByPlayer(model="adam", critic=keras.optimizers.Adam(1e-2), every={"model": 3}))
+    whole.fit(X, batch_size=16, shuffle=False, verbose=0)
+    whole.save(tmp_path / "vae.keras")
+    again = keras.models.load_model(tmp_path / "vae.keras")
+    for vae in (whole, again):
+        vae.fit(X, batch_size=16, epochs=2, shuffle=False, verbose=0)
+    assert int(again.optimizer.players["model"].iterations) == 4
+    for ours, theirs in zip(whole.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    pairs = zip(whole.optimizer.variables, again.optimizer.variables, strict=True)
+    for ours, theirs in pairs:
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_critic_finds_the_log_ratio_of_two_normals():
+    """z of N(1, 1) against a prior of N(0, 1): D(z) = log p(z) - log q(z) = 1/2 - z."""
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(1.0, 1.0, [4096, 1]).astype("float32")
+    z = keras.Input((1,))
+    encoder = keras.Model(z, layers.Deterministic(1)(keras.layers.Identity()(z)))
+    decoder = networks.decoder(1, layers.IndependentNormal(1), widths=(4,))
+    critic = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    vae = VAE(encoder, decoder, objective=Adversarial(critic))
+    vae.compile(ByPlayer(model=keras.optimizers.SGD(0.0), critic=keras.optimizers.Adam(0.02)))
+    vae.fit(x, batch_size=512, epochs=40, verbose=0)
+    slope, at_0 = (np.ravel(w)[0] for w in critic.get_weights())
+    assert slope == pytest.approx(-1.0, abs=0.1)
+    assert at_0 == pytest.approx(0.5, abs=0.1)
+
+
+def test_z_comes_to_the_prior():
+    vae = autoencoder(weight=10.0)
+    vae.compile(ByPlayer(model=keras.optimizers.Adam(3e-3), critic=keras.optimizers.Adam(3e-3)))
+    vae.fit(X, batch_size=32, epochs=150, verbose=0)
+    z = np.asarray(vae.encode(X).mean())
+    np.testing.assert_allclose(z.mean(0), 0.0, atol=0.4)
+    np.testing.assert_allclose(z.std(0), 1.0, atol=0.5)
+
+
+WRONG = {
+    "no such player": (
+        lambda: autoencoder().compile(ByPlayer(discriminator="adam")),
+        "model, critic",
+    ),
+    "a fraction": (lambda: ByPlayer(every={"model": 1.5}), "'model': 5"),
+    "of nobody": (lambda: ByPlayer(every={"critic": 2}), "which are model"),
+    "a critic of other z": (
+        lambda: autoencoder(critic=keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])),
+        r"critic from z of shape \(2,\)",
+    ),
+    "a critic of two numbers": (
+        lambda: autoencoder(critic=keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])),
+        "to one number",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_said(make, message):
+    with pytest.raises(InputError, match=message):
+        make()

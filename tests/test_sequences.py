@@ -1,0 +1,158 @@
+"""Sequences of any length: steps are summed, hidden steps count nothing, causal networks draw."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_vae import IWAE, VAE, InputError, LatentModel, layers
+
+tfd = tfp.distributions
+L = keras.layers
+Normal = layers.IndependentNormal
+LENGTHS = np.array([2, 5, 3, 4])
+
+
+def padded(fill=0.0):
+    x = np.random.default_rng(0).normal(size=[4, 5, 2]).astype("float32")
+    hidden = np.arange(5) >= LENGTHS[:, None]
+    x[hidden] = fill
+    return x, hidden
+
+
+def vae(objective=None, masked=True):
+    keras.utils.set_random_seed(0)
+    first = [L.Masking()] if masked else []
+    encoder = keras.Sequential(
+        [keras.Input((None, 2)), *first, L.GRU(8, return_sequences=True), L.Dense(6), Normal(3)]
+    )
+    decoder = keras.Sequential(
+        [keras.Input((None, 3)), L.GRU(8, return_sequences=True), L.Dense(4), Normal(2)]
+    )
+    return VAE(encoder, decoder, objective=objective)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_the_terms_are_sums_over_the_steps_that_are_there(samples):
+    model, (x, hidden) = vae(), padded()
+    forward = model.forward(x, samples, seed=tf.constant([1, 2]))
+    q, z = forward.posterior, forward.z
+    each = tfd.kl_divergence(q, tfd.MultivariateNormalDiag(tf.zeros(3))).numpy()
+    np.testing.assert_allclose(forward.kls["z"], np.where(hidden, 0, each).sum(1), rtol=1e-4)
+    for s in range(samples):
+        z_s = z[s]
+        z_s._keras_mask = tf.constant(~hidden)
+        log_p = model.decoder(z_s).log_prob(x).numpy()
+        expected = np.where(hidden, 0, log_p).sum(1)
+        np.testing.assert_allclose(forward.log_likelihood[s], expected, rtol=1e-4)
+
+
+def test_what_stands_in_hidden_steps_changes_nothing():
+    """Whatever is there; a masked GRU passes its state on."""
+    model, (x, hidden) = vae(), padded()
+    mask_of_x = L.Masking()(x)._keras_mask
+    np.testing.assert_array_equal(mask_of_x, ~hidden)
+    longer = np.concatenate([x, np.zeros([4, 3, 2], "float32")], axis=1)
+    one, other = (model.encode(each) for each in (x, longer))
+    short = np.asarray(one.mean())
+    np.testing.assert_allclose(
+        np.where(hidden[..., None], 0, short - other.mean()[:, :5]), 0, atol=1e-5
+    )
+    kl = [model.forward(each).kls["z"] for each in (x, longer)]
+    np.testing.assert_allclose(*kl, rtol=1e-5)
+    many = [np.asarray(model.log_likelihood(each, 3000)) for each in (x, longer)]
+    np.testing.assert_allclose(*many, atol=0.7)
+
+
+@pytest.mark.parametrize(
+    "objective", [None, IWAE(3), IWAE(3, "dreg")], ids=["ELBO", "IWAE", "DReG"]
+)
+def test_it_trains_at_any_length_and_draws(objective):
+    model, (x, _) = vae(objective), padded()
+    model.compile(keras.optimizers.Adam(1e-2))
+    history = model.fit(x, epochs=60, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    model.fit(x[:, :3], verbose=0)
+    assert model.sample(3, length=7).shape == (3, 7, 2)
+    assert model.log_likelihood(x, 5).shape == (4,)
+    with pytest.raises(InputError, match="expected length="):
+        model.sample(3)
+
+
+def test_tokens_are_hidden_by_their_embedding():
+    tokens = np.array([[1, 2, 0, 0], [3, 1, 2, 3]], "int32")
+    x = keras.Input((None,), dtype="int32", name="x")
+    h = L.GRU(4, return_sequences=True)(L.Embedding(4, 3, mask_zero=True)(x))
+    z = keras.Input((None, 2), name="z")
+    make = layers.DistributionLambda(lambda t: tfd.Categorical(logits=t))
+    model = LatentModel(
+        {"z": (keras.Model(x, Normal(2)(L.Dense(4)(h))), None)},
+        {"x": keras.Model(z, make(L.Dense(4)(z)))},
+    )
+    forward = model.forward(tokens)
+    log_p = forward["x"].p.log_prob(tokens).numpy()
+    np.testing.assert_allclose(forward.log_likelihood[0, 0], log_p[0, :2].sum(), rtol=1e-5)
+    np.testing.assert_allclose(forward.log_likelihood[0, 1], log_p[1].sum(), rtol=1e-5)
+
+
+def shifted(name, size):
+    """A network's input one step late: what a causal network sees."""
+    given = keras.Input((None, size), name=name)
+    late = L.ZeroPadding1D((1, 0))(given)
+    return given, L.Cropping1D((0, 1))(late)
+
+
+def autoregressive(rho=0.8, scale=0.6):
+    """p(z_t | z_<t) = N(rho z_(t-1), scale^2), x_t = z_t + noise of 0.1."""
+    z, before = shifted("z", 1)
+    normal = lambda t: tfd.Independent(tfd.Normal(rho * t, scale), 1)  # noqa: E731
+    prior = keras.Model(z, layers.DistributionLambda(normal)(before))
+    x, again = keras.Input((None, 1), name="x"), keras.Input((None, 1), name="z")
+    near = layers.DistributionLambda(lambda t: tfd.Independent(tfd.Normal(t, 0.1), 1))
+    q = layers.DistributionLambda(lambda t: tfd.Independent(tfd.Normal(t, 0.1), 1))
+    return LatentModel(
+        {"z": (keras.Model(x, q(L.Identity()(x))), prior)},
+        {"x": keras.Model(again, near(L.Identity()(again)))},
+    )
+
+
+def test_a_causal_prior_draws_step_by_step():
+    found = autoregressive().sample(20_000, length=4, seed=1)["z"].numpy()[..., 0]
+    exact = np.zeros([4, 4])
+    for i in range(4):
+        for j in range(4):
+            exact[i, j] = sum(0.8 ** (i - k) * 0.8 ** (j - k) * 0.36 for k in range(min(i, j) + 1))
+    np.testing.assert_allclose(np.cov(found.T), exact, atol=0.04)
+
+
+def test_its_likelihood_is_that_of_the_gaussian_process():
+    """x = z + noise, z an AR(1): a Normal, with q near enough for importance sampling."""
+    model = autoregressive()
+    x = model.sample(8, length=3, mean=False, seed=2)["x"]
+    cov = np.array([
+        [sum(0.8 ** (i + j - 2 * k) * 0.36 for k in range(min(i, j) + 1)) for j in range(3)]
+        for i in range(3)
+    ])  # fmt: skip
+    exact = tfd.MultivariateNormalFullCovariance(np.zeros(3), cov + 0.01 * np.eye(3))
+    expected = exact.log_prob(x.numpy()[..., 0].astype("float64"))
+    np.testing.assert_allclose(model.log_likelihood(x, 20_000), expected, atol=0.05)
+
+
+def test_a_prior_of_the_data_before_draws_both_together():
+    """p(z_t | x_<t) and p(x_t | z_t): x_t = x_(t-1) / 2 + noise in z and x."""
+    x, before = shifted("x", 1)
+    half = layers.DistributionLambda(lambda t: tfd.Independent(tfd.Normal(0.5 * t, 0.5), 1))
+    prior = keras.Model(x, half(before))
+    z = keras.Input((None, 1), name="z")
+    near = layers.DistributionLambda(lambda t: tfd.Independent(tfd.Normal(t, 0.3), 1))
+    q = layers.DistributionLambda(lambda t: tfd.Independent(tfd.Normal(t, 0.3), 1))
+    seen = keras.Input((None, 1), name="x")
+    model = LatentModel(
+        {"z": (keras.Model(seen, q(L.Identity()(seen))), prior)},
+        {"x": keras.Model(z, near(L.Identity()(z)))},
+    )
+    found = model.sample(20_000, length=3, mean=False, seed=1)["x"].numpy()[..., 0]
+    noise = 0.25 + 0.09
+    exact = np.array([[noise, 0.5 * noise], [0.5 * noise, 1.25 * noise]])
+    np.testing.assert_allclose(np.cov(found[:, :2].T), exact, atol=0.02)
