@@ -67,8 +67,13 @@ FREE = {
     "input_order", "hidden_degrees", "conditional_event_shape", "conditional_input_layers", "vae",
     "inducing_index_points_initializer", "variational_inducing_observations_scale_initializer",
     "unconstrained_observation_noise_variance_initializer", "save", "scales", "bases", "make",
-    "first", "given", "labels", "data_dir", "x",
+    "first", "given", "labels", "data_dir", "x", "latents", "observed", "features", "critic",
+    "model", "every", "players",
 }  # fmt: skip
+
+
+# What the package makes, and a table of variables, which the model looks at itself.
+NO_CHOICES = (objectives.Forward, objectives.ForwardPass, objectives.Term)
 
 
 def public():
@@ -79,11 +84,7 @@ def public():
         for value in vars(space).values():
             constructor = getattr(value, "__init__", None) if inspect.isclass(value) else None
             ours = getattr(constructor, "__module__", "").startswith("tfp_vae")
-            if (
-                ours
-                and value not in (InputError, objectives.ForwardPass)
-                and not inspect.isabstract(value)
-            ):
+            if ours and value not in (InputError, *NO_CHOICES) and not inspect.isabstract(value):
                 found.append(value)
     return {value.__qualname__: value for value in found}
 

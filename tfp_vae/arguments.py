@@ -110,7 +110,7 @@ RULES: dict[str, Rule] = {
     **_rules(
         _COUNT,
         "batch_size conditional_size context_size dimension epochs event_size filters input_size "
-        "num_bounds num_categories num_classes num_codes num_components num_examples num_flows "
+        "length num_bounds num_categories num_classes num_codes num_components num_examples num_flows "
         "num_inducing_points num_projections num_samples num_samples_each num_variables "
         "output_size params period total units",
     ),

@@ -28,8 +28,8 @@ def frozen(network: keras.layers.Layer, training: bool | None = None) -> Callabl
       >>> with tf.GradientTape() as tape:
       ...     value = frozen(critic)(z)
       >>> through, to = tape.gradient(value, [z, critic.layers[0].kernel.value])
-      >>> through.shape.as_list(), to is None
-      ([1, 2], True)
+      >>> through.shape.as_list(), to
+      ([1, 2], None)
     """
 
     def call(inputs: Any) -> Any:
@@ -60,8 +60,9 @@ class ByPlayer(keras.optimizers.Optimizer):
         model is compiled with it) the objective has no player of a name.
 
     Example:
-      >>> ByPlayer(model="sgd", critic="adam", every={"model": 5}).players["critic"].name
-      'adam'
+      >>> optimizer = ByPlayer(model="sgd", critic="adam", every={"model": 5})
+      >>> {name: type(one).__name__ for name, one in optimizer.players.items()}
+      {'model': 'SGD', 'critic': 'Adam'}
     """
 
     def __init__(

@@ -28,13 +28,17 @@ def posterior_fits(posterior: tfd.Distribution, called: str = "", of_steps: bool
 
 
 def _has_one_for_each(distribution: tfd.Distribution, of_steps: bool) -> bool:
-    """Whether there is one distribution for each example, or for each step, of vectors or numbers.
+    """Whether there is one distribution for each example, or for each step of a sequence.
 
-    A vector whose numbers were not made one event looks like steps of numbers: those are taken for
-    steps only where the network takes any number of these.
+    A vector whose numbers were not made one event looks like steps of numbers: an axis of numbers is
+    one of steps only where the network takes any number of these.
     """
     rank = distribution.batch_shape.rank
-    return rank in (None, 1) or bool(rank and (of_steps or distribution.event_shape.rank))
+    return (
+        rank in (None, 1)
+        or (rank == 2 and distribution.event_shape.rank != 0)
+        or (rank != 0 and of_steps)
+    )
 
 
 def prior_fits(
