@@ -138,6 +138,7 @@ def test_cast_or_of_another_rank_it_is_a_distribution_still(change, loc, graph):
 
     def run():
         changed = change(d)
+        changed.set_shape(changed.shape)  # as of any tensor
         return changed, changed.log_prob(loc + 1)
 
     tensor, log_prob = tf.function(run)() if graph else run()
