@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -209,6 +211,15 @@ def test_what_is_said_comes_before_what_the_data_suggest(name, options, expected
     x = KINDS[name][0]()
     choice = preparation.prepared(data.Examples(name, x, x), options)
     assert (choice.binarize, choice.likelihood) == expected
+
+
+def test_looking_at_bytes_takes_no_more_than_bytes():
+    x = np.zeros([500, 32, 32, 3], np.uint8)
+    tracemalloc.start()
+    preparation.looks_drawn(x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < x.nbytes
 
 
 # -- rows to watch -----------------------------------------------------------------------------
