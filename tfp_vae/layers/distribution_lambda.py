@@ -23,6 +23,7 @@ from tfp_vae.layers.kl import KLDivergenceRegularizer
 from tfp_vae.layers.lambdas import with_names
 from tfp_vae.layers.loops import RefusesLoops
 from tfp_vae.layers.symbolic import DistributionTensor, shapes_of, spec_of
+from tfp_vae.layers.theirs import Theirs
 from tfp_vae.loading import loaded
 from tfp_vae.masks import mask_of
 from tfp_vae.parameters import has_parameter
@@ -57,6 +58,11 @@ class DistributionLayer(
     has_density: bool = True
     fast_under_xla: bool = False
     tells_training = False  # whether `make_distribution` is told if the model trains
+
+    _event_shape, _event_size = Theirs("event_shape"), Theirs("event_size")
+    _num_components, _made = Theirs("num_components"), Theirs("made")
+    _validate_args, _sample_dtype = Theirs("validate_args"), Theirs("sample_dtype")
+    _make_distribution_fn = Theirs("make_distribution")
 
     @checked
     def __init__(
