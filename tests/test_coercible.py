@@ -171,7 +171,7 @@ def test_a_process_over_all_rows_is_one_still_where_keras_makes_its_draw_a_colum
     assert column.shape == (3, 1)
     np.testing.assert_array_equal(column.log_prob([1.0, 2, 3]), d.log_prob([1.0, 2, 3]))
     with pytest.raises(InputError, match="all pairs"):
-        column.log_prob([[1.0], [2], [3]])
+        column.log_prob(np.ones([3, 1], "float32"))
 
 
 def test_a_mask_stays_with_what_is_cast():
