@@ -81,6 +81,11 @@ def test_the_names_are_those_of_the_tables():
             {"objective": {"init_args": {"beta": {"class_path": "s.Cyclical",
                                                   "init_args": {"period": 20}}}}},
         ),
+        (
+            "--objective.beta.period 20 --objective.beta s.Cyclical",
+            {"objective": {"init_args": {"beta": {"class_path": "s.Cyclical",
+                                                  "init_args": {"period": 20}}}}},
+        ),
     ],
 )  # fmt: skip
 def test_words_are_read_as_they_are_meant(words, expected):
@@ -93,7 +98,8 @@ def test_words_are_read_as_they_are_meant(words, expected):
 def test_a_place_is_taken_by_the_word_that_is_no_option():
     for words in ("--draw run", "run --draw", "--draw true run", "run --draw=yes"):
         assert reading.given("sample", words.split()).own == {"run": "run", "draw": True}
-    assert reading.given("export", ["run", "out"]).words() == ["run", "out"]
+    for words in ("run out", "--out out run", "run --out=out", "--run run out"):
+        assert reading.given("export", words.split()).words() == ["run", "out"]
 
 
 def test_options_of_a_file_are_overridden_and_its_objective_extended(here):

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from tfp_vae import layers
 from tfp_vae.coercible import TensorCoercible
+from tfp_vae.errors import InputError
 
 tfd = tfp.distributions
 LOC = np.array([[0.5, -1.0], [2.0, 0.0]], "float32")
@@ -138,6 +139,7 @@ def test_cast_or_of_another_rank_it_is_a_distribution_still(change, loc, graph):
 
     def run():
         changed = change(d)
+        changed.set_shape(changed.shape)  # as of any tensor
         return changed, changed.log_prob(loc + 1)
 
     tensor, log_prob = tf.function(run)() if graph else run()
@@ -161,6 +163,15 @@ def test_the_last_axis_of_an_event_is_squeezed():
 def test_of_a_shape_that_no_distribution_has_it_is_a_tensor(change):
     d = TensorCoercible(tfd.Independent(tfd.Normal(np.zeros([1, 1], "float32"), 2.0), 1))
     assert isinstance(change(d), tf.Tensor)
+
+
+def test_a_process_over_all_rows_is_one_still_where_keras_makes_its_draw_a_column():
+    d = TensorCoercible(tfd.MultivariateNormalDiag(np.zeros(3, "float32"), np.ones(3, "float32")))
+    column = tf.expand_dims(d, -1)
+    assert column.shape == (3, 1)
+    np.testing.assert_array_equal(column.log_prob([1.0, 2, 3]), d.log_prob([1.0, 2, 3]))
+    with pytest.raises(InputError, match="all pairs"):
+        column.log_prob(np.ones([3, 1], "float32"))
 
 
 def test_a_mask_stays_with_what_is_cast():

@@ -143,8 +143,8 @@ def small():
 
 def test_one_file_of_onnx_reconstructs(small, tmp_path):
     pytest.importorskip("tf2onnx")
-    small.export(tmp_path / "model.onnx", format="onnx")
-    found = by_onnx(tmp_path / "model.onnx", {"x": BITS})
+    small.export(tmp_path / "new" / "model.onnx", format="onnx")
+    found = by_onnx(tmp_path / "new" / "model.onnx", {"x": BITS})
     np.testing.assert_allclose(found["output_0"], small.reconstruct(BITS), atol=1e-5)
 
 

@@ -46,6 +46,8 @@ def test_an_npz_as_keras_writes_it_is_taken_as_it_is(tmp_path):
         "y_train": np.arange(6),
         "x_test": random_bytes(3, 5, 4, 3, seed=1),
         "y_test": np.arange(3),
+        "x_val": random_bytes(4, 5, 4, 3, seed=2),
+        "y_val": np.arange(4),
     }
     path = str(tmp_path / "images.npz")
     np.savez(path, **arrays)
@@ -56,6 +58,8 @@ def test_an_npz_as_keras_writes_it_is_taken_as_it_is(tmp_path):
         ("test", "x_test"),
         ("train_labels", "y_train"),
         ("test_labels", "y_test"),
+        ("validation", "x_val"),
+        ("validation_labels", "y_val"),
     ):
         np.testing.assert_array_equal(getattr(images, name), arrays[key])
 
@@ -184,6 +188,11 @@ def test_a_tfds_data_set_is_the_pixels_and_labels_that_its_builder_made(
     assert images.shape == (6, 5, 3)
     assert counted(images.train, images.train_labels) == counted(*builder.made("train"))
     assert counted(images.test, images.test_labels) == counted(*builder.made(test))
+    if test == "validation":
+        assert images.validation is None
+    else:
+        third = counted(images.validation, images.validation_labels)
+        assert third == counted(*builder.made("validation"))
 
 
 def test_a_tfds_data_set_without_a_test_split_is_split_nine_to_one(tmp_path):

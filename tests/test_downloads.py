@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -66,6 +67,35 @@ def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(requests, "head", slow)
     with pytest.raises(InputError, match="no answer"):
         downloads.prepare(Builder(tmp_path, fails(AssertionError("not reached"))))
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_where_one_host_does_not_answer_the_next_is_tried(tmp_path, monkeypatch, reached):
+    asked, seen = [], []
+
+    def head(url, timeout):
+        asked.append(url)
+        raise requests.Timeout("no answer") if url == "https://a.org" else requests.HTTPError
+
+    monkeypatch.setattr(requests, "head", head)
+    builder = Builder(tmp_path, lambda: seen.append(print("prepared", flush=True)))
+    builder.url_infos = {"https://a.org/1.gz": 0, "https://a.org/2.gz": 0, "https://b.org/3.gz": 0}
+    if reached:
+        monkeypatch.setattr(
+            requests, "head", lambda url, timeout: url != "https://a.org" or head(url, 1)
+        )
+        downloads.prepare(builder)
+        assert seen == [None]
+    else:
+        with pytest.raises(InputError, match="no answer"):
+            downloads.prepare(builder)
+        assert asked == ["https://a.org", "https://b.org"]
+
+
+def test_what_tfds_says_is_kept_from_results(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(requests, "head", lambda *args, **kwargs: None)
+    downloads.prepare(Builder(tmp_path, lambda: (sys.stdout.write("ready"), sys.stdout.flush())))
+    assert capsys.readouterr().out == ""
 
 
 def test_with_a_network_tfds_tries_as_it_likes(tmp_path, monkeypatch):

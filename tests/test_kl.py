@@ -208,6 +208,17 @@ def test_an_ordinary_activity_regularizer_is_as_keras_has_it():
     np.testing.assert_allclose(layer.losses, reference.losses, rtol=1e-6)
 
 
+def test_another_regularizer_may_be_set_when_the_layer_is_built():
+    layer, t = regularized(UNIT), parameters()
+    losses = []
+    for weight in (1.0, None, 3.0):
+        kl = None if weight is None else layers.KLDivergenceRegularizer(UNIT, weight=weight)
+        layer.activity_regularizer = kl
+        layer(t)
+        losses.append(sum(layer.losses))
+    np.testing.assert_allclose(losses, formula(t).mean() * np.array([1, 0, 3]), rtol=1e-6)
+
+
 def test_divergence_takes_points_only_where_it_needs_them():
     def never():
         raise AssertionError

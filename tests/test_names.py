@@ -31,11 +31,44 @@ def test_functions_are_serialized():
         layers.util.deserialize_function(function, "other")
 
 
-def test_dense_variational_has_its_distributions_under_their_names():
-    layer = layers.DenseVariational(3, plain, plain)
-    layer.build((None, 2))
-    assert layer._posterior is layer.posterior
-    assert layer._prior is layer.prior
+UNIT = tfd.Normal(0.0, 1.0)
+THEIRS = {
+    "DenseVariational": (
+        lambda: layers.DenseVariational(3, plain, plain),
+        ["posterior", "prior", "make_posterior_fn", "make_prior_fn"],
+    ),
+    "KLDivergenceAddLoss": (lambda: layers.KLDivergenceAddLoss(UNIT), ["regularizer"]),
+    "KLDivergenceRegularizer": (
+        lambda: layers.KLDivergenceRegularizer(UNIT, weight=2.0),
+        ["weight", "use_exact_kl", "distribution_b", "test_points_fn", "test_points_reduce_axis"],
+    ),
+    "IndependentBernoulli": (
+        lambda: layers.IndependentBernoulli(3),
+        ["event_shape", "validate_args", "sample_dtype"],
+    ),
+    "MixtureNormal": (lambda: layers.MixtureNormal(2, 3), ["num_components", "event_shape"]),
+    "MultivariateNormalTriL": (lambda: layers.MultivariateNormalTriL(3), ["event_size"]),
+}
+
+
+@pytest.mark.parametrize(("make", "names"), THEIRS.values(), ids=THEIRS.keys())
+def test_attributes_are_there_under_their_names(make, names):
+    made = make()
+    if isinstance(made, layers.DenseVariational):
+        made.build((None, 2))
+    for name in names:
+        assert getattr(made, f"_{name}") is getattr(made, name)
+
+
+def test_a_subclass_sets_them_itself():
+    class Mine(layers.DistributionLambda):
+        def __init__(self, event_shape, **kwargs):
+            super().__init__(lambda t: tfd.Normal(t, 1.0), **kwargs)
+            self._event_shape = event_shape
+
+    layer = Mine(5)
+    assert layer._event_shape == 5
+    assert isinstance(layer._make_distribution_fn(np.zeros(2, "float32")), tfd.Normal)
 
 
 @pytest.mark.parametrize("given", ["mean", tfd.Distribution.mean, lambda d: d.mean()])

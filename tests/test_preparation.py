@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -211,6 +213,15 @@ def test_what_is_said_comes_before_what_the_data_suggest(name, options, expected
     assert (choice.binarize, choice.likelihood) == expected
 
 
+def test_looking_at_bytes_takes_no_more_than_bytes():
+    x = np.zeros([500, 32, 32, 3], np.uint8)
+    tracemalloc.start()
+    preparation.looks_drawn(x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < x.nbytes
+
+
 # -- rows to watch -----------------------------------------------------------------------------
 
 
@@ -219,9 +230,11 @@ def test_what_is_said_comes_before_what_the_data_suggest(name, options, expected
     [(1, 0), (19, 0), (20, 1), (45, 2), (1500, 75), (60_000, 3000), (10**6, 5000)],
 )
 def test_a_share_of_the_rows_is_watched(count, held):
-    mask = preparation.watched(count)
+    x = np.broadcast_to(np.uint8(0), (count, 1, 1, 1))
+    mask = preparation.watched(data.Examples("x", x, x))
     assert (mask.shape, mask.sum()) == ((count,), held)
-    np.testing.assert_array_equal(mask, preparation.watched(count))
+    np.testing.assert_array_equal(mask, preparation.watched(data.Examples("x", x, x)))
+    assert not preparation.watched(data.Examples("x", x, x, validation=x)).any()
     if held > 10:  # a file may be sorted
         assert mask[: count // 2].any()
         assert mask[count // 2 :].any()

@@ -175,13 +175,22 @@ def test_a_file_that_is_sorted_is_seen_in_all_its_parts(here, monkeypatch):
     assert len(np.unique(fitted[0][1][:, 0, 0])) > 5
 
 
-def test_what_is_watched_is_neither_trained_on_nor_the_test_set(tmp_path, monkeypatch, digits):
+@pytest.mark.parametrize("validation", [None, 300])
+def test_what_is_watched_is_neither_trained_on_nor_the_test_set(
+    here, monkeypatch, digits, validation
+):
+    held = slice(0, 0) if validation is None else slice(0, validation)
+    if validation is not None:
+        monkeypatch.setattr(training, "MOST", 75)
+        rest = {"x_val": digits.train[held], "x_test": digits.test}
+        np.savez("three.npz", x_train=digits.train[validation:], **rest)
     options = {
-        "data": "digits", "recipe": "vae", "likelihood": None, "conditional": False,
+        "data": "three.npz" if validation else "digits", "recipe": "vae", "likelihood": None,
+        "conditional": False,
         "binarize": "none", "latent_size": 2, "body": "mlp", "widths": [4], "activation": "silu",
         "epochs": 1, "batch_size": 1425, "learning_rate": 1e-3, "seed": 0,
     }  # fmt: skip
-    session = training.Training(runs.Run(tmp_path), options, None)
+    session = training.Training(runs.Run("run"), options, None)
     given = {}
     monkeypatch.setattr(
         session.vae, "fit", lambda x, **rest: given.update(x=x, watched=rest["validation_data"])
@@ -189,16 +198,20 @@ def test_what_is_watched_is_neither_trained_on_nor_the_test_set(tmp_path, monkey
     session._fit(0, 1, 1, [])
     trained = next(iter(given["x"])).numpy()
     watched = np.concatenate(list(given["watched"].as_numpy_iterator()))
-    assert (len(trained), len(watched)) == (1425, 75)
-    both = np.round(np.concatenate([trained, watched]) * 255).astype("uint8")
-    assert counted(both) == counted(digits.train)
+    assert (len(trained), len(watched)) == (1200 if validation else 1425, 75)
+    trained, watched = (counted(np.round(x * 255).astype("uint8")) for x in (trained, watched))
+    if validation is None:
+        assert trained + watched == counted(digits.train)
+    else:
+        assert trained == counted(digits.train[validation:])
+        assert watched <= counted(digits.train[held])
 
 
 def test_fixed_pixels_are_those_that_the_prior_is_fitted_to(here, monkeypatch, digits):
     monkeypatch.setattr(training, "_FOR_PRIOR", 200)
     fitted = spied(monkeypatch, training.VAE, "fit_prior")
     assert main(["train", "--recipe", "ae", "--binarize", "fixed", *FAST, "--out", "run"]) == 0
-    trained = data.training_images(digits.train[~preparation.watched(1500)], "fixed", 0)
+    trained = data.training_images(digits.train[~preparation.watched(digits)], "fixed", 0)
     rows = {row.tobytes() for row in trained}
     assert len(fitted[0][1]) == 200
     assert all(row.tobytes() in rows for row in fitted[0][1])

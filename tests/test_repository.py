@@ -6,6 +6,8 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import keras
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from conftest import ROOT, python
+from conftest import ROOT, command, python
 
 import tfp_vae
 from tfp_vae.layers.distribution_lambda import DistributionLayer
@@ -222,3 +224,19 @@ def test_one_version():
     config.read(ROOT / "setup.cfg")
     assert config["metadata"]["version"] == "attr: tfp_vae_cli.__version__"
     assert re.search(rf"## {re.escape(tfp_vae.__version__)}\b", (ROOT / "CHANGELOG.md").read_text())
+
+
+def test_an_index_shows_the_readme_without_links_that_lead_nowhere(tmp_path):
+    pytest.importorskip("setuptools")
+    for name in ("setup.py", "setup.cfg", "README.md", "LICENSE", "tfp_vae_cli/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    code = "from setuptools import build_meta as b; b.prepare_metadata_for_build_wheel('.')"
+    done = command([sys.executable, "-c", code], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (metadata,) = tmp_path.glob("*.dist-info/METADATA")
+    shown = metadata.read_text()
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", shown) == []
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if "](" not in line]
+    assert [line for line in lines if line not in shown] == []
+    assert "docs/variants.md" in shown

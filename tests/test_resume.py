@@ -327,3 +327,15 @@ def test_what_a_run_leaves_that_ended_while_it_loaded_is_free(tmp_path):
     (tmp_path / "config.yaml").touch()
     with pytest.raises(InputError, match="new or empty folder"):
         runs.Run(tmp_path).must_be_new()
+
+
+@pytest.mark.parametrize("of_the_user", [True, False])
+def test_a_run_that_did_not_begin_takes_away_what_is_its_own(tmp_path, of_the_user):
+    run = runs.Run(tmp_path / "run")
+    if of_the_user:
+        run.path.mkdir()
+    with run.locked():
+        run.write_config({"epochs": 1})
+        run.discard()
+    assert run.path.is_dir() == of_the_user
+    assert list(tmp_path.glob("run/*")) == []

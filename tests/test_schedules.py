@@ -10,7 +10,7 @@ def test_warm_up_is_a_ramp_that_stays():
     np.testing.assert_allclose(values, [0, 1, 2, 2])
 
 
-@pytest.mark.parametrize("period", [1, 8])
+@pytest.mark.parametrize("period", [1, 8, 8.0, 2.5])
 @pytest.mark.parametrize("rise", [0.25, 1.0])
 def test_cyclical_against_its_definition(period, rise):
     schedule = schedules.Cyclical(period, rise, end=3.0)

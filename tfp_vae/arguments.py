@@ -112,7 +112,7 @@ RULES: dict[str, Rule] = {
         "batch_size conditional_size context_size dimension epochs event_size filters input_size "
         "length num_bounds num_categories num_classes num_codes num_components num_examples num_flows "
         "num_inducing_points num_projections num_samples num_samples_each num_variables "
-        "output_size params period total units",
+        "output_size params total units",
     ),
     **_rules(_COUNT_FROM_0, "done first_step"),
     **_rules(_SIZES, "event_shape kernel_size strides dilation_rate latent_shape"),
@@ -161,7 +161,7 @@ RULES: dict[str, Rule] = {
         "to be a number > 0, a variable or a schedule",
         functools.partial(kinds.is_scheduled, above=True),
     ),
-    "steps": Rule(">= 1, a number", functools.partial(kinds.is_real, low=1)),
+    **_rules(Rule(">= 1, a number", functools.partial(kinds.is_real, low=1)), "period steps"),
     "rise": Rule(
         "to be a number, 0 < rise <= 1", functools.partial(kinds.is_real, low=0, above=True, high=1)
     ),

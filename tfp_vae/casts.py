@@ -47,8 +47,11 @@ def expand_dims(input: Any, axis: Any, name: Any = None) -> Any:
     """`tf.expand_dims`: an axis before those of the event is one of the batch."""
     value = tf.expand_dims(input.value(), axis, name=name)
     place = _place(axis, value.shape.rank)
-    if place is None or not _has_all_axes(input) or place > input.batch_shape.rank:
+    if place is None or not _has_all_axes(input):
         return value
+    if place > input.batch_shape.rank:
+        # A process over all rows has no batch: where y is a column, Keras makes its draw one too.
+        return value if input.batch_shape.rank else input.standing_for(value)
     index = (*[slice(None)] * place, tf.newaxis, ...)
     return _standing_for(input, value, lambda d: d[index])
 

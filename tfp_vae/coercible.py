@@ -184,6 +184,10 @@ class TensorCoercible(tfd.Distribution):
         """As `tf.Tensor.get_shape`."""
         return self.shape
 
+    def set_shape(self, shape: Any) -> None:
+        """As `tf.Tensor.set_shape`."""
+        self.value().set_shape(shape)
+
     def numpy(self) -> np.ndarray:
         """`value()` as an array (eagerly)."""
         return self.value().numpy()

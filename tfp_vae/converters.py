@@ -44,8 +44,7 @@ def export_converted(
         export_endpoints(vae, folder, verbose=False)
         groups = [names] if one_file else [[name] for name in names]
         made = {tuple(group): convert(folder, group) for group in groups}
-    if not one_file:
-        path.mkdir(parents=True, exist_ok=True)
+    (path.parent if one_file else path).mkdir(parents=True, exist_ok=True)
     for group, content in made.items():
         (path if one_file else path / f"{group[0]}{suffix}").write_bytes(content)
 

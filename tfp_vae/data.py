@@ -33,6 +33,8 @@ class Examples:
       test: likewise.
       train_labels: integers `[n]`, or None where the source has none.
       test_labels: likewise.
+      validation: the source's own validation split, likewise; None where it has none.
+      validation_labels: likewise.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Examples:
     test: np.ndarray
     train_labels: np.ndarray | None = None
     test_labels: np.ndarray | None = None
+    validation: np.ndarray | None = None
+    validation_labels: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,7 +66,8 @@ class Examples:
         """
         if self.train_labels is None or self.test_labels is None:
             raise InputError("Expected examples with labels, to condition on.", self.name)
-        both = np.concatenate([self.train_labels, self.test_labels])
+        given = (self.train_labels, self.test_labels, self.validation_labels)
+        both = np.concatenate([labels for labels in given if labels is not None])
         what = f"Expected integer labels from 0 in {self.name}."
         if both.dtype.kind not in "iu":
             raise InputError(what, both.dtype)
@@ -80,9 +85,9 @@ def load(name: str | os.PathLike[str] = "digits", data_dir: str | None = None) -
         ends in .npy or .npz; or the name of any image data set of TensorFlow Datasets, such as
         "mnist" or "fashion_mnist", which TFDS downloads (to TFDS_DATA_DIR) where it is not yet.
         A .npz file holds `x_train`, `x_test` and optionally `y_train`, `y_test`, as Keras' own do,
-        or one array, as a .npy file; one array is split 9 to 1. Images, `[n, height, width]` with
-        or without channels, are uint8 or floats in 0..1; vectors, `[n, size]`, any finite numbers:
-        non-negative integers are counts.
+        and `x_val`, `y_val`; or one array, as a .npy file, which is split 9 to 1. Images,
+        `[n, height, width]` with or without channels, are uint8 or floats in 0..1; vectors,
+        `[n, size]`, any finite numbers: non-negative integers are counts.
       data_dir: where TFDS keeps its data; None: TFDS_DATA_DIR, else TFDS' own default.
 
     Raises:
@@ -247,19 +252,7 @@ def _from_file(path: str) -> Examples:
         what = f"Expected {path} to be a file of numbers, as numpy writes it."
         raise InputError(what, error) from error
     if {"x_train", "x_test"} <= set(arrays):
-        train, test = (_standard(arrays[key], f"{path}[{key}]") for key in ("x_train", "x_test"))
-        if train.dtype != test.dtype:  # counts that are all integers, and others
-            train, test = train.astype(np.float32), test.astype(np.float32)
-        if train.shape[1:] != test.shape[1:]:
-            raise InputError(
-                f"Expected examples of one shape in x_train and x_test of {path}.",
-                f"{train.shape[1:]} and {test.shape[1:]}",
-            )
-        labels = [
-            _labels(arrays.get(key), len(images), f"{path}[{key}]")
-            for key, images in (("y_train", train), ("y_test", test))
-        ]
-        return Examples(path, train, test, *labels)
+        return _splits(path, arrays)
     if len(arrays) != 1:
         raise InputError(
             f"Expected {path} to hold x_train and x_test, or one array.", sorted(arrays)
@@ -268,6 +261,25 @@ def _from_file(path: str) -> Examples:
     held_out = max(1, round(len(images) * _TEST_SHARE))
     images = images[np.random.default_rng(0).permutation(len(images))]
     return Examples(path, images[:-held_out], images[-held_out:])
+
+
+def _splits(path: str, arrays: dict[str, np.ndarray]) -> Examples:
+    third = next((split for split in ("val", "valid") if f"x_{split}" in arrays), None)
+    names = ["train", "test"] if third is None else ["train", "test", third]
+    splits = [_standard(arrays[f"x_{name}"], f"{path}[x_{name}]") for name in names]
+    if len({split.dtype for split in splits}) > 1:  # counts that are all integers, and others
+        splits = [split.astype(np.float32) for split in splits]
+    if len({split.shape[1:] for split in splits}) > 1:
+        raise InputError(
+            f"Expected examples of one shape in {' and '.join(f'x_{name}' for name in names)} of "
+            f"{path}.",
+            " and ".join(str(split.shape[1:]) for split in splits),
+        )
+    labels = [
+        _labels(arrays.get(f"y_{name}"), len(split), f"{path}[y_{name}]")
+        for name, split in zip(names, splits, strict=True)
+    ]
+    return Examples(path, *splits[:2], *labels[:2], *splits[2:], *labels[2:])
 
 
 def _labels(labels: np.ndarray | None, count: int, what: str) -> np.ndarray | None:
@@ -335,11 +347,14 @@ def _from_tfds(name: str, data_dir: str | None) -> Examples:
     test = next((split for split in ("test", "validation") if split in splits), None)
     if test is None:
         cut = 100 - round(100 * _TEST_SHARE)
-        names = (f"train[:{cut}%]", f"train[{cut}%:]")
+        names = [f"train[:{cut}%]", f"train[{cut}%:]"]
     else:
-        names = ("train", test)
-    (x, y), (x_test, y_test) = (_decode(builder, s, image_key, label_key, tfds) for s in names)
-    return Examples(name, x, x_test, y, y_test)
+        names = ["train", test]
+    if "validation" in splits and test == "test":
+        names.append("validation")
+    found = [_decode(builder, split, image_key, label_key, tfds) for split in names]
+    (x, y), (x_test, y_test), *third = found
+    return Examples(name, x, x_test, y, y_test, *(third[0] if third else ()))
 
 
 def _feature_keys(info: Any, tfds: Any) -> tuple[str, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -25,21 +26,32 @@ def prepare(builder: Any) -> None:
     if builder.data_path.exists():
         return
     try:
-        with _as_patient_as_the_network():
+        with _as_patient_as_the_network(_servers(builder)):
             builder.download_and_prepare()
     except (requests.RequestException, DownloadError) as error:
         raise _refusal(builder, error) from error
 
 
+def _servers(builder: Any) -> list[str]:
+    """Where its files come from, as far as TFDS knows that: three hosts at most."""
+    urls = list(getattr(builder, "url_infos", None) or ()) or [_A_SERVER]
+    return list(dict.fromkeys("/".join(url.split("/")[:3]) for url in urls))[:3]
+
+
 @contextlib.contextmanager
-def _as_patient_as_the_network() -> Iterator[None]:
+def _as_patient_as_the_network(servers: list[str]) -> Iterator[None]:
     """Keeps TFDS, which tries for minutes, from trying again where no server is to be reached."""
-    before = downloader.MAX_RETRIES
-    try:
-        requests.head(_A_SERVER, timeout=_SECONDS)
-    except requests.Timeout:
-        raise  # each try of TFDS would wait for ever
-    except requests.RequestException:
+    before, errors = downloader.MAX_RETRIES, []
+    for server in servers:
+        try:
+            requests.head(server, timeout=_SECONDS)
+            break
+        except requests.RequestException as error:
+            errors.append(error)
+    else:
+        late = [error for error in errors if isinstance(error, requests.Timeout)]
+        if late:
+            raise late[0]  # each try of TFDS would wait for ever
         downloader.MAX_RETRIES = 0
     try:
         with _bars():
@@ -58,7 +70,7 @@ def _bars() -> Iterator[None]:
         return
     tfds.disable_progress_bar()
     try:
-        with contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         tfds.enable_progress_bar()

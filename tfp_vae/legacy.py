@@ -16,6 +16,9 @@ class LegacySaving:
     Keras puts the bare name of the class there, which it finds for its own classes; here it is the
     name that the class is registered by. The optimizer is not in that file: what Keras writes of
     it is of functional models only. `.keras` files have it.
+
+    `keras.saving.save_model(vae, "model.h5")` does not ask the model: what it writes has the bare
+    name, and loads with `custom_objects={"VAE": tfp_vae.VAE}`.
     """
 
     def save(

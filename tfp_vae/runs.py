@@ -186,9 +186,10 @@ class Run:
             return False
 
     def discard(self) -> None:
-        """Takes away the folder of a run that is new and did not begin."""
+        """Takes away what a run that is new and did not begin has left in its folder."""
         if self._is_new and not self.model.is_file():
-            shutil.rmtree(self.path)
+            for left in set(self.path.iterdir()) - {self._lock}:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def load_model(self) -> VAE:
         """The model to use: `fitted.keras` where it is, else `model.keras`.

@@ -57,15 +57,15 @@ class Cyclical(LearningRateSchedule):
     """
 
     @checked
-    def __init__(self, period: int, rise: float = 0.5, end: float = 1.0) -> None:
+    def __init__(self, period: float, rise: float = 0.5, end: float = 1.0) -> None:
         super().__init__()
         self.period = period
         self.rise = rise
         self.end = end
 
     def __call__(self, step: Any) -> tf.Tensor:
-        position = tf.cast(tf.cast(step, tf.int64) % self.period, tf.float32) / self.period
-        return self.end * tf.minimum(position / self.rise, 1.0)
+        position = tf.cast(step, tf.float64) % self.period / self.period
+        return self.end * tf.minimum(tf.cast(position, tf.float32) / self.rise, 1.0)
 
     def get_config(self) -> dict[str, Any]:
         return {"period": self.period, "rise": self.rise, "end": self.end}

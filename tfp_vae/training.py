@@ -18,7 +18,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.interrupt import BetweenSteps
 from tfp_vae.networks import num_classes
 from tfp_vae.objectives import Objective
-from tfp_vae.preparation import is_black_and_white, prepared, said, watched
+from tfp_vae.preparation import MOST, is_black_and_white, prepared, said, watched
 from tfp_vae.prior import DistributionPrior
 from tfp_vae.recipe import LIKELIHOODS, find, likelihood_named
 from tfp_vae.runs import Run
@@ -56,7 +56,7 @@ class Training:
         self.prepared = prepared(self.images, options)
         self.binarize = self.prepared.binarize
         self.x_test = data.binarized(self.images.test, self.binarize)
-        self.watched = watched(len(self.images.train))
+        self.watched = watched(self.images)
         self.train = self.images.train[~self.watched]
         count = len(self.train)
         self.batch_size = min(options["batch_size"], count)
@@ -87,8 +87,10 @@ class Training:
 
     def _notes(self) -> list[str]:
         layer = checks.final_operation(self.vae.decoder, "decoder")
-        held = int(self.watched.sum())
-        shown = f"watched at each epoch: {held} training rows, held out (val_loss)" if held else ""
+        held, which = int(self.watched.sum()), "training rows, held out"
+        if self.images.validation is not None:
+            held, which = min(MOST, len(self.images.validation)), "rows of the validation split"
+        shown = f"watched at each epoch: {held} {which} (val_loss)" if held else ""
         return [note for note in (said(self.images, self.prepared, layer), shown) if note]
 
     def _setting(
@@ -148,12 +150,14 @@ class Training:
     def _fit(self, first: int, last: int, steps: int, callbacks: list[Any]) -> None:
         images = self.images
         labels = None if self.num_classes is None else _some(images.train_labels, ~self.watched)
-        if self.watched.any():
-            x = data.binarized(images.train[self.watched], self.binarize)
-            of_x = _some(images.train_labels, self.watched)
-            shown = tf.data.Dataset.from_tensor_slices(_inputs(self.vae, x, of_x)).batch(500)
-        else:
-            shown = None
+        x, of_x = images.train[self.watched], _some(images.train_labels, self.watched)
+        if images.validation is not None:
+            rows = evaluate.chosen(len(images.validation), MOST)
+            x, of_x = images.validation[rows], _some(images.validation_labels, rows)
+        shown = None
+        if len(x):
+            inputs = _inputs(self.vae, data.binarized(x, self.binarize), of_x)
+            shown = tf.data.Dataset.from_tensor_slices(inputs).batch(500)
         self.vae.fit(
             data.batches(self.train, self.batch_size, self.binarize, self.seed, self.step, labels),
             initial_epoch=first,

@@ -65,6 +65,7 @@ def given(command: str, arguments: list[str]) -> Given:
             name, has_value, value = _place(command, places, word), "=", word
         else:
             name = _name(command, name)
+            places = [place for place in places if place != name]
         words = [value] if has_value else _following(command, name, rest, bool(places))
         if name == "config":
             options |= _given_in(command, words[0])
@@ -191,8 +192,8 @@ def _add_parts(own: dict[str, Any], before: Any, parts: dict[str, str]) -> None:
     if named is None or (before or {}).get("class_path") == named.get("class_path"):
         named = {**(before or {}), **(named or {})}
     arguments = json.loads(json.dumps(named.get("init_args", {})))
-    for name, value in parts.items():
-        *path, last = name.split(".")[1:]
+    for name, value in sorted(parts.items(), key=lambda part: part[0].count(".")):
+        *path, last = name.split(".")[1:]  # a class before its arguments
         place = arguments
         for key in path:  # the argument of an argument, which is a class
             if not isinstance(place.get(key), dict):

@@ -17,6 +17,7 @@ from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError, InputTypeError
 from tfp_vae.holding import Holding
 from tfp_vae.layers.kl_weight import KLWeight
+from tfp_vae.layers.theirs import Theirs
 from tfp_vae.layers.weight_losses import WeightLosses
 from tfp_vae.loading import loaded
 from tfp_vae.seeded import Seeded
@@ -100,13 +101,8 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
         """As it was given."""
         return self._weight_of_kl.given
 
-    @property
-    def _posterior(self) -> Any:  # as tfp.layers names it
-        return self.posterior
-
-    @property
-    def _prior(self) -> Any:
-        return self.prior
+    _posterior, _prior = Theirs("posterior"), Theirs("prior")
+    _make_posterior_fn, _make_prior_fn = Theirs("make_posterior_fn"), Theirs("make_prior_fn")
 
     def build(self, input_shape: Any) -> None:
         self.make_state()

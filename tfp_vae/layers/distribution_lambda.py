@@ -23,6 +23,7 @@ from tfp_vae.layers.kl import KLDivergenceRegularizer, adds_kl_terms
 from tfp_vae.layers.lambdas import with_names
 from tfp_vae.layers.loops import RefusesLoops
 from tfp_vae.layers.symbolic import DistributionTensor, shapes_of, spec_of
+from tfp_vae.layers.theirs import Theirs
 from tfp_vae.loading import loaded
 from tfp_vae.masks import mask_of
 from tfp_vae.parameters import has_parameter
@@ -58,6 +59,11 @@ class DistributionLayer(
     fast_under_xla: bool = False
     tells_training = False  # whether `make_distribution` is told if the model trains
 
+    _event_shape, _event_size = Theirs("event_shape"), Theirs("event_size")
+    _num_components, _made = Theirs("num_components"), Theirs("made")
+    _validate_args, _sample_dtype = Theirs("validate_args"), Theirs("sample_dtype")
+    _make_distribution_fn = Theirs("make_distribution")
+
     @checked
     def __init__(
         self,
@@ -68,14 +74,7 @@ class DistributionLayer(
         own_dtype = kwargs.pop("own_dtype", None)
         if kwargs.get("dtype") is None:
             kwargs["dtype"] = full_precision()
-        # Keras divides an activity regularizer's value by the size of the output's first axis, or
-        # does not, as its version has it; the first axis may also be one of samples. So `call` adds
-        # the KL term itself, and Keras is not told of it.
-        regularizer = keras.regularizers.get(kwargs.pop("activity_regularizer", None))
-        carries_kl = isinstance(regularizer, KLDivergenceRegularizer)
-        super().__init__(activity_regularizer=None if carries_kl else regularizer, **kwargs)
-        self.kl_regularizer = regularizer if carries_kl else None
-        self._regularizer_state = regularizer.state if carries_kl else []
+        super().__init__(**kwargs)
         self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
         self.seed_with(seed)
         self.supports_masking = True
@@ -88,6 +87,18 @@ class DistributionLayer(
         if self.has_own_dtype:
             warn_where_lost(self.name, self.compute_dtype)
         self.hold(self.convert_to_tensor_fn)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "activity_regularizer":
+            # Keras divides an activity regularizer's value by the size of the output's first axis,
+            # or does not, as its version has it; the first axis may also be one of samples. So
+            # `call` adds the KL term itself, and Keras is not told of it.
+            kl = value if isinstance(value, KLDivergenceRegularizer) else None
+            self.kl_regularizer = kl
+            with self._unlocked():  # a layer that is built may get another
+                self._regularizer_state = [] if kl is None else kl.state
+            value = None if kl is not None else value
+        super().__setattr__(name, value)
 
     def build(self, input_shape: Any) -> None:
         self.settle()

@@ -19,6 +19,7 @@ from tfp_vae.errors import InputTypeError
 from tfp_vae.layers.kl_weight import KLWeight, TrainingStep
 from tfp_vae.layers.loops import RefusesLoops
 from tfp_vae.layers.symbolic import DistributionTensor
+from tfp_vae.layers.theirs import Theirs
 from tfp_vae.loading import loaded
 from tfp_vae.masks import along, mask_of, masked_mean
 from tfp_vae.prior import Prior, as_prior
@@ -104,6 +105,10 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     def weight(self) -> Any:
         """As it was given."""
         return self.kl_weight.given
+
+    _weight, _use_exact_kl = Theirs("weight"), Theirs("use_exact_kl")
+    _distribution_b, _test_points_fn = Theirs("distribution_b"), Theirs("test_points_fn")
+    _test_points_reduce_axis = Theirs("test_points_reduce_axis")
 
     @property
     def step(self) -> TrainingStep | None:
@@ -198,6 +203,8 @@ class KLDivergenceAddLoss(RefusesLoops, keras.layers.Layer):
             distribution_b, use_exact_kl, test_points_reduce_axis, test_points_fn, weight
         )
         self._regularizer_state = self.regularizer.state
+
+    _regularizer = Theirs("regularizer")
 
     def call(self, distribution_a: Any, training: bool | None = None) -> Any:
         if not adds_kl_terms():
