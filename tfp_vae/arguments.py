@@ -110,9 +110,9 @@ RULES: dict[str, Rule] = {
     **_rules(
         _COUNT,
         "batch_size conditional_size context_size dimension epochs event_size filters input_size "
-        "length num_bounds num_categories num_classes num_codes num_components num_examples num_flows "
-        "num_inducing_points num_projections num_samples num_samples_each num_variables "
-        "output_size params total units",
+        "length num_bounds num_categories num_classes num_codes num_components num_examples "
+        "num_flows num_inducing_points num_projections num_samples num_samples_each "
+        "num_variables output_size params total units",
     ),
     **_rules(_COUNT_FROM_0, "done first_step"),
     **_rules(_SIZES, "event_shape kernel_size strides dilation_rate latent_shape"),

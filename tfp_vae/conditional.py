@@ -146,6 +146,10 @@ class Conditional:
         }
         return self.ports.pack_all(tensors), is_drawn
 
+    def outline(self) -> Any:
+        """The shapes of a network's distribution, for any size of batch; None: not known."""
+        return self.inference.outline()
+
     @property
     def has_density(self) -> bool:
         """Whether values are draws from a density: not those of a point mass, and not means."""

@@ -12,5 +12,5 @@ def default_prior(posterior: Conditional) -> Any:
     """The usual prior of the posterior's layer: over one value, or over one step of a sequence."""
     make = getattr(posterior.layer, "default_prior", unit_normal)
     shape: Any = posterior.shape
-    outline = posterior.inference.outline() if None in shape else None
+    outline = posterior.outline() if None in shape else None
     return make(shape if outline is None else tuple(outline.event_shape))

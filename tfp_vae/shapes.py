@@ -30,8 +30,8 @@ def posterior_fits(posterior: tfd.Distribution, called: str = "", of_steps: bool
 def _has_one_for_each(distribution: tfd.Distribution, of_steps: bool) -> bool:
     """Whether there is one distribution for each example, or for each step of a sequence.
 
-    A vector whose numbers were not made one event looks like steps of numbers: an axis of numbers is
-    one of steps only where the network takes any number of these.
+    A vector whose numbers were not made one event looks like steps of numbers: an axis of numbers
+    is one of steps only where the network takes any number of these.
     """
     rank = distribution.batch_shape.rank
     return (

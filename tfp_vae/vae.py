@@ -87,8 +87,7 @@ class VAE(Trained, ProbabilisticModel):
         ours = {wiring.encoder.main.name: "x"}
         posterior = Conditional(encoder, "z", "encoder", ours, is_posterior=True)
         theirs = {wiring.decoder.main.name: "z", **wiring.as_ours}
-        self._prior_is_network = is_network(prior)
-        if self._prior_is_network:
+        if is_network(prior):
             checks.no_kl_term(regularizers)
             self.prior = prior
         else:
@@ -139,11 +138,13 @@ class VAE(Trained, ProbabilisticModel):
     def _fits(self, graph: Variables) -> None:
         """Looks at what is known of the distributions' shapes before there are data."""
         q, likelihood = graph.posteriors["z"], graph.likelihoods["x"]
-        posterior, p_x = q.inference.outline(), likelihood.inference.outline()
+        posterior, p_x = q.outline(), likelihood.outline()
         if posterior is not None:
             shapes.posterior_fits(posterior, of_steps=q.of_steps)
-            if not self._prior_is_network:
-                shapes.prior_fits(self.prior.distribution(), posterior)
+            network = graph.priors["z"].network
+            p_z = self.prior.distribution() if network is None else graph.priors["z"].outline()
+            if p_z is not None:
+                shapes.prior_fits(p_z, posterior, of_rows=network is not None)
         if p_x is not None and p_x.batch_shape.rank != 1:
             shapes.likelihood_fits(p_x, self.decoder.outputs[0], likelihood.of_steps)
 
