@@ -1,9 +1,13 @@
-"""Replicas of a strategy each draw noise of their own."""
+"""Replicas of a strategy: noise of their own, and else what one would do with the whole batch."""
 
 import json
+import sys
 
 import numpy as np
-from conftest import python
+import pytest
+from conftest import ROOT, command, python
+
+from tfp_vae import recipes
 
 CODE = """
 import json
@@ -52,3 +56,32 @@ def test_replicas_draw_noise_of_their_own():
         assert seeds[0] != seeds[1]
     assert told["found"][0][1] == told["found"][1][1]  # of one step, as often as it is asked for
     assert np.isfinite(told["loss"]).all()
+
+
+ONE = ["vq_vae", "MMD"]
+OTHERS = [
+    "free bits",
+    "capacity",
+    "DIP",
+    "weighted TC",
+    *(n for n in recipes.RECIPES if n not in ONE),
+]
+CASES = [
+    pytest.param(45, ONE, id="a replica without rows"),
+    pytest.param(45, OTHERS, id="the others", marks=pytest.mark.again),
+    # Noise is drawn by rows: models without it.
+    pytest.param(47, ["vq_vae", "ae", "swae", "wae_mmd_rbf"], id="uneven", marks=pytest.mark.again),
+]
+
+
+@pytest.mark.parametrize(("rows", "names"), CASES)
+def test_two_replicas_are_one_where_the_noise_is_the_same(rows, names):
+    """Losses, metrics and weights of two epochs of batches of 22, 22 and the rest, in float64."""
+    script = [sys.executable, ROOT / "tests" / "two_replicas.py", rows, *names]
+    done = command(script, timeout=900, PYTHONPATH=str(ROOT))
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["name"] for each in told] == names, done.stderr[-3000:]
+    for each in told:
+        assert max(each["told"], each["weights"]) < 1e-13, each
+        assert each["moved"] > 1e-4, each
+        assert each["apart"] == 0, each

@@ -38,6 +38,7 @@ ORDER = [
     "origins",
     "masks",
     "outside",
+    "replicas",
     "seeded",
     "wiring",
     "schedules",

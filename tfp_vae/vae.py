@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import checks, importance, schedules, shapes, sparse
+from tfp_vae import checks, importance, replicas, schedules, shapes, sparse
 from tfp_vae.ahead import Epoch
 from tfp_vae.arguments import checked
 from tfp_vae.coercible import TensorCoercible
@@ -225,6 +225,9 @@ class VAE(Trained, Fitting, Execution, Seeded, LegacySaving, KerasModel):
 
         y is what is to be reconstructed, where that is not x itself (a denoising VAE).
         """
+        # Replicas that meet within the objective go on with the losses of another one's layers.
+        meets = self.objective.sees_whole_batch and replicas.replica() is not None
+        added = self._added() if meets else None
         latents: Latents = y_pred.latents
         samples = self.objective.num_samples
         if latents.z.shape[0] != samples:  # called by hand: `model(x)` is one draw
@@ -263,12 +266,10 @@ class VAE(Trained, Fitting, Execution, Seeded, LegacySaving, KerasModel):
             self.kl_metric.update_state(terms.kl, sample_weight)
         if latents.gate is not None and latents.gate.weights is not None and self._adds_behind_z():
             loss += latents.gate.weighed_apart(loss)
-        # The objective has counted the KL that the encoder's layer has added to the losses.
-        counted = {id(added) for layer in self._kl_layers for added in layer.losses}
-        for added in self.losses:
-            if id(added) not in counted:
-                loss += tf.cast(tf.reduce_sum(added), loss.dtype)
-        return loss / self.distribute_strategy.num_replicas_in_sync  # Keras sums over replicas
+        for more in self._added() if added is None else added:
+            loss += tf.cast(tf.reduce_sum(more), loss.dtype)
+        replicas.catch_up()
+        return replicas.share_of_loss(loss, tf.shape(log_likelihood)[1])
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """As Keras'; metrics given to `compile` compare x with the mean over the samples of z."""
@@ -283,7 +284,7 @@ class VAE(Trained, Fitting, Execution, Seeded, LegacySaving, KerasModel):
         return super().compute_metrics(x, target, value, sample_weight)
 
     def train_step(self, data: Any) -> Any:
-        with self._drawing(self.objective.num_samples):
+        with self._drawing(self.objective.num_samples), replicas.step():
             return super().train_step(sparse.dense(data))
 
     def test_step(self, data: Any) -> Any:
@@ -308,6 +309,11 @@ class VAE(Trained, Fitting, Execution, Seeded, LegacySaving, KerasModel):
     def _decode_again(self, z: Any, conditions: dict[str, Any], training: bool) -> TensorCoercible:
         with further_pass(self.decoder):
             return self._decode(z, conditions, training)
+
+    def _added(self) -> list[Any]:
+        """What layers have added to the losses, but the KL, which the objective counts."""
+        counted = {id(kl) for layer in self._kl_layers for kl in layer.losses}
+        return [added for added in self.losses if id(added) not in counted]
 
     def _adds_behind_z(self) -> bool:
         behind = [*self.decoder._flatten_layers(), *self.prior._flatten_layers()]

@@ -12,7 +12,7 @@ from tfp_vae import schedules
 from tfp_vae.divergence import kl_divergence
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.forward import ForwardPass
-from tfp_vae.seeded import of_replica
+from tfp_vae.replicas import global_batch, of_replica
 
 
 class Terms(NamedTuple):
@@ -36,11 +36,13 @@ class Objective(abc.ABC):
       num_samples: how many z are drawn for each example.
       needs_gradient: whether it needs draws of z that carry a gradient.
       weighs_gradients: whether z goes through a `Gate` while training.
+      sees_whole_batch: whether an example's loss depends on the others of its batch.
     """
 
     num_samples: int = 1
     needs_gradient: bool = True
     weighs_gradients: bool = False
+    sees_whole_batch: bool = False
 
     @property
     def needs_density(self) -> bool:
@@ -87,16 +89,21 @@ def draws_of_its_own(forward: ForwardPass, number: int) -> tf.Tensor:
     return forward.posterior.sample(forward.z.shape[0], seed=seed)
 
 
-def seed_of_step(forward: ForwardPass, number: int) -> tf.Tensor:
-    """Other draws at each step and on each replica, the same when a run is repeated or resumed."""
-    return of_replica(tf.stack([tf.cast(forward.step, tf.int32), number]))
+def seed_of_step(forward: ForwardPass, number: int, of_all: bool = False) -> tf.Tensor:
+    """Other draws at each step and on each replica, the same when a run is repeated or resumed.
+
+    `of_all`: the same on all replicas.
+    """
+    seed = tf.stack([tf.cast(forward.step, tf.int32), number])
+    return seed if of_all else of_replica(seed)
 
 
 def batch_mean(values: tf.Tensor, forward: ForwardPass) -> tf.Tensor:
-    """The mean over the examples, `[batch, ...]`, weighed as the loss is: 0 counts nothing."""
+    """The mean over the examples of all replicas, weighed as the loss is: 0 counts nothing."""
+    values = global_batch(values)
     if forward.weights is None:
         return tf.reduce_mean(values, axis=0)
-    weights = tf.cast(forward.weights, values.dtype)
+    weights = tf.cast(global_batch(forward.weights), values.dtype)
     total = tf.tensordot(weights, values, [[0], [0]])
     return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
 

@@ -28,6 +28,7 @@ from tfp_vae.objectives.base import (
     weighted,
 )
 from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.replicas import global_batch
 from tfp_vae.schedules import Scheduled
 
 _MOMENTS = "DIP is of moments: expected a posterior over vectors that has them in closed form."
@@ -40,6 +41,8 @@ class Penalized(Objective):
       beta: the weight of the KL: a number, a variable or a schedule over training steps.
       weight: of the penalty, likewise.
     """
+
+    sees_whole_batch = True
 
     @checked
     def __init__(self, beta: Scheduled, weight: Scheduled) -> None:
@@ -129,7 +132,7 @@ class DIP(Penalized):
             raise InputError(_MOMENTS, f"a {posterior.name}") from error
         if mean.shape.rank != 2:
             raise InputError(_MOMENTS, f"a {posterior.name} over {posterior.event_shape}")
-        return mean, within
+        return global_batch(mean), None if within is None else global_batch(within)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "diagonal": self.diagonal, "kind": self.kind}
@@ -174,10 +177,11 @@ class MMD(Penalized):
         self.kernel = kernel
 
     def penalty(self, forward: ForwardPass) -> tf.Tensor:
-        z, p = _flat(forward.z), _flat(_from_prior(forward))
+        drawn = global_batch(forward.z, axis=1)
+        z, p = _flat(drawn), _flat(_from_prior(forward, drawn))
         cross = tf.reduce_mean(self._k(z, p))
-        value = self._within(z, forward.z.shape[0]) + self._within(p) - 2 * cross
-        return _of(value, tf.shape(forward.z)[1], least=2)
+        value = self._within(z, drawn.shape[0]) + self._within(p) - 2 * cross
+        return _of(value, tf.shape(drawn)[1], least=2)
 
     def _within(self, a: tf.Tensor, draws: int = 1) -> tf.Tensor:
         """The mean of k over pairs of rows of two different examples, with `draws` rows each."""
@@ -233,14 +237,16 @@ class SlicedWasserstein(Penalized):
         self.num_projections = int(num_projections)
 
     def penalty(self, forward: ForwardPass) -> tf.Tensor:
-        z, p, again = (_flat(t) for t in (forward.z, *(_from_prior(forward, i) for i in (0, 4))))
+        drawn = global_batch(forward.z, axis=1)
+        z, p, again = map(_flat, (drawn, *(_from_prior(forward, drawn, i) for i in (0, 4))))
         shape = [tf.shape(z)[-1], self.num_projections]
-        normal = tf.random.stateless_normal(shape, seed_of_step(forward, 1), dtype=z.dtype)
+        seed = seed_of_step(forward, 1, of_all=True)
+        normal = tf.random.stateless_normal(shape, seed, dtype=z.dtype)
         directions = tf.math.l2_normalize(normal, axis=0)
         one, two, three = (tf.sort(tf.matmul(a, directions), axis=0) for a in (z, p, again))
         apart = tf.math.squared_difference
         value = tf.reduce_mean(apart(one, two) - tf.stop_gradient(apart(two, three)))
-        return _of(value, tf.shape(forward.z)[1], least=2)
+        return _of(value, tf.shape(drawn)[1], least=2)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_projections": self.num_projections}
@@ -259,8 +265,9 @@ def _covariance(distribution: tfd.Distribution) -> tf.Tensor:
     return inner.covariance()
 
 
-def _from_prior(forward: ForwardPass, number: int = 0) -> tf.Tensor:
-    return forward.prior.sample(tf.shape(forward.z)[:2], seed=seed_of_step(forward, number))
+def _from_prior(forward: ForwardPass, z: tf.Tensor, number: int = 0) -> tf.Tensor:
+    """As many draws as there are of z, the same on all replicas."""
+    return forward.prior.sample(tf.shape(z)[:2], seed=seed_of_step(forward, number, of_all=True))
 
 
 def _flat(z: tf.Tensor) -> tf.Tensor:
