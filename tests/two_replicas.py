@@ -96,7 +96,7 @@ def trained(name, strategy, x, weights):
 def farthest(one, other):
     """The largest difference, of the larger of 1 and the value."""
     pairs = [(np.asarray(a), np.asarray(b)) for a, b in zip(one, other, strict=True)]
-    return max(float(np.max(abs(a - b) / np.maximum(1, abs(a)), initial=0)) for a, b in pairs)
+    return float(np.max([np.max(abs(a - b) / np.maximum(1, abs(a)), initial=0) for a, b in pairs]))
 
 
 def main(rows, names):
