@@ -90,6 +90,21 @@ def share_of_loss(loss: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     return tf.custom_gradient(lambda v: (v / number, lambda upstream: upstream * share))(value)
 
 
+def as_keras_averages(logs: Any, strategy: Any) -> Any:
+    """The logs of a step as Keras averages them over the replicas of a strategy.
+
+    Over those of several processes it takes means along an axis that numbers have none of.
+
+    Example:
+      >>> as_keras_averages({"loss": tf.constant(2.)}, tf.distribute.get_strategy())["loss"].shape
+      TensorShape([])
+    """
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if not several or not strategy.cluster_resolver.cluster_spec().as_dict():
+        return logs
+    return tf.nest.map_structure(lambda value: tf.reshape(value, [1]), logs)
+
+
 @contextlib.contextmanager
 def step() -> Iterator[None]:
     """A step of a model that calls `catch_up` when its pass is done, and its losses are read.

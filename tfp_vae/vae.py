@@ -285,11 +285,13 @@ class VAE(Trained, Fitting, Execution, Seeded, LegacySaving, KerasModel):
 
     def train_step(self, data: Any) -> Any:
         with self._drawing(self.objective.num_samples), replicas.step():
-            return super().train_step(sparse.dense(data))
+            logs = super().train_step(sparse.dense(data))
+            return replicas.as_keras_averages(logs, self.distribute_strategy)
 
     def test_step(self, data: Any) -> Any:
         with self._drawing(self.objective.num_samples):
-            return super().test_step(sparse.dense(data))
+            logs = super().test_step(sparse.dense(data))
+            return replicas.as_keras_averages(logs, self.distribute_strategy)
 
     @contextlib.contextmanager
     def _drawing(self, samples: int) -> Iterator[None]:
