@@ -1,7 +1,9 @@
 """Replicas of a strategy: noise of their own, and else what one would do with the whole batch."""
 
 import json
+import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -88,12 +90,35 @@ CASES = [
 @pytest.mark.parametrize(("rows", "names"), CASES)
 def test_two_replicas_are_one_where_the_noise_is_the_same(rows, names):
     """Losses, metrics and weights of two epochs of batches of 22, 22 and the rest, in float64."""
+    agree([together(rows, names)], names)
+
+
+@pytest.mark.again
+def test_two_processes_are_one_where_the_noise_is_the_same():
+    places = []
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            places.append(f"127.0.0.1:{free.getsockname()[1]}")
+    configs = [
+        json.dumps({"cluster": {"worker": places}, "task": {"type": "worker", "index": i}})
+        for i in range(2)
+    ]
+    with ThreadPoolExecutor(2) as threads:
+        done = threads.map(lambda config: together(45, ONE, TF_CONFIG=config), configs)
+        agree(list(done), ONE)
+
+
+def together(rows, names, **environment):
     script = [sys.executable, ROOT / "tests" / "two_replicas.py", rows, *names]
-    done = command(script, timeout=900, PYTHONPATH=str(ROOT))
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [each["name"] for each in told] == names, done.stderr[-3000:]
-    for each in told:
-        assert each["told"] < 1e-13, each
-        assert each["weights"] < 1e-13, each
-        assert each["moved"] > 1e-4, each
-        assert each["apart"] == 0, each
+    return command(script, timeout=900, PYTHONPATH=str(ROOT), **environment)
+
+
+def agree(done, names):
+    for process in done:
+        told = [json.loads(line) for line in process.stdout.splitlines()]
+        assert [each["name"] for each in told] == names, process.stderr[-3000:]
+        for each in told:
+            assert each["told"] < 1e-13, each
+            assert each["weights"] < 1e-13, each
+            assert each["moved"] > 1e-4, each
+            assert each["apart"] == 0, each

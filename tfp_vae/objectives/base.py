@@ -36,7 +36,8 @@ class Objective(abc.ABC):
       num_samples: how many z are drawn for each example.
       needs_gradient: whether it needs draws of z that carry a gradient.
       weighs_gradients: whether z goes through a `Gate` while training.
-      sees_whole_batch: whether an example's loss depends on the others of its batch.
+      sees_whole_batch: whether an example's loss depends on the others of its batch, and so the
+        loss on the size of batches, or at least its noise.
     """
 
     num_samples: int = 1

@@ -77,10 +77,10 @@ class DIP(Penalized):
     arXiv:1711.00848.
 
     C and its square are estimated without bias from the batch, by products over different
-    examples: the penalty is then right on average whatever the size of the batch, and may lie
-    below 0. (The square of the batch's own covariance, as published code has it, is too large by
-    about C_ii C_jj / batch for each pair.) It takes four examples: the penalty of a smaller batch
-    is 0.
+    examples: the penalty is then right on average whatever the size of the batch, noisier in a
+    small one, and may lie below 0. (The square of the batch's own covariance, as published code has
+    it, is too large by about C_ii C_jj / batch for each pair.) It takes four examples: the penalty
+    of a smaller batch is 0.
 
     Args:
       weight: of the off-diagonal part: a number, a variable or a schedule.
@@ -143,11 +143,11 @@ class MMD(Penalized):
     """The ELBO `+ weight MMD^2` of the batch's z and draws from the prior.
 
     `MMD^2 = E k(z, z') - 2 E k(z, p) + E k(p, p')`, estimated without bias, z and z' of different
-    examples: 0 on average where the two agree, and then also below it. A batch of one example has
-    no such pair: its penalty is 0. The kernel "rbf" is `exp(-|a - b|^2 / (2 d))`, "imq"
-    `sum_s c_s / (c_s + |a - b|^2)` with `c_s = 2 d s`, s from 0.1 to 10, d the latent size. With
-    beta = 0 the Wasserstein autoencoder, Tolstikhin et al., arXiv:1711.01558; with another beta
-    InfoVAE, Zhao et al., arXiv:1706.02262.
+    examples: 0 on average where the two agree, and then also below it; the fewer examples a batch
+    has, the noisier. One of one example has no such pair: its penalty is 0. The kernel "rbf" is
+    `exp(-|a - b|^2 / (2 d))`, "imq" `sum_s c_s / (c_s + |a - b|^2)` with `c_s = 2 d s`, s from 0.1
+    to 10, d the latent size. With beta = 0 the Wasserstein autoencoder, Tolstikhin et al.,
+    arXiv:1711.01558; with another beta InfoVAE, Zhao et al., arXiv:1706.02262.
 
     Args:
       weight: of MMD^2: a number, a variable or a schedule.
@@ -210,8 +210,8 @@ class SlicedWasserstein(Penalized):
     `SW^2` is the squared Wasserstein distance in one dimension, of sorted projections, averaged
     over random directions. Kolouri et al., arXiv:1804.01947. Two batches of one distribution are
     apart too, the more the fewer rows they have: the distance of two batches of the prior is taken
-    off. So the mean is 0 where z is distributed as the prior, at any batch size, and the gradient
-    is the published one. Of a batch of one example it is 0.
+    off. So the mean is 0 where z is distributed as the prior, at any batch size (elsewhere it
+    depends on that), and the gradient is the published one. Of a batch of one example it is 0.
 
     Args:
       weight: of SW^2: a number, a variable or a schedule.
