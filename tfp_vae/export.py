@@ -62,8 +62,14 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
                 moments[name] = moment(posterior)
         return moments
 
+    start = tf.cast(keras.ops.convert_to_numpy(vae.seed_generator.state), tf.int32)
+    calls = tf.random.Generator.from_state(tf.zeros([3], tf.int64), alg="philox")
+
     def seed() -> tf.Tensor:
-        return _one_at_a_time(vae.next_seed)
+        # Servers call from several threads: one operation, that XLA has too, reads the state and
+        # moves it on, by 256.
+        state = calls.skip(1)
+        return start + tf.stack([0, tf.cast(state[0] // 256, tf.int32)])
 
     def sample(*given: tf.Tensor) -> tf.Tensor:
         if not names:
@@ -80,6 +86,7 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
 
     archive = keras.export.ExportArchive()
     archive.track(vae)
+    archive.track(calls)
     archive.add_endpoint("serve", lambda x, *given: vae.reconstruct(data(x, given)), [x, *both])
     archive.add_endpoint("encode", encode, [x, *both])
     archive.add_endpoint("decode", lambda z, *given: vae.decode(z, list(given)).mean(), [z, *own])
@@ -93,21 +100,6 @@ def endpoints(vae: Any) -> list[str]:
     """The names of the endpoints of a model."""
     always = ["serve", "encode", "decode", "sample"]
     return [*always, "log_likelihood"] if vae.has_density else always
-
-
-def _one_at_a_time(make: Any) -> tf.Tensor:
-    """What `make` gives, while no other call of an endpoint is within it.
-
-    Servers call from several threads, and to read a seed and move it on are two operations. (A
-    `tf.CriticalSection` holds its mutex outside of the function, where a SavedModel has none.)
-    """
-    mutex = tf.raw_ops.MutexV2(container="", shared_name="tfp_vae_seed")
-    lock = tf.raw_ops.MutexLock(mutex=mutex)
-    with tf.control_dependencies([lock]):
-        value = tf.function(make, autograph=False)()  # one operation: all of it is done, or nothing
-    with tf.control_dependencies([value]):
-        tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
-    return value
 
 
 def _stddev(distribution: Any) -> tf.Tensor:
