@@ -20,7 +20,7 @@ import tensorflow as tf
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfp_vae import VAE, layers, networks, objectives
+from tfp_vae import VAE, InputError, layers, networks, objectives
 from tfp_vae.objectives.base import draws_of_its_own, seed_of_step
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -56,7 +56,20 @@ with strategy.scope():
 quantized.fit(np.random.default_rng(0).random([16, 6]).round(), epochs=2, verbose=0)
 codebook = quantized.posterior_layer.codebook.sums.value.values
 codebook = [values.numpy().tolist() for values in codebook]
-print(json.dumps({"found": found, "loss": loss, "codebook": codebook}))
+with strategy.scope():
+    normed = layers.WeightNorm(keras.layers.Dense(2))
+    model = keras.Sequential([keras.Input((3,)), normed])
+    model.compile("sgd", "mse")
+data = np.random.default_rng(0).normal(size=[8, 3]), np.ones([8, 2])
+try:
+    refused = str(model.fit(*data, verbose=0))
+except InputError as error:
+    refused = str(error)
+model(data[0])
+model.fit(*data, verbose=0)
+norms = [value.numpy().tolist() for value in normed.g.value.values]
+told = {"found": found, "loss": loss, "codebook": codebook, "refused": refused, "norms": norms}
+print(json.dumps(told))
 """
 
 
@@ -69,6 +82,8 @@ def test_replicas_draw_noise_of_their_own():
     assert told["found"][0][1] == told["found"][1][1]  # of one step, as often as it is asked for
     assert np.isfinite(told["loss"]).all()
     assert told["codebook"][0] == told["codebook"][1]  # also of codes that start anew
+    assert "replicas would start from different rows" in told["refused"]
+    assert told["norms"][0] == told["norms"][1]
 
 
 ONE = ["vq_vae", "MMD"]
