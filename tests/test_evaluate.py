@@ -10,7 +10,17 @@ import tensorflow as tf
 from conftest import small_networks
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import VAE, InputError, data, evaluate, layers, measures, networks, report
+from tfp_vae import (
+    VAE,
+    InputError,
+    data,
+    evaluate,
+    layers,
+    measures,
+    networks,
+    objectives,
+    report,
+)
 
 RNG = np.random.default_rng(0)
 MEANS = ("negative_elbo", "nll", "kl", "log_likelihood")
@@ -366,3 +376,13 @@ def test_digits_have_the_numbers_that_they_had(digits):
     assert found["negative_elbo"] == pytest.approx(64 * np.log(2), abs=3)
     assert found["baseline"] == pytest.approx(27.15, abs=4 * 0.19)
     assert found["baseline"] == pytest.approx(evaluate.independent_pixels(digits.train, x))
+
+
+@pytest.mark.parametrize(("objective", "name"), [(objectives.ELBO(), None),
+    (objectives.ELBO(free_bits=0.1), "ELBO"), (objectives.DIP(), "DIP")])  # fmt: skip
+def test_a_report_says_whose_loss_depends_on_the_batch(objective, name):
+    vae = VAE(*small_networks(), objective=objective)
+    text, found = report.report(vae, data.binarized(data.load("digits").test[:8]), num_samples=2)
+    assert found.get("loss_of_batches") == name
+    assert (f"the loss of {name}, which is none" in text) == (name is not None)
+    assert "the loss of" in report.table(found) or name is None

@@ -40,6 +40,7 @@ ORDER = [
     "origins",
     "masks",
     "outside",
+    "replicas",
     "seeded",
     "wiring",
     "schedules",

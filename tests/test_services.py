@@ -45,6 +45,11 @@ def test_no_draw_comes_twice_among_threads(vae, served, draw):
     assert len(set(drawn)) == 160
 
 
+def test_xla_compiles_what_a_saved_model_draws(served):
+    draw = tf.function(lambda: served.sample(tf.constant(3)), jit_compile=True)
+    assert len({draw().numpy().tobytes() for _ in range(3)}) == 3
+
+
 def test_a_seed_is_read_and_moved_on_by_one_thread(vae, monkeypatch):
     """A second thread that comes in between waits, however long the first takes."""
     started, reads = threading.Event(), []

@@ -69,6 +69,7 @@ class Execution:
     _epoch_of_evaluation: Epoch
     _epoch_of_training: Epoch
     _fitting: bool
+    _distribute_strategy: Any
     built: bool
     compiled: bool
     distribute_strategy: Any
@@ -195,6 +196,17 @@ class Execution:
             callbacks.callbacks = [told, *others]
             return callbacks
         return [told, *_listed(callbacks)]
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """As Keras', which takes the mean of a batch of all replicas, where it wants a shape.
+
+        It fails where the replicas are in several processes.
+        """
+        if iterator is not None and self._distribute_strategy is not None:
+            batch = next(next(iter(iterator))[2])
+            local = self.distribute_strategy.experimental_local_results
+            iterator, data_batch = None, keras.tree.map_structure(lambda v: local(v)[0], batch)
+        super()._maybe_symbolic_build(iterator, data_batch)  # type: ignore[misc]
 
     @property
     def _is_replicated(self) -> bool:

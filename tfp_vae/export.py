@@ -60,8 +60,9 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
                 moments[name] = moment(posterior)
         return moments
 
-    def seed() -> tf.Tensor:
-        return one_at_a_time(vae.next_seed)
+    archive = keras.export.ExportArchive()
+    archive.track(vae)
+    seed = Seeds(archive, vae)
 
     def sample(*given: tf.Tensor) -> tf.Tensor:
         if not drawn:
@@ -76,8 +77,6 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
         conditions = dict(zip(wiring.conditions, rest[:-1], strict=True))
         return importance.estimate_batch(vae.graph, ({"x": x, **conditions}, {}), number, seed())
 
-    archive = keras.export.ExportArchive()
-    archive.track(vae)
     archive.add_endpoint("serve", lambda x, *given: vae.reconstruct(data(x, given)), [x, *both])
     archive.add_endpoint("encode", encode, [x, *both])
     archive.add_endpoint("decode", lambda z, *given: vae.decode(z, list(given)).mean(), [z, *own])
@@ -101,19 +100,25 @@ def endpoints(vae: Any) -> list[str]:
     return [*always, "log_likelihood"] if vae.has_density else always
 
 
-def one_at_a_time(make: Any) -> tf.Tensor:
-    """What `make` gives, while no other call of an endpoint is within it.
+class Seeds:
+    """Seeds for the calls of an archive's endpoints, a new one for each call.
 
-    Servers call from several threads, and to read a seed and move it on are two operations. (A
-    `tf.CriticalSection` holds its mutex outside of the function, where a SavedModel has none.)
+    Servers call from several threads: one operation, that XLA has too, reads the state and moves it
+    on, by 256.
+
+    Args:
+      archive: the `keras.export.ExportArchive`, which holds the state.
+      model: the model whose seeds they go on from.
     """
-    mutex = tf.raw_ops.MutexV2(container="", shared_name="tfp_vae_seed")
-    lock = tf.raw_ops.MutexLock(mutex=mutex)
-    with tf.control_dependencies([lock]):
-        value = tf.function(make, autograph=False)()  # one operation: all of it is done, or nothing
-    with tf.control_dependencies([value]):
-        tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
-    return value
+
+    def __init__(self, archive: Any, model: Any) -> None:
+        self.start = tf.cast(keras.ops.convert_to_numpy(model.seed_generator.state), tf.int32)
+        self.calls = tf.random.Generator.from_state(tf.zeros([3], tf.int64), alg="philox")
+        archive.track(self.calls)
+
+    def __call__(self) -> tf.Tensor:
+        state = self.calls.skip(1)
+        return self.start + tf.stack([0, tf.cast(state[0] // 256, tf.int32)])
 
 
 def stddev(distribution: Any) -> tf.Tensor:

@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import importance
 from tfp_vae.ancestral import standing_in
-from tfp_vae.export import free_folder, one_at_a_time, spec_of, stddev
+from tfp_vae.export import Seeds, free_folder, spec_of, stddev
 from tfp_vae.generation import generate
 
 
@@ -49,6 +49,10 @@ def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
     causal = any(set(one.inputs) & set(graph.likelihoods) for one in graph.priors.values())
     others = [spec_of(wiring.ports[name], name) for name in not_drawn]
 
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    seed = Seeds(archive, model)
+
     def encoded(values: Any) -> Any:
         return graph.begin(dict(zip(names, values, strict=True)), training=False, undrawn=True)
 
@@ -78,17 +82,15 @@ def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
         given = dict(zip(not_drawn, values, strict=False))
         number = tf.shape(values[0])[0] if not_drawn else values[0]
         steps = values[-1] if of_steps else None
-        return generate(graph, number, one_at_a_time(model.next_seed), given, True, steps)
+        return generate(graph, number, seed(), given, True, steps)
 
     def log_likelihood(*values: tf.Tensor) -> tf.Tensor:
         message = "Expected num_samples >= 1."
         with tf.control_dependencies([tf.debugging.assert_positive(values[-1], message)]):
             number = tf.identity(values[-1])
         given = dict(zip(names, values[:-1], strict=True))
-        return importance.estimate_batch(graph, (given, {}), number, one_at_a_time(model.next_seed))
+        return importance.estimate_batch(graph, (given, {}), number, seed())
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
     archive.add_endpoint("serve", serve, data)
     archive.add_endpoint("encode", encode, data)
     archive.add_endpoint("decode", decode, [*latents, *others])

@@ -18,6 +18,7 @@ from tfp_vae.layers.vector_quantized import VectorQuantized
 from tfp_vae.prior import Prior, as_prior
 from tfp_vae.priors.estimated import fitted_mixture, is_mixture
 from tfp_vae.priors.second_stage import VAEPrior
+from tfp_vae.replicas import share_of_loss
 from tfp_vae.wiring import rows
 
 
@@ -152,4 +153,4 @@ class MaximumLikelihood(keras.Model):
         loss = -tf.reduce_mean(self.prior.distribution().log_prob(x))
         for added in self.losses:
             loss += tf.cast(tf.reduce_sum(added), loss.dtype)
-        return loss / self.distribute_strategy.num_replicas_in_sync
+        return share_of_loss(loss, tf.shape(x)[0])

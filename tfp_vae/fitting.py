@@ -113,7 +113,11 @@ class Fitting:
         return_dict: bool = False,
         _use_cached_eval_dataset: bool = False,
     ) -> Any:
-        """As `keras.Model.evaluate`; x alone is enough, y and weights are as those of `fit`."""
+        """As `keras.Model.evaluate`; x alone is enough, y and weights are as those of `fit`.
+
+        The loss of an objective that `sees_whole_batch`, such as `BetaTC`, is one of batches of
+        this size; `tfp_vae.evaluate.evaluate` has numbers that do not depend on it.
+        """
         _are_counts(batch_size=(batch_size, 1), steps=(steps, 1))
         _are_callbacks(callbacks)
         if not _use_cached_eval_dataset:

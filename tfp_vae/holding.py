@@ -93,9 +93,10 @@ class Holding:
             yield
         around = self.settle()
         known = {
-            id(getattr(variable, "_value", None))
+            id(part)  # of a variable that a strategy mirrors, one for each replica
             for layer in [self, *around]
             for variable in layer.variables
+            for part in getattr(variable._value, "values", [variable._value])
         }
         strange = [v for v in tape.watched_variables() if id(v) not in known]
         lost = [v.name for v in strange if any(v is new for new in made)]

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_vae import checks, importance, sparse
+from tfp_vae import checks, importance, replicas, sparse
 from tfp_vae.ahead import Epoch
 from tfp_vae.ancestral import Variables, drawing
 from tfp_vae.arguments import checked
@@ -161,6 +161,9 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
 
         y is what is to be reconstructed, where that is not x itself (a denoising VAE).
         """
+        # Replicas that meet within the objective go on with the losses of another one's layers.
+        meets = self.objective.sees_whole_batch and replicas.replica() is not None
+        added = list(self.losses) if meets else None
         forward: Forward = y_pred.forward
         samples = self.objective.num_samples
         if next(iter(forward.values())).samples != samples:  # by hand: `model(x)` is one draw
@@ -187,9 +190,10 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         self._record(forward, terms, sample_weight)
         if gate is not None and gate.weights is not None and self._adds_behind_z():
             loss += gate.weighed_apart(loss)
-        for added in self.losses:
-            loss += tf.cast(tf.reduce_sum(added), loss.dtype)
-        return loss / self.distribute_strategy.num_replicas_in_sync  # Keras sums over replicas
+        for more in self.losses if added is None else added:
+            loss += tf.cast(tf.reduce_sum(more), loss.dtype)
+        replicas.catch_up()
+        return replicas.share_of_loss(loss, tf.shape(forward.log_likelihood)[1])
 
     def _record(self, forward: Forward, terms: Any, sample_weight: Any) -> None:
         """Adds a batch to the metrics."""
@@ -250,12 +254,14 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         return super().compute_metrics(x, target, value, sample_weight)
 
     def train_step(self, data: Any) -> Any:
-        with self._drawing(self.objective.num_samples):
-            return super().train_step(sparse.dense(data))
+        with self._drawing(self.objective.num_samples), replicas.step():
+            logs = super().train_step(sparse.dense(data))
+            return replicas.as_keras_averages(logs, self.distribute_strategy)
 
     def test_step(self, data: Any) -> Any:
         with self._drawing(self.objective.num_samples):
-            return super().test_step(sparse.dense(data))
+            logs = super().test_step(sparse.dense(data))
+            return replicas.as_keras_averages(logs, self.distribute_strategy)
 
     @contextlib.contextmanager
     def _drawing(self, samples: int) -> Iterator[None]:

@@ -27,9 +27,9 @@ def report(
 
     Returns:
       The table, and what `evaluate.evaluate` gives with `of_rows`, how many rows x has; `measure`,
-      what log p(x|z) is ("log p(x)", "log density", "cross-entropy", "score"); and, where there is
-      a baseline, `baseline`, its mean negative log-likelihood, `baseline_error` and
-      `baseline_name`.
+      what log p(x|z) is ("log p(x)", "log density", "cross-entropy", "score"); where there is a
+      baseline, `baseline`, its mean negative log-likelihood, `baseline_error` and `baseline_name`;
+      and `loss_of_batches`, the name of an objective whose loss depends on the size of a batch.
 
     Raises:
       InputError: as `evaluate.evaluate`; or `train` is of another shape, or pixels of 0 to 255
@@ -52,6 +52,8 @@ def report(
     likelihood = evaluate.some_likelihood(vae, data)
     kind = measures.measure(likelihood, target)
     results |= {"of_rows": of_rows, "measure": kind.name}
+    if vae.objective.sees_whole_batch:
+        results["loss_of_batches"] = type(vae.objective).__name__
     if train is not None:
         _check(train, target, likelihood)
         layer = checks.final_operation(vae.decoder, "decoder")
@@ -133,5 +135,10 @@ def _names(results: dict[str, Any], conditions: Sequence[str]) -> tuple[dict[str
         notes.append(
             "z is a code without noise: what it takes is not counted, and this is no bound on "
             "log p(x)"
+        )
+    if "loss_of_batches" in results:
+        notes.append(
+            f"the loss of {results['loss_of_batches']}, which is none of these numbers, depends on "
+            "how many rows are in a batch"
         )
     return {key: name for key, name in names.items() if key in results}, notes

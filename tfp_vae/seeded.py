@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae.outside import made_outside, stateless
+from tfp_vae.replicas import of_replica
 
 _KEPT = "_tfp_vae_seed_generators"
 _ONE_AT_A_TIME = threading.RLock()
@@ -60,13 +61,17 @@ class Seeded:
                 graph = getattr(graph, "outer_graph", None)
         self._tracker.locked = locked  # type: ignore[attr-defined]
 
-    def next_seed(self) -> tf.Tensor:
-        """A fresh seed in the form that TFP takes, also within a graph and under XLA."""
+    def next_seed(self, of_all: bool = False) -> tf.Tensor:
+        """A fresh seed in the form that TFP takes, also within a graph and under XLA.
+
+        `of_all`: the same on all replicas of a strategy.
+        """
         generator = self.seed_generator
         # Reading the state and moving it on are two operations: threads that draw at once would get
         # the same seed. Within a function of TensorFlow who calls it has to see to that.
         with _ONE_AT_A_TIME if tf.executing_eagerly() else contextlib.nullcontext():
-            return of_replica(tf.cast(generator.next(), tf.int32))
+            seed = tf.cast(generator.next(), tf.int32)
+            return seed if of_all else of_replica(seed)
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)  # type: ignore[misc]
@@ -78,16 +83,3 @@ class Seeded:
         super().load_own_variables(values)  # type: ignore[misc]
         if state is not None:
             self.seed_generator.state.assign(state)
-
-
-def of_replica(seed: tf.Tensor) -> tf.Tensor:
-    """The seed of this replica of a `tf.distribute` strategy: replicas share the generator's state.
-
-    Example:
-      >>> of_replica(tf.constant([1, 2])).numpy().tolist()  # where there is one replica
-      [1, 2]
-    """
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return seed
-    return tf.random.experimental.stateless_fold_in(seed, replica.replica_id_in_sync_group)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
+from tfp_vae.replicas import global_batch
 
 
 def nearest(z: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
@@ -109,7 +110,11 @@ class Codebook(keras.layers.Layer):
         self.vectors.assign(self.sums / smoothed[:, tf.newaxis])
 
     def follow(self, z: tf.Tensor, codes: tf.Tensor, seed: tf.Tensor) -> None:
-        """Takes a batch `z [n, d]` with its `codes [n]` into the moving averages."""
+        """Takes a batch `z [n, d]` with its `codes [n]` into the moving averages.
+
+        Replicas take the batch of all, and are to have one `seed`: so they keep one codebook.
+        """
+        z, codes = global_batch(z), global_batch(codes)
         each = usage(codes, self.num_codes, z.dtype)
         decay = 0.0 if self.decay is None else self.decay
         counts = decay * self.counts + (1 - decay) * each

@@ -12,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.arguments import checked
 from tfp_vae.floors import softplus_at_least
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.multivariate import VectorLayer
+from tfp_vae.layers.multivariate import VectorLayer, of_any_batch
 
 
 class FlowLayer(VectorLayer):
@@ -43,7 +43,9 @@ class FlowLayer(VectorLayer):
         scale = softplus_at_least(params[..., d : 2 * d], self.min_scale)
         base = tfd.MultivariateNormalDiag(params[..., :d], scale, validate_args=self.validate_args)
         maps = self.maps(params[..., 2 * d :])
-        return tfd.TransformedDistribution(base, tfb.Chain(maps[::-1]), name=type(self).__name__)
+        bent = tfb.Chain(maps[::-1])
+        flow = tfd.TransformedDistribution(of_any_batch(base), bent, name=type(self).__name__)
+        return of_any_batch(flow)
 
     @abc.abstractmethod
     def maps(self, params: tf.Tensor) -> list[tfb.Bijector]:

@@ -16,6 +16,21 @@ from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import ParametricLayer
 
 
+def of_any_batch(made: tfd.TransformedDistribution) -> tfd.TransformedDistribution:
+    """`made`, whose base has all of its batch, such that it can be drawn from at a batch of 0 too.
+
+    TFP divides by the size of the batch, where that is not known beforehand, to give the base the
+    same one.
+
+    Example:
+      >>> of_any_batch(tfd.MultivariateNormalDiag(tf.zeros([0, 2]))).sample().shape.as_list()
+      [0, 2]
+    """
+    base = made.distribution
+    made._maybe_broadcast_distribution_batch_shape = lambda: base
+    return made
+
+
 class VectorLayer(ParametricLayer):
     """A distribution over vectors of `event_size`.
 
@@ -105,7 +120,8 @@ class MultivariateNormalTriL(RealVectorLayer):
         eye = tf.eye(event_size, dtype=params.dtype)
         scale = lower * (1 - eye) + eye * softplus_above(lower, 1e-5)
         loc = params[..., :event_size]
-        return tfd.MultivariateNormalTriL(loc, scale, validate_args=validate_args)
+        normal = tfd.MultivariateNormalTriL(loc, scale, validate_args=validate_args)
+        return of_any_batch(normal)
 
     @staticmethod
     @checked
@@ -133,7 +149,8 @@ class MultivariateNormalDiag(RealVectorLayer):
     def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
         scale = softplus_at_least(params[..., event_size:], 1e-6)
         loc = params[..., :event_size]
-        return tfd.MultivariateNormalDiag(loc, scale, validate_args=validate_args)
+        normal = tfd.MultivariateNormalDiag(loc, scale, validate_args=validate_args)
+        return of_any_batch(normal)
 
     @staticmethod
     @checked

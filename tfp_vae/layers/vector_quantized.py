@@ -16,6 +16,7 @@ from tfp_vae.layers.code_prior import UniformCodes
 from tfp_vae.layers.codebook import Codebook
 from tfp_vae.layers.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.parametric import IndependentLayer, to_event_shape
+from tfp_vae.replicas import after_pass
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -113,7 +114,8 @@ class VectorQuantized(IndependentLayer):
         q = CodePoint(t, vectors, ndims, validate_args=self.validate_args)
         if moves:
             rows = tf.stop_gradient(tf.reshape(t, [-1, self.event_shape[-1]]))
-            self.codebook.follow(rows, tf.reshape(q.codes, [-1]), self.next_seed())
+            found = rows, tf.reshape(q.codes, [-1]), self.next_seed(of_all=True)
+            after_pass(lambda: self.codebook.follow(*found))
         axes = list(range(-ndims, 0))
 
         def distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfp_vae.errors import InputError
 from tfp_vae.outside import stateless
+from tfp_vae.replicas import replica
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -98,8 +99,20 @@ class WeightNorm(keras.layers.Wrapper):
 
     def call(self, inputs: Any) -> tf.Tensor:
         if self.data_init and not stateless():
+            self._one_start()
             tf.cond(self.initialized.value, lambda: None, lambda: self._initialize(inputs))
         return self._apply(self.layer, inputs, self.g.value)
+
+    def _one_start(self) -> None:
+        if replica() is None:
+            return
+        with tf.init_scope():
+            if not keras.ops.convert_to_numpy(self.initialized):
+                raise InputError(
+                    f"{self.name}: replicas would start from different rows. Expected the model to "
+                    "be called on a batch before `fit`, or data_init=False.",
+                    "a first call within a replica",
+                )
 
     def _initialize(self, inputs: Any) -> None:
         linear = object.__new__(type(self.layer))  # copy.copy would copy the weights

@@ -50,6 +50,7 @@ class Adversarial(Objective):
     """
 
     metric_names = ("critic",)
+    sees_whole_batch = True
 
     @checked
     def __init__(

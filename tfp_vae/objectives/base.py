@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfp_vae import schedules
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.forward import Forward, Term
-from tfp_vae.seeded import of_replica
+from tfp_vae.replicas import global_batch, of_replica
 
 
 class Terms(NamedTuple):
@@ -40,6 +40,8 @@ class Objective(abc.ABC):
       needs_gradient: whether it needs draws that carry a gradient.
       weighs_gradients: whether draws go through a `Gate` while training.
       takes_several: whether it is defined for several latent variables.
+      sees_whole_batch: whether an example's loss depends on the others of its batch, and so the
+        loss on the size of batches, or at least its noise.
       metric_names: of the values that it reports beside `nll` and `kl`.
     """
 
@@ -47,6 +49,7 @@ class Objective(abc.ABC):
     needs_gradient: bool = True
     weighs_gradients: bool = False
     takes_several: bool = False
+    sees_whole_batch: bool = False
     metric_names: Sequence[str] = ()
 
     @property
@@ -100,16 +103,21 @@ def draws_of_its_own(forward: Forward, term: Term, number: int) -> tf.Tensor:
     return term.draws(seed_of_step(forward, number))
 
 
-def seed_of_step(forward: Forward, number: int) -> tf.Tensor:
-    """Other draws at each step and on each replica, the same when a run is repeated or resumed."""
-    return of_replica(tf.stack([tf.cast(forward.step, tf.int32), number]))
+def seed_of_step(forward: Forward, number: int, of_all: bool = False) -> tf.Tensor:
+    """Other draws at each step and on each replica, the same when a run is repeated or resumed.
+
+    `of_all`: the same on all replicas.
+    """
+    seed = tf.stack([tf.cast(forward.step, tf.int32), number])
+    return seed if of_all else of_replica(seed)
 
 
 def batch_mean(values: tf.Tensor, forward: Forward) -> tf.Tensor:
-    """The mean over the examples, `[batch, ...]`, weighed as the loss is: 0 counts nothing."""
+    """The mean over the examples of all replicas, weighed as the loss is: 0 counts nothing."""
+    values = global_batch(values)
     if forward.weights is None:
         return tf.reduce_mean(values, axis=0)
-    weights = tf.cast(forward.weights, values.dtype)
+    weights = tf.cast(global_batch(forward.weights), values.dtype)
     total = tf.tensordot(weights, values, [[0], [0]])
     return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
 

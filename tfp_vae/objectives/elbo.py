@@ -102,6 +102,12 @@ class ELBO(Objective):
         """Not at beta = 0: an autoencoder."""
         return not is_zero(self.beta)
 
+    @property
+    def sees_whole_batch(self) -> bool:  # type: ignore[override]
+        """With free bits, or a capacity that the mean KL is held to."""
+        held = self.capacity is not None and self.capacity_of == "mean"
+        return held or not is_zero(self.free_bits)
+
     def bind(self, latents: Mapping[str, Sequence[int | None]]) -> None:
         for name in ("beta", "free_bits", "capacity"):
             given = getattr(self, name)

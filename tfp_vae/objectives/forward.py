@@ -18,6 +18,7 @@ from tfp_vae.likelihood import log_likelihood, summed
 from tfp_vae.objectives.gate import Gate
 from tfp_vae.origins import moved
 from tfp_vae.relaxation import discrete
+from tfp_vae.replicas import global_batch
 from tfp_vae.wiring import tile
 
 
@@ -172,14 +173,19 @@ class Term:
             return unfolded(q.sample(seed=seed), self.samples)
         return q.sample(self.samples, seed=seed)
 
-    def draws_from_p(self, seed: Any) -> tf.Tensor:
-        """Draws from p of the shape of the value, `[samples, batch, ...]`."""
+    def draws_from_p(self, seed: Any, beside: tf.Tensor | None = None) -> tf.Tensor:
+        """Draws from p, as many as there are of the value, `[samples, batch, ...]`.
+
+        `beside`: the values of all replicas, of a batch that they share.
+        """
         p, is_drawn, has_rows = self._p
-        if is_drawn:
-            return unfolded(p.sample(seed=seed), self.samples)
         if has_rows:
-            return p.sample(self.samples, seed=seed)
-        return p.sample(tf.shape(self.value)[: self.value.shape.rank - p.event_shape.rank], seed)
+            own = unfolded(p.sample(seed=seed), self.samples) if is_drawn else p.sample(
+                self.samples, seed=seed
+            )
+            return own if beside is None else global_batch(own, axis=1)
+        value = self.value if beside is None else beside
+        return p.sample(tf.shape(value)[: value.shape.rank - p.event_shape.rank], seed=seed)
 
     def mean_over_draws(self, kl: tf.Tensor) -> tf.Tensor:
         """A KL of each example, which may be there for each draw too."""

@@ -28,6 +28,7 @@ from tfp_vae.objectives.base import (
     weighted,
 )
 from tfp_vae.objectives.forward import Forward
+from tfp_vae.replicas import global_batch
 from tfp_vae.schedules import Scheduled
 
 _MOMENTS = "DIP is of moments: expected a posterior over vectors that has them in closed form."
@@ -40,6 +41,8 @@ class Penalized(Objective):
       beta: the weight of the KL: a number, a variable or a schedule over training steps.
       weight: of the penalty, likewise.
     """
+
+    sees_whole_batch = True
 
     @checked
     def __init__(self, beta: Scheduled, weight: Scheduled) -> None:
@@ -74,10 +77,10 @@ class DIP(Penalized):
     arXiv:1711.00848.
 
     C and its square are estimated without bias from the batch, by products over different
-    examples: the penalty is then right on average whatever the size of the batch, and may lie
-    below 0. (The square of the batch's own covariance, as published code has it, is too large by
-    about C_ii C_jj / batch for each pair.) It takes four examples: the penalty of a smaller batch
-    is 0.
+    examples: the penalty is then right on average whatever the size of the batch, noisier in a
+    small one, and may lie below 0. (The square of the batch's own covariance, as published code has
+    it, is too large by about C_ii C_jj / batch for each pair.) It takes four examples: the penalty
+    of a smaller batch is 0.
 
     Args:
       weight: of the off-diagonal part: a number, a variable or a schedule.
@@ -129,7 +132,7 @@ class DIP(Penalized):
             raise InputError(_MOMENTS, f"a {posterior.name}") from error
         if mean.shape.rank != 2:
             raise InputError(_MOMENTS, f"a {posterior.name} over {posterior.event_shape}")
-        return mean, within
+        return global_batch(mean), None if within is None else global_batch(within)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "diagonal": self.diagonal, "kind": self.kind}
@@ -140,11 +143,11 @@ class MMD(Penalized):
     """The ELBO `+ weight MMD^2` of the batch's z and draws from the prior.
 
     `MMD^2 = E k(z, z') - 2 E k(z, p) + E k(p, p')`, estimated without bias, z and z' of different
-    examples: 0 on average where the two agree, and then also below it. A batch of one example has
-    no such pair: its penalty is 0. The kernel "rbf" is `exp(-|a - b|^2 / (2 d))`, "imq"
-    `sum_s c_s / (c_s + |a - b|^2)` with `c_s = 2 d s`, s from 0.1 to 10, d the latent size. With
-    beta = 0 the Wasserstein autoencoder, Tolstikhin et al., arXiv:1711.01558; with another beta
-    InfoVAE, Zhao et al., arXiv:1706.02262.
+    examples: 0 on average where the two agree, and then also below it; the fewer examples a batch
+    has, the noisier. One of one example has no such pair: its penalty is 0. The kernel "rbf" is
+    `exp(-|a - b|^2 / (2 d))`, "imq" `sum_s c_s / (c_s + |a - b|^2)` with `c_s = 2 d s`, s from 0.1
+    to 10, d the latent size. With beta = 0 the Wasserstein autoencoder, Tolstikhin et al.,
+    arXiv:1711.01558; with another beta InfoVAE, Zhao et al., arXiv:1706.02262.
 
     Args:
       weight: of MMD^2: a number, a variable or a schedule.
@@ -174,10 +177,11 @@ class MMD(Penalized):
         self.kernel = kernel
 
     def penalty(self, forward: Forward) -> tf.Tensor:
-        z, p = _flat(forward.z), _flat(_from_prior(forward))
+        drawn = global_batch(forward.z, axis=1)
+        z, p = _flat(drawn), _flat(_from_prior(forward, drawn))
         cross = tf.reduce_mean(self._k(z, p))
-        value = self._within(z, forward.z.shape[0]) + self._within(p) - 2 * cross
-        return _of(value, tf.shape(forward.z)[1], least=2)
+        value = self._within(z, drawn.shape[0]) + self._within(p) - 2 * cross
+        return _of(value, tf.shape(drawn)[1], least=2)
 
     def _within(self, a: tf.Tensor, draws: int = 1) -> tf.Tensor:
         """The mean of k over pairs of rows of two different examples, with `draws` rows each."""
@@ -206,8 +210,8 @@ class SlicedWasserstein(Penalized):
     `SW^2` is the squared Wasserstein distance in one dimension, of sorted projections, averaged
     over random directions. Kolouri et al., arXiv:1804.01947. Two batches of one distribution are
     apart too, the more the fewer rows they have: the distance of two batches of the prior is taken
-    off. So the mean is 0 where z is distributed as the prior, at any batch size, and the gradient
-    is the published one. Of a batch of one example it is 0.
+    off. So the mean is 0 where z is distributed as the prior, at any batch size (elsewhere it
+    depends on that), and the gradient is the published one. Of a batch of one example it is 0.
 
     Args:
       weight: of SW^2: a number, a variable or a schedule.
@@ -233,14 +237,16 @@ class SlicedWasserstein(Penalized):
         self.num_projections = int(num_projections)
 
     def penalty(self, forward: Forward) -> tf.Tensor:
-        z, p, again = (_flat(t) for t in (forward.z, *(_from_prior(forward, i) for i in (0, 4))))
+        drawn = global_batch(forward.z, axis=1)
+        z, p, again = map(_flat, (drawn, *(_from_prior(forward, drawn, i) for i in (0, 4))))
         shape = [tf.shape(z)[-1], self.num_projections]
-        normal = tf.random.stateless_normal(shape, seed_of_step(forward, 1), dtype=z.dtype)
+        seed = seed_of_step(forward, 1, of_all=True)
+        normal = tf.random.stateless_normal(shape, seed, dtype=z.dtype)
         directions = tf.math.l2_normalize(normal, axis=0)
         one, two, three = (tf.sort(tf.matmul(a, directions), axis=0) for a in (z, p, again))
         apart = tf.math.squared_difference
         value = tf.reduce_mean(apart(one, two) - tf.stop_gradient(apart(two, three)))
-        return _of(value, tf.shape(forward.z)[1], least=2)
+        return _of(value, tf.shape(drawn)[1], least=2)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_projections": self.num_projections}
@@ -259,8 +265,10 @@ def _covariance(distribution: tfd.Distribution) -> tf.Tensor:
     return inner.covariance()
 
 
-def _from_prior(forward: Forward, number: int = 0) -> tf.Tensor:
-    return forward.only.draws_from_p(seed_of_step(forward, number))
+def _from_prior(forward: Forward, z: tf.Tensor, number: int = 0) -> tf.Tensor:
+    """As many draws as there are of z, the same on all replicas."""
+    seed = seed_of_step(forward, number, of_all=True)
+    return forward.only.draws_from_p(seed, beside=z)
 
 
 def _flat(z: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import Objective, Terms, nll_and_kl, now
 from tfp_vae.objectives.forward import Forward, independent_base
 from tfp_vae.origins import moved
+from tfp_vae.replicas import global_batch, own_rows
 from tfp_vae.schedules import Scheduled
 
 
@@ -68,6 +69,8 @@ class BetaTC(Objective):
       [0.693, 0.693]
     """
 
+    sees_whole_batch = True
+
     @checked
     def __init__(
         self,
@@ -98,9 +101,11 @@ class BetaTC(Objective):
     def parts(self, forward: Forward) -> Parts:
         """The three parts of the KL at z, `[samples, batch, dimensions]`."""
         q, p, z = independent_base(forward.posterior), independent_base(forward.prior), forward.z
-        each_z = moved(lambda t: t[:, :, tf.newaxis], z)
-        pairs = log_density(q, each_z)  # [samples, z of i, x of j, dimensions]
-        log_w = self._log_weights(tf.shape(z)[1], z.dtype)
+        each_z = moved(lambda t: global_batch(t, axis=1)[:, :, tf.newaxis], z)
+        pairs = global_batch(log_density(q, each_z), axis=2)
+        own, batch = tf.shape(z)[1], tf.shape(pairs)[1]
+        pairs = own_rows(pairs, own, axis=1)  # [samples, z of i, x of j, dimensions]
+        log_w = own_rows(self._log_weights(batch, z.dtype), own)
         log_q_zx = forward.log_posterior()
         log_q_z = tf.reduce_logsumexp(log_w + tf.reduce_sum(pairs, axis=-1), axis=-1)
         each = tf.reduce_logsumexp(log_w[..., tf.newaxis] + pairs, axis=-2)

@@ -1,0 +1,140 @@
+"""What the replicas of a `tf.distribute` strategy have to know of each other.
+
+Each has some rows of a batch. What looks at a batch as a whole looks at that of all replicas; where
+there is one replica, nothing here does anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+_OF_THREAD = threading.local()  # TensorFlow runs the Python code of each replica in a thread
+
+
+def replica() -> Any:
+    """The replica whose step this is, a `tf.distribute.ReplicaContext`; None: it is the only one.
+
+    Example:
+      >>> replica() is None
+      True
+    """
+    context = tf.distribute.get_replica_context()
+    return None if context is None or context.num_replicas_in_sync == 1 else context
+
+
+def of_replica(seed: tf.Tensor) -> tf.Tensor:
+    """The seed of this replica: replicas share the state that seeds come from.
+
+    Example:
+      >>> of_replica(tf.constant([1, 2])).numpy().tolist()
+      [1, 2]
+    """
+    this = replica()
+    if this is None:
+        return seed
+    return tf.random.experimental.stateless_fold_in(seed, this.replica_id_in_sync_group)
+
+
+def global_batch(rows: tf.Tensor, axis: int = 0) -> tf.Tensor:
+    """The rows of all replicas, in their order; the gradient goes to each row's replica.
+
+    Example:
+      >>> global_batch(tf.constant([1, 2])).numpy().tolist()
+      [1, 2]
+    """
+    this = replica()
+    if this is None:
+        return rows
+    shape = rows.shape.as_list()
+    shape[axis] = None
+    return tf.ensure_shape(this.all_gather(rows, axis), shape)
+
+
+def own_rows(rows: tf.Tensor, count: tf.Tensor, axis: int = 0) -> tf.Tensor:
+    """Those of this replica, `count` of them, of the rows of all.
+
+    Example:
+      >>> own_rows(tf.constant([1, 2]), 2).numpy().tolist()
+      [1, 2]
+    """
+    this = replica()
+    if this is None:
+        return rows
+    counts = this.all_gather(tf.reshape(count, [1]), 0)
+    start = tf.reduce_sum(counts[: this.replica_id_in_sync_group])
+    return tf.gather(rows, start + tf.range(count), axis=axis)
+
+
+def share_of_loss(loss: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """A mean over the `count` rows of this replica such that the sum over replicas is right.
+
+    Keras adds the gradients of the replicas up: that of each counts as its rows do. It averages
+    the values itself, by their rows, and one over no rows is not to be NaN.
+
+    Example:
+      >>> float(share_of_loss(tf.constant(3.), 2))
+      3.0
+    """
+    this = replica()
+    if this is None:
+        return loss
+    number = this.num_replicas_in_sync
+    rows = tf.cast(this.all_reduce(tf.distribute.ReduceOp.SUM, count), loss.dtype)
+    share = tf.cast(count, loss.dtype) / rows
+    value = tf.where(count > 0, loss, tf.zeros_like(loss))
+    return tf.custom_gradient(lambda v: (v / number, lambda upstream: upstream * share))(value)
+
+
+def as_keras_averages(logs: Any, strategy: Any) -> Any:
+    """The logs of a step as Keras averages them over the replicas of a strategy.
+
+    Over those of several processes it takes means along an axis that numbers have none of.
+
+    Example:
+      >>> as_keras_averages({"loss": tf.constant(2.)}, tf.distribute.get_strategy())["loss"].shape
+      TensorShape([])
+    """
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if not several or not strategy.cluster_resolver.cluster_spec().as_dict():
+        return logs
+    return tf.nest.map_structure(lambda value: tf.reshape(value, [1]), logs)
+
+
+@contextlib.contextmanager
+def step() -> Iterator[None]:
+    """A step of a model that calls `catch_up` when its pass is done, and its losses are read.
+
+    Where replicas meet, TensorFlow stops one and goes on with the next: in the middle of a pass
+    the losses that layers keep for that step would get those of another replica.
+    """
+    _OF_THREAD.later = []
+    try:
+        yield
+    finally:
+        del _OF_THREAD.later
+
+
+def after_pass(do: Callable[[], None]) -> None:
+    """Does what takes all replicas: after the pass, where there is a `step`, else at once.
+
+    Example:
+      >>> after_pass(lambda: print("done"))
+      done
+    """
+    later = getattr(_OF_THREAD, "later", None)
+    if later is None or replica() is None:
+        do()
+    else:
+        later.append(do)
+
+
+def catch_up() -> None:
+    """Does what `after_pass` has left for now."""
+    later = getattr(_OF_THREAD, "later", [])
+    while later:
+        later.pop(0)()
