@@ -63,7 +63,11 @@ def fit(press, between_steps):
     [
         ("train_batch_begin", ["train_batch_begin", "train_batch_end"], 1),
         ("train_batch_end", ["train_batch_end"], 1),
-        ("test_batch_begin", ["test_batch_begin", "test_batch_end"], BATCHES),
+        (
+            "test_batch_begin",
+            [*["test_batch_begin", "test_batch_end"] * BATCHES, "epoch_end"],
+            BATCHES,
+        ),
         ("epoch_end", ["epoch_end"], BATCHES),
         ("train_end", ["train_end"], BATCHES * EPOCHS),  # when no step follows
     ],

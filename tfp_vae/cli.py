@@ -23,6 +23,7 @@ from tfp_vae.data import Binarize, binarized, load
 from tfp_vae.errors import InputError
 from tfp_vae.evaluate import EXAMPLES
 from tfp_vae.export import endpoints
+from tfp_vae.interrupt import Interrupted
 from tfp_vae.networks import Body
 from tfp_vae.recipe import find, likelihood_named
 from tfp_vae.runs import Run
@@ -248,12 +249,14 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
     except (InputError, tf.errors.OpError, MemoryError):  # of an objective or a body of this size
         folder.discard()
         raise
-    except KeyboardInterrupt:
-        folder.save_model(training.vae)
+    except KeyboardInterrupt as error:
+        if isinstance(error, Interrupted):  # else one came twice, at a moment that is no good one
+            folder.save_model(training.vae)
+            where = f" at step {training.step}. The model so far is {folder.model}"
+        else:
+            where = ""
         print(
-            f"\nInterrupted at step {training.step}. The model so far is {folder.model}; "
-            f"go on with: {called()} train --resume {path}",
-            file=sys.stderr,
+            f"\nInterrupted{where}; go on with: {called()} train --resume {path}", file=sys.stderr
         )
         raise
     if keep.failed_at is not None:

@@ -122,7 +122,7 @@ class Training:
             evaluation,
             # Its row of an epoch is there before the model that has done it: a run that is killed
             # in between does the epoch again, and `forget_from` takes the row out.
-            keras.callbacks.CSVLogger(self.run.history, append=True),
+            keras.callbacks.LambdaCallback(self._go_on_with_sums, self.run.add_row),
             keep,
             ProgressBar(self.steps * self.epochs, done),
             keras.callbacks.TensorBoard(self.run.logs, write_graph=False),
@@ -131,7 +131,9 @@ class Training:
         epoch, begun = divmod(done, self.steps)
         self.run.forget_from(epoch)
         stretches = [(epoch, self.epochs, self.steps)]
+        self._sums: list[float] = []
         if begun:  # a run that was interrupted first finishes its epoch
+            self._sums = self.run.read_sums()
             stretches = [
                 (epoch, epoch + 1, self.steps - begun),
                 (epoch + 1, self.epochs, self.steps),
@@ -144,6 +146,13 @@ class Training:
         finally:
             evaluation.restore()
         return keep
+
+    def _go_on_with_sums(self, epoch: int, logs: Any = None) -> None:
+        """Gives the metrics what they had of an epoch that was interrupted, for its row."""
+        sums, variables = self._sums, self.vae.metrics_variables
+        self._sums = []
+        for variable, value in zip(variables, sums, strict=False):
+            variable.assign(value)
 
     def _fit(self, first: int, last: int, steps: int, callbacks: list[Any]) -> None:
         images = self.images
