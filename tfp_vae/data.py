@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import zipfile
+import zlib
 from typing import Any, Literal
 
 import numpy as np
@@ -241,11 +242,10 @@ def _from_file(path: str) -> Examples:
     if not os.path.isfile(path):
         raise InputError("Expected a .npy or .npz file of examples.", f"{path}, which is not there")
     try:
-        loaded = np.load(path)
-        arrays = {path: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:  # objects, cut-off, other
+        arrays = _arrays(path)
+    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         what = f"Expected {path} to be a file of numbers, as numpy writes it."
-        raise InputError(what, error) from error
+        raise InputError(what, error) from error  # objects, cut-off, other
     if {"x_train", "x_test"} <= set(arrays):
         train, test = (_standard(arrays[key], f"{path}[{key}]") for key in ("x_train", "x_test"))
         if train.dtype != test.dtype:  # counts that are all integers, and others
@@ -268,6 +268,32 @@ def _from_file(path: str) -> Examples:
     held_out = max(1, round(len(images) * _TEST_SHARE))
     images = images[np.random.default_rng(0).permutation(len(images))]
     return Examples(path, images[:-held_out], images[-held_out:])
+
+
+def _arrays(path: str) -> dict[str, np.ndarray]:
+    """What is needed of a file, and nothing before it is known that the file has as much."""
+    if not zipfile.is_zipfile(path):
+        return {path: np.array(np.load(path, mmap_mode="r"))}  # no map is longer than its file
+    with np.load(path) as file:
+        names = [name for name in ("x_train", "x_test", "y_train", "y_test") if name in file]
+        if not {"x_train", "x_test"} <= set(names):
+            names = file.files
+            if len(names) != 1:
+                return dict.fromkeys(names, np.empty(0))
+        for name in names:
+            stored = file.zip.getinfo(f"{name}.npy").file_size
+            with file.zip.open(f"{name}.npy") as member:
+                version = np.lib.format.read_magic(member)
+                old = version == (1, 0)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if old
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(member)
+            if math.prod(shape) * dtype.itemsize > stored:
+                raise ValueError(f"{name} of shape {shape} in {stored:,} bytes")
+        return {name: file[name] for name in names}
 
 
 def _labels(labels: np.ndarray | None, count: int, what: str) -> np.ndarray | None:

@@ -6,8 +6,10 @@ import contextlib
 import csv
 import errno
 import json
+import math
 import os
 import shutil
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +17,11 @@ from typing import Any
 
 import filelock
 import keras
+import numpy as np
 import yaml
 
 from tfp_vae.errors import InputError
+from tfp_vae.loading import loaded
 from tfp_vae.vae import VAE
 
 
@@ -46,6 +50,8 @@ class Run:
         self.figures = self.path / "figures"
         self.logs = self.path / "logs"
         self._lock = self.path / ".lock"
+        # What one leaves that ended while it loaded.
+        self._free = {self._lock, self.figures, self.path / "config.new.yaml"}
         self._made_here: list[Path] = []  # the innermost first
         self._is_new = False
 
@@ -86,7 +92,7 @@ class Run:
         """Raises `InputError` where the folder is there and holds something."""
         if not self.path.exists():
             return
-        if not self.path.is_dir() or set(self.path.iterdir()) - {self._lock, self.figures}:
+        if not self.path.is_dir() or set(self.path.iterdir()) - self._free:
             raise InputError(
                 "Expected a new or empty folder for the run (--resume goes on with one).", self.path
             )
@@ -108,7 +114,7 @@ class Run:
           InputError: another process is at work on it.
         """
         self._make_folder(exist_ok=True)
-        self._is_new = not set(self.path.iterdir()) - {self._lock}
+        self._is_new = not set(self.path.iterdir()) - self._free
         lock = filelock.FileLock(self._lock, timeout=0)
         try:
             lock.acquire()
@@ -253,12 +259,26 @@ class Run:
         return self._load(self.model)
 
     def _load(self, file: Path, free: tuple[str, ...] = ()) -> VAE:
+        anew = " (Without this file `train --resume` does it anew.)"
+        what = f"Expected {file} to be a model that loads.{anew}"
+        if not zipfile.is_zipfile(file):
+            raise InputError(what, "no .keras file, or one that was cut off")
         try:
-            model = keras.models.load_model(file)
-        except Exception as error:  # a file that is cut off, of another program, or changed by hand
-            raise InputError(f"Expected {file} to be a model that loads.", error) from error
+            _check_sizes(file)
+            with warnings.catch_warnings():  # of an optimizer whose state is not that of the model
+                warnings.filterwarnings("error", "Skipping variable loading")
+                model = keras.models.load_model(file)
+        except Exception as error:  # of another program, or changed by hand
+            raise InputError(what, f"{type(error).__name__}: {error}") from error
         if not isinstance(model, VAE):
             raise InputError(f"Expected {file} to be a VAE.", type(model).__name__)
+        weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+        bad = sum(w.dtype.kind == "f" and not np.isfinite(w).all() for w in weights)
+        if bad:
+            raise InputError(
+                f"Expected finite weights in {file}.{anew}",
+                f"NaN or inf in {bad} of {len(weights)}",
+            )
         made_by, now = _comment(file).get("options") or {}, self.read_config()
         free = ("epochs", *free)
         edited = [k for k in made_by if k not in free and now.get(k, made_by[k]) != made_by[k]]
@@ -281,6 +301,9 @@ def replacing(file: Path) -> Iterator[Path]:
     """A name beside a file, to write what takes its place: all of it, or nothing changes."""
     new = file.with_name(f"{file.stem}.new{file.suffix}")
     with naming(file):
+        if file.exists() and not file.is_file():  # a device
+            yield file
+            return
         try:
             yield new
             os.replace(new, file)
@@ -299,6 +322,21 @@ def naming(file: Path) -> Iterator[None]:
         if error.filename is None or error.errno == errno.ENOSPC:
             error.filename = str(file)
         raise
+
+
+def _check_sizes(file: Path) -> None:
+    """Raises `InputError` where the networks would take more memory than the file has values for.
+
+    Variables have no values within a scope of this kind, so that the networks cost nothing.
+    """
+    with zipfile.ZipFile(file) as archive:
+        stored = archive.getinfo("model.weights.h5").file_size
+        config = json.loads(archive.read("config.json"))["config"]
+    with keras.StatelessScope(initialize_variables=False):
+        parts = [loaded(config[name]) for name in ("encoder", "decoder", "prior") if name in config]
+    declared = sum(math.prod(variable.shape) for part in parts for variable in part.variables)
+    if declared > stored:
+        raise InputError(f"Expected at most {stored:,} values.", f"{declared:,} in its config")
 
 
 def _comment(file: Path) -> dict[str, Any]:

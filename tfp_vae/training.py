@@ -21,7 +21,7 @@ from tfp_vae.objectives import Objective
 from tfp_vae.preparation import is_black_and_white, prepared, said, watched
 from tfp_vae.prior import DistributionPrior
 from tfp_vae.recipe import LIKELIHOODS, find, likelihood_named
-from tfp_vae.runs import Run
+from tfp_vae.runs import Run, replacing
 from tfp_vae.vae import VAE
 
 _COUNTS = (layers.IndependentPoisson, layers.NegativeBinomial, layers.ZeroInflatedNegativeBinomial)
@@ -187,7 +187,8 @@ class Training:
         self._warn_of_overfitting()
         text, results = assess(vae, self.images, self.x_test, self.binarize)
         for key, figure in figures(vae, self.images, self.x_test, self.seed).items():
-            figure.savefig(self.run.figures / f"{key}.png", dpi=120)
+            with replacing(self.run.figures / f"{key}.png") as new:
+                figure.savefig(new, dpi=120)
         # The last of all: it says that the run is complete.
         self.run.write_results({"steps": self.step, **results})
         return text
