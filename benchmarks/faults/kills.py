@@ -28,7 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import matplotlib.pyplot  # here too, for all forks
 import numpy as np
+import sklearn.datasets  # noqa: F401
+import tensorboard  # noqa: F401
 
 import tfp_vae_cli
 from tfp_vae import training
@@ -37,13 +40,14 @@ from tfp_vae.callbacks import KeepGood
 ROWS = 160
 # Few steps in a call, so that there are some in the middle of an epoch.
 CASES = {
-    "vae": ["--batch_size", "1", "--epochs", "3"],
+    "vae": ["--epochs", "4", "--batch_size", "4"],
     "vq_vae": ["--epochs", "4", "--batch_size", "16"],
     "joint_vae": ["--epochs", "4", "--batch_size", "16"],
     "two_stage_vae": ["--epochs", "4", "--batch_size", "16"],
-    "capacity_beta_vae": ["--batch_size", "2", "--epochs", "3"],
+    "capacity_beta_vae": ["--epochs", "3", "--batch_size", "4"],
 }
 _AGAIN = 1 / 3
+_EVERY = (0.1, 0.1, 0.0)  # seconds between saves, so that a short run has many
 _NOT_THE_RUN = {".lock", "logs"}  # the times of a run are in its TensorBoard logs
 
 
@@ -95,7 +99,7 @@ def killed_runs(recipe: str, kills: int, rng: random.Random) -> tuple[int, str, 
                     moment = next(moments)
             else:
                 moment = ("never", 0)
-            code = run(order, killed, None, moment, every=rng.choice([0.0, 0.0, 0.0, 15.0]))
+            code = run(order, killed, None, moment, every=rng.choice([*_EVERY, 15.0]))
             how.append(f"{moment[0]} {moment[1]}")
             if code >= 0:
                 break
@@ -142,7 +146,7 @@ def run(
     folder: Path,
     log: Path | None = None,
     moment: Moment = ("never", 0),
-    every: float = 0.0,
+    every: float = _EVERY[0],
 ) -> int:
     """The exit code of a command in a fork of this process, negative where it was killed.
 
