@@ -12,6 +12,7 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,8 @@ class Run:
                 "Expected a run that no other process is at work on.", self.path
             ) from None
         try:
+            for left in (*self.path.glob("*.new.*"), *self.figures.glob("*.new.*")):
+                left.unlink()  # by a run that was killed
             yield
         finally:
             with contextlib.suppress(OSError):  # of Windows, where filelock takes it away
@@ -325,18 +328,21 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def _check_sizes(file: Path) -> None:
-    """Raises `InputError` where the networks would take more memory than the file has values for.
-
-    Variables have no values within a scope of this kind, so that the networks cost nothing.
-    """
+    """Raises `InputError` where networks would take more memory than the file has values for."""
     with zipfile.ZipFile(file) as archive:
         stored = archive.getinfo("model.weights.h5").file_size
         config = json.loads(archive.read("config.json"))["config"]
-    with keras.StatelessScope(initialize_variables=False):
-        parts = [loaded(config[name]) for name in ("encoder", "decoder", "prior") if name in config]
-    declared = sum(math.prod(variable.shape) for part in parts for variable in part.variables)
+    with ThreadPoolExecutor(1) as thread:  # Keras gives these variables values later: in a thread
+        declared = thread.submit(_declared, config).result()  # that ends, there is no later
     if declared > stored:
         raise InputError(f"Expected at most {stored:,} values.", f"{declared:,} in its config")
+
+
+def _declared(config: dict[str, Any]) -> int:
+    """How many values the variables of a model would have, of which none is made."""
+    with keras.StatelessScope(initialize_variables=False):
+        parts = [loaded(config[name]) for name in ("encoder", "decoder", "prior") if name in config]
+    return sum(math.prod(variable.shape) for part in parts for variable in part.variables)
 
 
 def _comment(file: Path) -> dict[str, Any]:

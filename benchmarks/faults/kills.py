@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import matplotlib.pyplot  # here too, for all forks
+import matplotlib.pyplot  # noqa: F401  (here, once for all forks)
 import numpy as np
 import sklearn.datasets  # noqa: F401
 import tensorboard  # noqa: F401

@@ -59,7 +59,7 @@ _VALUES += [
     {"class_name": "function", "config": "get_file", "module": "keras.utils"},
     ["keras"] * 9,
 ]
-_RUNS_CODE = (
+RUNS_CODE = (
     "os.system",
     "os.exec",
     "os.posix_spawn",
@@ -216,7 +216,7 @@ def main() -> None:
             done = len(found.read_text().splitlines())
             if done < some.stop:  # the process ended within it
                 with found.open("a") as file:
-                    file.write(f"ended\t{_words(done, given.seed)}\t0\t0\t0\t\n")
+                    file.write(f"ended\t{done}\t0\t0\t0\t\n")
                 done += 1
             number = done
         rows = [line.split("\t") for line in found.read_text().splitlines()]
@@ -231,30 +231,29 @@ def main() -> None:
             print(*row)
 
 
-def _words(number: int, seed: int) -> str:
+def tried(number: int, seed: int) -> tuple[int, str, str]:
+    """A mutation of a copy of the run `whole`: exit code, errors, and what it was."""
     rng = random.Random(f"{seed} {number}")
-    return f"{number} {rng.choice(list(COMMANDS))}"
+    command = rng.choice(list(COMMANDS))
+    for old in ("run", "saved"):
+        shutil.rmtree(old, ignore_errors=True)
+    shutil.copytree("whole", "run")
+    how = mutated(Path("run"), rng)
+    return *called(COMMANDS[command]), f"{number} {command} {how}"
 
 
 def _some(numbers: range, seed: int, found: Path) -> None:
     ran: list[str] = []
-    sys.addaudithook(lambda event, _: ran.append(event) if event in _RUNS_CODE else None)
+    sys.addaudithook(lambda event, _: ran.append(event) if event in RUNS_CODE else None)
     for number in numbers:
-        rng = random.Random(f"{seed} {number}")
-        command = rng.choice(list(COMMANDS))
-        for old in ("run", "saved"):
-            shutil.rmtree(old, ignore_errors=True)
-        shutil.copytree("whole", "run")
-        how = mutated(Path("run"), rng)
         ran.clear()
         start = time.monotonic()
+        code, said, how = tried(number, seed)
+        seconds = time.monotonic() - start
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        line = " ".join(said.split())
         with found.open("a") as file:
-            code, said = called(COMMANDS[command])
-            seconds = time.monotonic() - start
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-            line = " ".join(said.split())
-            what = f"{number} {command} {how}"
-            file.write(f"{code}\t{what}\t{seconds:.2f}\t{memory}\t{len(ran)}\t{line}\n")
+            file.write(f"{code}\t{how}\t{seconds:.2f}\t{memory}\t{len(ran)}\t{line}\n")
 
 
 def _in_a_fork(work: Callable[[], Any]) -> None:
