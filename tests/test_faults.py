@@ -16,7 +16,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from commands import SMALL, main, state
 from conftest import ROOT, command, small_networks
 
@@ -277,21 +276,23 @@ def test_a_run_on_a_full_disk_names_the_file_and_goes_on_from_what_it_has(
 def test_an_export_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     vae = VAE(*small_networks())
 
-    def fails(obj, folder, **kwargs):
+    archive = type(keras.export.ExportArchive())
+
+    def fails(self, folder, verbose):
         Path(folder).mkdir(parents=True)
         (Path(folder) / "variables").write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr(tf.saved_model, "save", fails)
+            patch.setattr(archive, "write_out", fails)
             with pytest.raises(OSError, match="No space"):
                 vae.export(tmp_path / "new", verbose=False)
         assert not (tmp_path / "new").exists()
     vae.export(tmp_path / "new", verbose=False)
     before = set((tmp_path / "new").rglob("*"))
     with monkeypatch.context() as patch:
-        patch.setattr(tf.saved_model, "save", fails)
+        patch.setattr(archive, "write_out", fails)
         with pytest.raises(OSError, match="No space"):
             vae.export(tmp_path / "new", verbose=False)
     assert set((tmp_path / "new").rglob("*")) == before
