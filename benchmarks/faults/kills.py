@@ -104,7 +104,10 @@ def killed_runs(recipe: str, kills: int, rng: random.Random) -> tuple[int, str, 
             if code >= 0:
                 break
             kinds[moment[0]] += 1
-        wrong = [f"exit code {code}"] if code else differences(expected, contents(killed))
+        ended = Path(f"{killed}.screen").read_text().rpartition("error: ")[2]
+        complete = ended.startswith("The run is complete")  # what was killed was its very last act
+        wrong = [f"exit code {code}"] if code and not complete else []
+        wrong += differences(expected, contents(killed))
         if wrong:
             found.append(f"{killed}, killed {', '.join(how)}: {'; '.join(wrong)}")
             print(found[-1], flush=True)
