@@ -363,7 +363,7 @@ def test_another_backend_is_one_line_and_exit_code_2(here):
     done = command([*TFP_VAE, "train", "--epochs", 1], cwd=here, KERAS_BACKEND="jax")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("tfp-vae: error: ")
+    assert done.stderr.startswith("tfp-vae train: error: ")
     assert done.stderr.count("\n") == 1
     assert "KERAS_BACKEND=tensorflow" in done.stderr
     assert "jax" in done.stderr

@@ -44,10 +44,10 @@ class Press(keras.callbacks.Callback):
             self.seen.append(name)
 
 
-def fit(press, between_steps):
+def fit(press, between_steps, batches=BATCHES):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    x, y = np.ones((BATCHES, 2), "float32"), np.ones((BATCHES, 1), "float32")
+    x, y = np.ones((batches, 2), "float32"), np.ones((batches, 1), "float32")
     callbacks = [press, between_steps]
     try:
         model.fit(
@@ -63,7 +63,11 @@ def fit(press, between_steps):
     [
         ("train_batch_begin", ["train_batch_begin", "train_batch_end"], 1),
         ("train_batch_end", ["train_batch_end"], 1),
-        ("test_batch_begin", ["test_batch_begin", "test_batch_end"], BATCHES),
+        (
+            "test_batch_begin",
+            [*["test_batch_begin", "test_batch_end"] * BATCHES, "epoch_end"],
+            BATCHES,
+        ),
         ("epoch_end", ["epoch_end"], BATCHES),
         ("train_end", ["train_end"], BATCHES * EPOCHS),  # when no step follows
     ],
@@ -75,6 +79,15 @@ def test_what_runs_is_finished_first(hook, seen, steps):
     assert press.seen == seen
     assert press.steps == steps
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_after_the_last_step_of_an_epoch_its_end_comes_first():
+    """With the evaluation: what is saved then has its row."""
+    press = Press("train_batch_begin")
+    with pytest.raises(KeyboardInterrupt), BetweenSteps() as between_steps:
+        fit(press, between_steps, batches=1)
+    assert press.seen[-1] == "epoch_end"
+    assert press.steps == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -57,7 +57,7 @@ def test_resume_goes_on_to_more_epochs_with_the_objective_of_the_run(here, objec
     assert check(run.load_model().objective)
 
 
-TRAINING, VALIDATION = "on_train_batch_end", "on_test_batch_end"
+TRAINING = "on_train_batch_end"
 
 # 43 images for training one by one, 2 that are watched: an epoch of 43 steps is a call of 32 steps
 # and one of 11.
@@ -123,7 +123,7 @@ class Killed(BaseException):
 MOMENTS = {
     "before the first save": (callbacks.KeepGood, "on_train_begin", 0),
     "between the row of an epoch and its model": (callbacks.KeepGood, "on_epoch_end", 1),
-    "while the model is written": (runs, "_save", 1),
+    "while the model is written": (runs.Run, "_save", 1),
     "while figures are drawn": (training, "figures", 0),
     "before the results are written": (runs.Run, "write_results", 0),
 }
@@ -198,7 +198,6 @@ def test_an_epoch_is_executed_in_calls_of_several_steps(uninterrupted):
         (EXECUTION, TRAINING),
         (EPOCH + EXECUTION, TRAINING),
         (2 * EPOCH, TRAINING),
-        (2 * EPOCH, VALIDATION),
     ],
 )
 def test_a_run_interrupted_saved_and_resumed_ends_as_one_that_was_not(
@@ -210,12 +209,9 @@ def test_a_run_interrupted_saved_and_resumed_ends_as_one_that_was_not(
     assert_same_end(resumed, uninterrupted)
     ours, theirs = history(resumed.run), history(uninterrupted.run)
     assert [row["epoch"] for row in theirs] == [0, 1, 2, 3]
-    # The interrupted epoch has the means of its rest, or if there was none, no row.
-    complete = [row for row in theirs if row["epoch"] != (step - 1) // EPOCH]
-    by_epoch = {row["epoch"]: row for row in ours}
-    assert len(ours) == len(by_epoch) == (4 if step % EPOCH else 3)
-    for row in complete:
-        assert by_epoch[row["epoch"]] == pytest.approx(row, rel=1e-5)
+    # What was interrupted behind the last step of an epoch by hand has no row of it.
+    complete = [row for row in theirs if step % EPOCH or row["epoch"] != (step - 1) // EPOCH]
+    assert ours == complete
 
 
 @pytest.mark.again

@@ -6,6 +6,8 @@ backend would fail with.
 
 import os
 
+from tfp_vae_cli.refusal import Refusal
+
 _EXPECTED = (
     "tfp_vae runs on Keras with the TensorFlow backend, because TensorFlow Probability does. "
     'Set the environment variable KERAS_BACKEND=tensorflow, or "backend": "tensorflow" in '
@@ -13,7 +15,7 @@ _EXPECTED = (
 )
 
 
-class BackendError(ImportError):
+class BackendError(Refusal, ImportError):
     """Keras runs on a backend other than TensorFlow."""
 
 

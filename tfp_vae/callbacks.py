@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,24 @@ import numpy as np
 from tfp_vae.arguments import checked
 
 
+class WithinEpoch:
+    """Says in the hooks of a callback whether the epoch has steps left that are not done.
+
+    A call may do several steps, and the callbacks for these follow once all are done.
+
+    Args:
+      callback: whose `on_epoch_begin` makes this.
+    """
+
+    def __init__(self, callback: keras.callbacks.Callback) -> None:
+        self.model = callback.model
+        self.steps = (callback.params or {}).get("steps") or math.inf
+        self.begun = int(self.model.optimizer.iterations)
+
+    def __call__(self) -> bool:
+        return int(self.model.optimizer.iterations) - self.begun < self.steps
+
+
 class KeepGood(keras.callbacks.Callback):
     """Saves the model as it trains, and stops at a loss that is not finite, with the last good one.
 
@@ -22,7 +41,7 @@ class KeepGood(keras.callbacks.Callback):
 
     Args:
       save: writes the model.
-      every_seconds: saves at the end of an epoch no more often than this.
+      every_seconds: saves no more often than this, within long epochs too.
 
     Attributes:
       failed_at: the epoch in which the loss stopped being finite, counted from 1; None if it did
@@ -43,32 +62,43 @@ class KeepGood(keras.callbacks.Callback):
         self.failed_at: int | None = None
         self._epoch = 0
         self._good: list[np.ndarray] = []
-        self._saved = 0.0
+        self._within: WithinEpoch
+        self._begun = self._saved = -math.inf
 
     def on_train_begin(self, logs: Any = None) -> None:
         if not self.model.optimizer.built:  # Keras would make its variables at the first step
             self.model.optimizer.build(self.model.trainable_variables)
         self._keep()
+        self._begun = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
+        self._within = WithinEpoch(self)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._look(logs)
+        is_due = time.monotonic() - max(self._begun, self._saved) > self.every_seconds
+        if is_due and self.failed_at is None and self._within():
+            values = map(keras.ops.convert_to_numpy, self._variables())
+            if all(np.isfinite(value).all() for value in values):  # the loss shows it a step later
+                self._save()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._look(logs)  # the last step may have broken the model: only val_loss shows it
         if self.failed_at is None:
             self._keep()
             if time.monotonic() - self._saved > self.every_seconds:
-                self.save(self.model)
-                self._saved = time.monotonic()
+                self._save()
 
     def on_train_end(self, logs: Any = None) -> None:
         if self.failed_at is not None:
             for variable, value in zip(self._variables(), self._good, strict=True):
                 variable.assign(value)
         self.save(self.model)
+
+    def _save(self) -> None:
+        self.save(self.model)
+        self._saved = time.monotonic()
 
     def _look(self, logs: dict[str, float]) -> None:
         losses = [value for name, value in logs.items() if name in ("loss", "val_loss")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +17,16 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from tfp_vae import plots
+from tfp_vae.callbacks import say
 from tfp_vae.chosen import Chosen, class_named
 from tfp_vae.data import Binarize, binarized, load
 from tfp_vae.errors import InputError
 from tfp_vae.evaluate import EXAMPLES
 from tfp_vae.export import endpoints
+from tfp_vae.interrupt import Interrupted
 from tfp_vae.networks import Body
 from tfp_vae.recipe import find, likelihood_named
-from tfp_vae.runs import Run
+from tfp_vae.runs import Run, replacing
 from tfp_vae.training import Training, assess, drawn
 from tfp_vae_cli import COMMANDS
 from tfp_vae_cli.called import beside, called
@@ -168,12 +169,14 @@ def sample(
     images = drawn(folder.load_model(), num, seed, draw)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     if out.endswith(".npy"):
-        np.save(out, images)
+        with replacing(Path(out)) as new:
+            np.save(new, images)
     elif not plots.can_show(images.shape[1:]):
         raise InputError("These are no pictures: expected --out to end in .npy.", out)
     else:
         figure = plots.image_grid(images, max(8, round(num**0.5)), f"{num} samples from {run}")
-        figure.savefig(out, dpi=120)
+        with replacing(Path(out)) as new:
+            figure.savefig(new, dpi=120)
     print(f"{num} samples: {out}")
     return 0
 
@@ -193,32 +196,14 @@ def export(run: str, out: str) -> int:
 
 
 def run(command: str, given: Given) -> int:
-    """Runs a command; input that a person can mend is one line and exit code 2."""
-    try:
-        parser = _parser(command)
-        for ask in given.asks:
-            if ask.startswith("--objective.help"):
-                return _explain(ask.partition("=")[2], given)
-        options = vars(parser.parse_args([*given.words(), *given.asks]))
-        options.pop("config", None)
-        return _COMMANDS[command](**options)
-    except (InputError, OSError, tf.errors.OpError, MemoryError) as error:
-        print(f"tfp-vae {command}: error: {_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as error:
-        print(f"tfp-vae {command}: interrupted", file=sys.stderr)
-        return 128 + getattr(error, "number", signal.SIGINT)
-
-
-def _line(error: BaseException) -> str:
-    """What went wrong, on one line."""
-    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
-        return "there is not enough memory: expected less at once (--widths, --batch_size, --num)."
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    text = error.message if isinstance(error, tf.errors.OpError) else str(error)
-    words = " ".join(text.split())
-    return words if len(words) <= _MOST else f"{words[:_MOST]} ..."
+    """Runs a command; what goes wrong is raised."""
+    parser = _parser(command)
+    for ask in given.asks:
+        if ask.startswith("--objective.help"):
+            return _explain(ask.partition("=")[2], given)
+    options = vars(parser.parse_args([*given.words(), *given.asks]))
+    options.pop("config", None)
+    return _COMMANDS[command](**options)
 
 
 def _explain(name: str, given: Given) -> int:
@@ -234,26 +219,28 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
     """Trains, and says what came of it."""
     path = shlex.quote(str(folder.path))
     folder.write_config({**config, "epochs": training.epochs, **training.decided})
-    print(
+    say(
         f"{training.images.name}: {len(training.images.train)} {_what(training)} of "
         f"{training.images.shape}, "
         f"{training.vae.count_params():,} parameters, {training.epochs} epochs of {training.steps} "
         f"steps, to {folder.path}"
     )
     for note in training.notes:
-        print(note)
+        say(note)
     try:
         keep = training.fit()
         report = training.report() if keep.failed_at is None else ""
     except (InputError, tf.errors.OpError, MemoryError):  # of an objective or a body of this size
         folder.discard()
         raise
-    except KeyboardInterrupt:
-        folder.save_model(training.vae)
+    except KeyboardInterrupt as error:
+        if isinstance(error, Interrupted):  # else one came twice, at a moment that is no good one
+            folder.save_model(training.vae)
+            where = f" at step {training.step}. The model so far is {folder.model}"
+        else:
+            where = ""
         print(
-            f"\nInterrupted at step {training.step}. The model so far is {folder.model}; "
-            f"go on with: {called()} train --resume {path}",
-            file=sys.stderr,
+            f"\nInterrupted{where}; go on with: {called()} train --resume {path}", file=sys.stderr
         )
         raise
     if keep.failed_at is not None:
@@ -264,9 +251,9 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
             file=sys.stderr,
         )
         return 1
-    print(report)
+    say(report)
     samples = "png" if plots.can_show(training.images.shape) else "npy"
-    print(
+    say(
         f"model, config, metrics, TensorBoard logs and figures: {folder.path}\n"
         f"next: {called()} sample {path} --num 64 --out samples.{samples}\n"
         f"      {called()} export {path} saved_model/\n"
@@ -278,8 +265,6 @@ def _run_training(training: Training, folder: Run, config: dict[str, Any]) -> in
 def _what(training: Training) -> str:
     return "images" if training.images.kind == "images" else "vectors"
 
-
-_MOST = 500  # letters of another's message
 
 _COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,

@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import zipfile
+import zlib
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from tfp_vae.arguments import checked
 from tfp_vae.errors import InputError
 
 Binarize = Literal["dynamic", "fixed", "none"]
+_SPLITS = ("train", "test", "val", "valid")
 _TEST_SHARE = 0.1  # where a source has no test split of its own
 _EVALUATION_SEED = 2**31 - 1
 _AHEAD, _AHEAD_BYTES = 64, 2**26  # batches made in advance
@@ -246,11 +248,10 @@ def _from_file(path: str) -> Examples:
     if not os.path.isfile(path):
         raise InputError("Expected a .npy or .npz file of examples.", f"{path}, which is not there")
     try:
-        loaded = np.load(path)
-        arrays = {path: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:  # objects, cut-off, other
+        arrays = _arrays(path)
+    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         what = f"Expected {path} to be a file of numbers, as numpy writes it."
-        raise InputError(what, error) from error
+        raise InputError(what, error) from error  # objects, cut-off, other
     if {"x_train", "x_test"} <= set(arrays):
         return _splits(path, arrays)
     if len(arrays) != 1:
@@ -264,7 +265,7 @@ def _from_file(path: str) -> Examples:
 
 
 def _splits(path: str, arrays: dict[str, np.ndarray]) -> Examples:
-    third = next((split for split in ("val", "valid") if f"x_{split}" in arrays), None)
+    third = next((split for split in _SPLITS[2:] if f"x_{split}" in arrays), None)
     names = ["train", "test"] if third is None else ["train", "test", third]
     splits = [_standard(arrays[f"x_{name}"], f"{path}[x_{name}]") for name in names]
     if len({split.dtype for split in splits}) > 1:  # counts that are all integers, and others
@@ -280,6 +281,33 @@ def _splits(path: str, arrays: dict[str, np.ndarray]) -> Examples:
         for name, split in zip(names, splits, strict=True)
     ]
     return Examples(path, *splits[:2], *labels[:2], *splits[2:], *labels[2:])
+
+
+def _arrays(path: str) -> dict[str, np.ndarray]:
+    """What is needed of a file, and nothing before it is known that the file has as much."""
+    if not zipfile.is_zipfile(path):
+        return {path: np.array(np.load(path, mmap_mode="r"))}  # no map is longer than its file
+    with np.load(path) as file:
+        names = [f"{what}_{split}" for what in "xy" for split in _SPLITS]
+        names = [name for name in names if name in file]
+        if not {"x_train", "x_test"} <= set(names):
+            names = file.files
+            if len(names) != 1:
+                return dict.fromkeys(names, np.empty(0))
+        for name in names:
+            stored = file.zip.getinfo(f"{name}.npy").file_size
+            with file.zip.open(f"{name}.npy") as member:
+                version = np.lib.format.read_magic(member)
+                old = version == (1, 0)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if old
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(member)
+            if math.prod(shape) * dtype.itemsize > stored:
+                raise ValueError(f"{name} of shape {shape} in {stored:,} bytes")
+        return {name: file[name] for name in names}
 
 
 def _labels(labels: np.ndarray | None, count: int, what: str) -> np.ndarray | None:

@@ -2,14 +2,15 @@
 
 from typing import Any
 
+from tfp_vae_cli.refusal import Refusal
+
 _LONGEST = 400  # characters of a value in a message: enough to know it by
 
 
-class InputError(ValueError):
+class InputError(Refusal):
     """What was given cannot be used. The message says what was expected and what was received.
 
-    The command line prints it as one line and exits with code 2; any other exception is a defect
-    and keeps its traceback.
+    A `ValueError`. The command line prints it as one line and exits with code 2.
     """
 
     # Keras appends to other errors, within a layer's call, what the layer was called with: many

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,7 +15,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import importance
 from tfp_vae.errors import InputError
-from tfp_vae_cli.folders import check_free
+from tfp_vae_cli.folders import NEW, check_free
 from tfp_vae_cli.refusal import Refusal
 
 
@@ -83,7 +86,23 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     archive.add_endpoint("sample", sample, drawn or [count])
     if vae.has_density:
         archive.add_endpoint("log_likelihood", log_likelihood, [x, *both, count])
-    archive.write_out(str(filepath), verbose=verbose)
+    _write(archive, Path(filepath), verbose)
+
+
+def _write(archive: Any, folder: Path, verbose: bool) -> None:
+    """Writes within the folder, then moves all in place: a failure leaves what was there."""
+    is_new, new = not folder.exists(), folder / NEW
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        archive.write_out(str(new), verbose=verbose)
+        for part in sorted(new.iterdir(), key=lambda part: part.name == "saved_model.pb"):
+            if part.is_dir():
+                shutil.rmtree(folder / part.name, ignore_errors=True)
+            os.replace(part, folder / part.name)
+        new.rmdir()
+    except BaseException:
+        shutil.rmtree(folder if is_new else new, ignore_errors=True)
+        raise
 
 
 def free_folder(filepath: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from tfp_vae.callbacks import WithinEpoch
+
 # Each with the handler of a program that has not chosen another: SIGTERM and SIGHUP come where a
 # machine is taken away or a terminal is closed.
 _SIGNALS = {
@@ -30,7 +32,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 class BetweenSteps(keras.callbacks.Callback):
-    """Lets Ctrl-C end `fit` after the step at hand, or the evaluation's; a second one at once.
+    """Lets Ctrl-C end `fit` after the step at hand; a second one at once.
+
+    Where that was the last of its epoch, the evaluation and the callbacks that follow come first.
 
     SIGTERM and SIGHUP, of a scheduler or a terminal that closes, end it likewise.
 
@@ -52,6 +56,7 @@ class BetweenSteps(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self._asked: int | None = None
+        self._within: WithinEpoch
         self._taken: dict[int, Any] = {}
 
     def __enter__(self) -> BetweenSteps:
@@ -68,11 +73,12 @@ class BetweenSteps(keras.callbacks.Callback):
         if kind is None:
             self._raise_if_asked()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._raise_if_asked()
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._within = WithinEpoch(self)
 
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._raise_if_asked()
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._asked is not None and self._within():
+            self._raise_if_asked()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._raise_if_asked()

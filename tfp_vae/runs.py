@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import itertools
+import errno
 import json
+import math
 import os
 import shutil
+import warnings
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import filelock
 import keras
+import numpy as np
 import yaml
 
 from tfp_vae.errors import InputError
+from tfp_vae.loading import loaded
 from tfp_vae.vae import VAE
 
 
@@ -45,6 +51,8 @@ class Run:
         self.figures = self.path / "figures"
         self.logs = self.path / "logs"
         self._lock = self.path / ".lock"
+        # What one leaves that ended while it loaded.
+        self._free = {self._lock, self.figures, self.path / "config.new.yaml"}
         self._made_here: list[Path] = []  # the innermost first
         self._is_new = False
 
@@ -85,7 +93,7 @@ class Run:
         """Raises `InputError` where the folder is there and holds something."""
         if not self.path.exists():
             return
-        if not self.path.is_dir() or set(self.path.iterdir()) - {self._lock, self.figures}:
+        if not self.path.is_dir() or set(self.path.iterdir()) - self._free:
             raise InputError(
                 "Expected a new or empty folder for the run (--resume goes on with one).", self.path
             )
@@ -107,7 +115,7 @@ class Run:
           InputError: another process is at work on it.
         """
         self._make_folder(exist_ok=True)
-        self._is_new = not set(self.path.iterdir()) - {self._lock}
+        self._is_new = not set(self.path.iterdir()) - self._free
         lock = filelock.FileLock(self._lock, timeout=0)
         try:
             lock.acquire()
@@ -116,6 +124,8 @@ class Run:
                 "Expected a run that no other process is at work on.", self.path
             ) from None
         try:
+            for left in (*self.path.glob("*.new.*"), *self.figures.glob("*.new.*")):
+                left.unlink()  # by a run that was killed
             yield
         finally:
             with contextlib.suppress(OSError):  # of Windows, where filelock takes it away
@@ -128,9 +138,8 @@ class Run:
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes `config.yaml`, whole or not at all, and makes the folders for the rest."""
         self.figures.mkdir(parents=True, exist_ok=True)
-        new = self.config.with_suffix(".new.yaml")
-        new.write_text(yaml.safe_dump(config, sort_keys=False))
-        os.replace(new, self.config)
+        with replacing(self.config) as new:
+            new.write_text(yaml.safe_dump(config, sort_keys=False))
 
     def read_config(self) -> dict[str, Any]:
         """Reads `config.yaml`.
@@ -139,35 +148,82 @@ class Run:
           InputError: it does not hold options.
         """
         try:
-            return dict(yaml.safe_load(self.config.read_text()))
+            return dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
         except (yaml.YAMLError, TypeError, ValueError) as error:
             raise InputError(f"Expected {self.config} to be a run's options.", error) from error
 
+    def add_row(self, epoch: int, logs: dict[str, float]) -> None:
+        """Adds an epoch to `metrics.csv`, the first one below a line of names."""
+        row = {"epoch": epoch, **dict(sorted(logs.items()))}
+        with naming(self.history):
+            head = self._lines()[0] if self.history.is_file() else b""
+            names = head.decode(errors="replace").split(",") if head else list(row)
+            with self.history.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, names, restval="NA", extrasaction="ignore")
+                if not file.tell():
+                    writer.writeheader()
+                writer.writerow(row)
+
     def forget_from(self, epoch: int) -> None:
-        """Takes out the rows of `metrics.csv` of epochs that are about to be done again."""
+        """Takes out the rows of `metrics.csv` of epochs that are about to be done again.
+
+        And what is none, or was cut off in the middle.
+        """
         if self.history.is_file():
-            lines = self.history.read_bytes().splitlines(keepends=True)
-            numbers = [line.partition(b",")[0] for line in lines]
-            kept = [n.isdigit() and int(n) < epoch for n in numbers]
-            new = self.history.with_suffix(".new.csv")
-            new.write_bytes(b"".join([*lines[:1], *itertools.compress(lines[1:], kept[1:])]))
-            os.replace(new, self.history)
+            head, *lines = self._lines()
+            kept = [
+                line
+                for line in lines
+                if (number := line.partition(b",")[0]).isdigit()
+                and int(number) < epoch
+                and line.count(b",") == head.count(b",")
+            ]
+            if head and not head.startswith(b"epoch,"):
+                raise InputError(
+                    f"Expected {self.history} to begin with a line of names, epoch the first: "
+                    "without this file a run goes on too.",
+                    head[:50],
+                )
+            with replacing(self.history) as new:
+                new.write_bytes(b"".join(line + b"\r\n" for line in [head, *kept] if head))
+
+    def _lines(self) -> list[bytes]:
+        """The lines of `metrics.csv` that came to their end."""
+        *lines, _ = self.history.read_bytes().replace(b"\r\n", b"\n").split(b"\n")
+        return lines or [b""]
 
     def losses(self, name: str) -> dict[int, float]:
         """A column of `metrics.csv`: by epoch, counted from 0, the numbers that are there."""
-        if not self.history.is_file():
-            return {}
-        with self.history.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row.get(name) not in (None, "", "NA")]
-        return {int(row["epoch"]): float(row[name]) for row in rows}
+        found = {}
+        if self.history.is_file():
+            for row in csv.DictReader(line.decode(errors="replace") for line in self._lines()):
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    found[int(row["epoch"])] = float(row[name])
+        return found
 
     def save_model(self, vae: VAE) -> None:
         """Writes `model.keras`; a run stopped in the middle of it keeps the one before."""
-        _save(vae, self.model)
+        self._save(vae, self.model)
 
     def save_fitted(self, vae: VAE) -> None:
         """Writes `fitted.keras`, likewise."""
-        _save(vae, self.fitted)
+        self._save(vae, self.fitted)
+
+    def _save(self, vae: VAE, file: Path) -> None:
+        """Writes a model, with the options that it was made by and the sums of its metrics.
+
+        They are the file's comment, so that they are of that model whatever happens.
+        """
+        sums = [float(variable) for variable in vae.metrics_variables]
+        options = self.read_config() if self.config.is_file() else None
+        with replacing(file) as new:
+            vae.save(new)
+            with zipfile.ZipFile(new, "a") as archive:
+                archive.comment = json.dumps({"options": options, "sums": sums}).encode()
+
+    def read_sums(self) -> list[float]:
+        """What the metrics had of the epoch in which `model.keras` was saved."""
+        return _comment(self.model).get("sums", [])
 
     def forget_fitted(self) -> None:
         """Takes `fitted.keras` away: the model that it belongs to is about to change."""
@@ -195,32 +251,104 @@ class Run:
         """The model to use: `fitted.keras` where it is, else `model.keras`.
 
         Raises:
-          InputError: it is none, or not a VAE.
+          InputError: it is none, or not a VAE, or was made by other options than `config.yaml`
+            has, those of the data aside.
         """
-        return _load(self.fitted if self.fitted.is_file() else self.model)
+        return self._load(
+            self.fitted if self.fitted.is_file() else self.model, ("data", "binarize")
+        )
 
     def load_trained(self) -> VAE:
-        """The model to train further, `model.keras`; likewise."""
-        return _load(self.model)
+        """The model to train further, `model.keras`; likewise, the data included."""
+        return self._load(self.model)
+
+    def _load(self, file: Path, free: tuple[str, ...] = ()) -> VAE:
+        anew = " (Without this file `train --resume` does it anew.)"
+        what = f"Expected {file} to be a model that loads.{anew}"
+        if not zipfile.is_zipfile(file):
+            raise InputError(what, "no .keras file, or one that was cut off")
+        try:
+            _check_sizes(file)
+            with warnings.catch_warnings():  # of an optimizer whose state is not that of the model
+                warnings.filterwarnings("error", "Skipping variable loading")
+                model = keras.models.load_model(file)
+        except Exception as error:  # of another program, or changed by hand
+            raise InputError(what, f"{type(error).__name__}: {error}") from error
+        if not isinstance(model, VAE):
+            raise InputError(f"Expected {file} to be a VAE.", type(model).__name__)
+        weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+        bad = sum(w.dtype.kind == "f" and not np.isfinite(w).all() for w in weights)
+        if bad:
+            raise InputError(
+                f"Expected finite weights in {file}.{anew}",
+                f"NaN or inf in {bad} of {len(weights)}",
+            )
+        made_by, now = _comment(file).get("options") or {}, self.read_config()
+        free = ("epochs", *free)
+        edited = [k for k in made_by if k not in free and now.get(k, made_by[k]) != made_by[k]]
+        if edited:
+            raise InputError(
+                f"Expected {self.config} with the options that {file.name} was made by: "
+                + ", ".join(f"{name}: {json.dumps(made_by[name])}" for name in edited),
+                ", ".join(f"{name}: {json.dumps(now[name])}" for name in edited),
+            )
+        return model
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes `results.json`."""
-        new = self.results.with_suffix(".new.json")
-        new.write_text(json.dumps(results, indent=2) + "\n")
-        os.replace(new, self.results)
+        with replacing(self.results) as new:
+            new.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def _save(vae: VAE, file: Path) -> None:
-    new = file.with_suffix(".new.keras")
-    vae.save(new)
-    os.replace(new, file)
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A name beside a file, to write what takes its place: all of it, or nothing changes."""
+    new = file.with_name(f"{file.stem}.new{file.suffix}")
+    with naming(file):
+        if file.exists() and not file.is_file():  # a device
+            yield file
+            return
+        try:
+            yield new
+            os.replace(new, file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise
 
 
-def _load(file: Path) -> VAE:
+@contextlib.contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Names the file in an error of the operating system that does not."""
     try:
-        model = keras.models.load_model(file)
-    except Exception as error:  # a file that is cut off, of another program, or changed by hand
-        raise InputError(f"Expected {file} to be a model that loads.", error) from error
-    if not isinstance(model, VAE):
-        raise InputError(f"Expected {file} to be a VAE.", type(model).__name__)
-    return model
+        yield
+    except OSError as error:
+        if error.filename is None or error.errno == errno.ENOSPC:
+            error.filename = str(file)
+        raise
+
+
+def _check_sizes(file: Path) -> None:
+    """Raises `InputError` where networks would take more memory than the file has values for."""
+    with zipfile.ZipFile(file) as archive:
+        stored = archive.getinfo("model.weights.h5").file_size
+        config = json.loads(archive.read("config.json"))["config"]
+    with ThreadPoolExecutor(1) as thread:  # Keras gives these variables values later: in a thread
+        declared = thread.submit(_declared, config).result()  # that ends, there is no later
+    if declared > stored:
+        raise InputError(f"Expected at most {stored:,} values.", f"{declared:,} in its config")
+
+
+def _declared(config: dict[str, Any]) -> int:
+    """How many values the variables of a model would have, of which none is made."""
+    with keras.StatelessScope(initialize_variables=False):
+        parts = [loaded(config[name]) for name in ("encoder", "decoder", "prior") if name in config]
+    return sum(math.prod(variable.shape) for part in parts for variable in part.variables)
+
+
+def _comment(file: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return dict(json.loads(archive.comment))
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile):  # none, of Keras alone
+        return {}

@@ -21,7 +21,7 @@ from tfp_vae.objectives import Objective
 from tfp_vae.preparation import MOST, is_black_and_white, prepared, said, watched
 from tfp_vae.prior import DistributionPrior
 from tfp_vae.recipe import LIKELIHOODS, find, likelihood_named
-from tfp_vae.runs import Run
+from tfp_vae.runs import Run, replacing
 from tfp_vae.vae import VAE
 
 _COUNTS = (layers.IndependentPoisson, layers.NegativeBinomial, layers.ZeroInflatedNegativeBinomial)
@@ -124,7 +124,7 @@ class Training:
             evaluation,
             # Its row of an epoch is there before the model that has done it: a run that is killed
             # in between does the epoch again, and `forget_from` takes the row out.
-            keras.callbacks.CSVLogger(self.run.history, append=True),
+            keras.callbacks.LambdaCallback(self._go_on_with_sums, self.run.add_row),
             keep,
             ProgressBar(self.steps * self.epochs, done),
             keras.callbacks.TensorBoard(self.run.logs, write_graph=False),
@@ -133,7 +133,9 @@ class Training:
         epoch, begun = divmod(done, self.steps)
         self.run.forget_from(epoch)
         stretches = [(epoch, self.epochs, self.steps)]
+        self._sums: list[float] = []
         if begun:  # a run that was interrupted first finishes its epoch
+            self._sums = self.run.read_sums()
             stretches = [
                 (epoch, epoch + 1, self.steps - begun),
                 (epoch + 1, self.epochs, self.steps),
@@ -146,6 +148,13 @@ class Training:
         finally:
             evaluation.restore()
         return keep
+
+    def _go_on_with_sums(self, epoch: int, logs: Any = None) -> None:
+        """Gives the metrics what they had of an epoch that was interrupted, for its row."""
+        sums, variables = self._sums, self.vae.metrics_variables
+        self._sums = []
+        for variable, value in zip(variables, sums, strict=False):
+            variable.assign(value)
 
     def _fit(self, first: int, last: int, steps: int, callbacks: list[Any]) -> None:
         images = self.images
@@ -182,7 +191,8 @@ class Training:
         self._warn_of_overfitting()
         text, results = assess(vae, self.images, self.x_test, self.binarize)
         for key, figure in figures(vae, self.images, self.x_test, self.seed).items():
-            figure.savefig(self.run.figures / f"{key}.png", dpi=120)
+            with replacing(self.run.figures / f"{key}.png") as new:
+                figure.savefig(new, dpi=120)
         # The last of all: it says that the run is complete.
         self.run.write_results({"steps": self.step, **results})
         return text

@@ -26,54 +26,51 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit code (2 for input that a person can mend)."""
-    arguments = sys.argv[1:] if argv is None else argv
+    from tfp_vae_cli import failure
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = [word for word in words if word != "--debug"]
+    failure.open_screen()
+    try:
+        try:
+            code = _main(arguments)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        failure.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        code = failure.told(error, " ".join(arguments[:1]), debug=words != arguments)
+        with contextlib.suppress(OSError):
+            failure.flush()
+    return code
+
+
+def _main(arguments: list[str]) -> int:
     first = arguments[0] if arguments else "--help"
     if first in ("-h", "--help"):
-        print("usage: tfp-vae [--help] [--version] COMMAND ...\n\ncommands:")
+        print("usage: tfp-vae [--help] [--version] [--debug] COMMAND ...\n\ncommands:")
         print("\n".join(f"  {name:<9} {text}" for name, text in COMMANDS.items()))
-        print("\n`tfp-vae COMMAND --help` lists a command's options.")
+        print("\n`tfp-vae COMMAND --help` lists a command's options; --debug shows tracebacks.")
         return 0
     if first == "--version":
         print(f"tfp-vae {__version__}")
         return 0
-    if first not in COMMANDS:
-        from tfp_vae_cli.refusal import did_you_mean
-
-        known = f"expected one of {', '.join(COMMANDS)}.{did_you_mean(first, COMMANDS)}"
-        print(f"tfp-vae: error: {known} Received: {first}", file=sys.stderr)
-        return 2
-    try:
-        return _run(first, arguments[1:])
-    except KeyboardInterrupt:
-        print(f"tfp-vae {first}: interrupted", file=sys.stderr)
-        return 130
-
-
-def _run(command: str, arguments: list[str]) -> int:
     from tfp_vae_cli import folders, reading
-    from tfp_vae_cli.refusal import Refusal
+    from tfp_vae_cli.refusal import Refusal, did_you_mean
 
-    try:
-        given = reading.given(command, arguments)
-        if not given.asks:
-            folders.check(command, given)
-    except Refusal as error:
-        print(f"tfp-vae {command}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    if first not in COMMANDS:
+        hint = did_you_mean(first, COMMANDS)
+        raise Refusal(f"expected one of {', '.join(COMMANDS)}.{hint}", first)
+    given = reading.given(first, arguments[1:])
+    if not given.asks:
+        folders.check(first, given)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what fails is raised too
-    try:
-        with _a_sign_of_life(), _without_greetings():
-            import tensorflow as tf
+    with _a_sign_of_life(), _without_greetings():
+        import tensorflow as tf
 
-            from tfp_vae.cli import run
+        from tfp_vae.cli import run
 
-            tf.config.list_physical_devices()  # where there is no GPU it says so, once
-    except ImportError as error:
-        if type(error).__name__ != "BackendError":
-            raise
-        print(f"tfp-vae: error: {error}", file=sys.stderr)
-        return 2
-    return run(command, given)
+        tf.config.list_physical_devices()  # where there is no GPU it says so, once
+    return run(first, given)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from tfp_vae_cli.reading import Given, of_file
 from tfp_vae_cli.refusal import Refusal, did_you_mean
 
 _IN_A_PICTURE = 2500  # images, at most
+NEW = ".new"  # where an export writes first, within its folder
 
 # What an evaluation takes from a run's options, and a run that goes on.
 _EVALUATED = ("data", "binarize")
@@ -62,7 +63,7 @@ def check_free(path: str | os.PathLike) -> None:
     folder = Path(path)
     if not folder.exists() or (folder.is_dir() and (folder / "saved_model.pb").exists()):
         return
-    if not folder.is_dir() or any(folder.iterdir()):
+    if not folder.is_dir() or set(folder.iterdir()) - {folder / NEW}:
         raise Refusal("Expected a new or empty folder, or a SavedModel to write anew.", path)
 
 
@@ -90,7 +91,7 @@ def _check_training(given: Given) -> None:
     elif options.get("out"):
         out = Path(options["out"])
         # What a run leaves that ended while it loaded; whether it is there still, the lock tells.
-        ended = {out / ".lock", out / "figures"}
+        ended = {out / ".lock", out / "figures", out / "config.new.yaml"}
         if out.exists() and (not out.is_dir() or set(out.iterdir()) - ended):
             raise Refusal(
                 "Expected a new or empty folder for the run (--resume goes on with one).", out

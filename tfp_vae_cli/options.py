@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -85,9 +86,9 @@ def _choice(what: str, names: list[str], example: str) -> Option:
 
 def _text(what: str, example: str, is_positional: bool = False) -> Option:
     def read(value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not value.strip() or "\0" in value:
             raise ValueError
-        return value
+        return os.path.expanduser(value)
 
     return Option(what, example, read, is_positional=is_positional)
 

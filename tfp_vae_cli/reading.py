@@ -164,10 +164,13 @@ def of_file(command: str, path: str) -> dict[str, Any]:
     try:
         import yaml
 
-        found = yaml.safe_load(Path(path).read_text())
+        text = Path(path).read_text(encoding="utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise yaml.YAMLError("aliases, of which a short file can make a long text")
+        found = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise Refusal(what, getattr(error, "strerror", None) or "no text") from error
-    except yaml.YAMLError as error:
+        raise Refusal(what, getattr(error, "strerror", None) or "no text in UTF-8") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # a date of month 13
         raise Refusal(what, " ".join(str(error).split())) from error
     if not isinstance(found, dict):
         raise Refusal(what, _short(found))

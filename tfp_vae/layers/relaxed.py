@@ -212,7 +212,11 @@ def _checked(temperature: Any) -> Any:
             "a schedule.",
             temperature,
         )
-    return temperature if ours or scheduled else keras.Variable(float(temperature), trainable=False)
+    if ours or scheduled:
+        return temperature
+    # Of an initializer: where a file is looked at, no variable gets its memory (`tfp_vae.runs`).
+    value = keras.initializers.Constant(float(temperature))
+    return keras.Variable(value, shape=(), trainable=False)
 
 
 def _in_a_row(n: int, d: int) -> tfb.Bijector:

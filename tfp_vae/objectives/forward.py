@@ -180,8 +180,10 @@ class Term:
         """
         p, is_drawn, has_rows = self._p
         if has_rows:
-            own = unfolded(p.sample(seed=seed), self.samples) if is_drawn else p.sample(
-                self.samples, seed=seed
+            own = (
+                unfolded(p.sample(seed=seed), self.samples)
+                if is_drawn
+                else p.sample(self.samples, seed=seed)
             )
             return own if beside is None else global_batch(own, axis=1)
         value = self.value if beside is None else beside
