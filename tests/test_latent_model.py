@@ -1,10 +1,25 @@
 """Models of named variables: each kind trains, draws, has a likelihood, and is saved whole."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from latent_models import MODELS, critic, given_to, sampled
+from latent_models import (
+    MODELS,
+    SIZE,
+    X,
+    conditional_prior,
+    critic,
+    given_to,
+    ladder,
+    net,
+    sampled,
+)
+
+from tfp_vae import VAE, InputError, LatentModel, layers, priors
 
 KINDS = pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 
@@ -76,18 +91,8 @@ def test_it_goes_on_from_a_file_as_if_nobody_had_saved_it(make, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-ALONE = """
-import sys, json
-import numpy as np, tensorflow as tf
-served = tf.saved_model.load(sys.argv[1])
-data = {k: tf.constant(v) for k, v in np.load(sys.argv[2]).items()}
-print(json.dumps({k: np.asarray(v).tolist() for k, v in served.serve(*data.values()).items()}))
-assert "tfp_vae" not in sys.modules and "tensorflow_probability" not in sys.modules
-"""
-
-
 @KINDS
-def test_a_saved_model_answers_by_name_without_this_package(make, tmp_path):
+def test_a_saved_model_answers_by_name(make, tmp_path):
     model, _ = trained(make)
     model.export(tmp_path / "served", verbose=False)
     served = tf.saved_model.load(tmp_path / "served")
@@ -105,3 +110,151 @@ def test_a_saved_model_answers_by_name_without_this_package(make, tmp_path):
         exact = model.log_likelihood(data, 2000)
         found = served.log_likelihood(*in_order, tf.constant(2000))
         np.testing.assert_allclose(found, exact, atol=0.5)
+
+
+ALONE = """
+import sys
+import numpy as np, tensorflow as tf
+served = tf.saved_model.load(sys.argv[1])
+x = tf.constant(np.load(sys.argv[2]))
+np.savez(sys.argv[3], **served.serve(x), z=served.sample(tf.constant(4))["z1"])
+assert not {"tfp_vae", "tensorflow_probability"} & set(sys.modules)
+"""
+
+
+def test_a_process_without_this_package_gets_the_same_answers(tmp_path):
+    model, _ = trained(ladder)
+    model.export(tmp_path / "served", verbose=False)
+    x = given_to(ladder, 8)["x"]
+    np.save(tmp_path / "x.npy", x)
+    paths = [tmp_path / name for name in ("served", "x.npy", "out.npz")]
+    subprocess.run([sys.executable, "-c", ALONE, *paths], check=True)
+    found = np.load(tmp_path / "out.npz")
+    np.testing.assert_allclose(found["x"], model.reconstruct(x)["x"], rtol=1e-4, atol=1e-5)
+    assert found["z"].shape == (4, 3)
+
+
+def test_a_vae_is_the_case_of_one_z_and_one_x():
+    """The same numbers, from the same networks: loss, likelihood, draws."""
+    encoder, decoder = (
+        net(X, layers.IndependentNormal(2)),
+        net({"z": (2,)}, layers.IndependentBernoulli(SIZE)),
+    )
+    data = given_to(ladder)["x"]
+    both = VAE(encoder, decoder), LatentModel({"z": (encoder, None)}, {"x": decoder})
+    seed = tf.constant([3, 4])
+    ours, theirs = (model.forward(data, 5, seed=seed).log_weights() for model in both)
+    np.testing.assert_array_equal(ours, theirs)
+    vae, model = both
+    np.testing.assert_allclose(vae.sample(3, seed=1), model.sample(3, seed=1)["x"], rtol=1e-6)
+    np.testing.assert_allclose(vae.reconstruct(data), model.reconstruct(data)["x"], rtol=1e-6)
+
+
+def normal(inputs, size=2, **kwargs):
+    return net(inputs, layers.IndependentNormal(size), **kwargs)
+
+
+def likelihood(inputs):
+    return net(inputs, layers.IndependentBernoulli(SIZE))
+
+
+Z, Z2 = {"z": (2,)}, {"z2": (2,)}
+REFUSED = {
+    "no latents": (lambda: LatentModel({}, {"x": likelihood(Z)}), "latents to be a dict"),
+    "a posterior alone": (
+        lambda: LatentModel({"z": normal(X)}, {"x": likelihood(Z)}),
+        r"\(posterior, prior\) for the latent variable z",
+    ),
+    "a variable that is both": (
+        lambda: LatentModel({"x": (normal(X), None)}, {"x": likelihood({"x": (2,)})}),
+        "latent or observed",
+    ),
+    "a posterior of a later variable": (
+        lambda: LatentModel(
+            {"z": (normal({**X, **Z2}), None), "z2": (normal(X), None)}, {"x": likelihood(Z)}
+        ),
+        "posterior of z to take latent variables that come before it.*z2",
+    ),
+    "a prior of another size": (
+        lambda: (
+            LatentModel(
+                {"z2": (normal(X), None), "z": (normal(X), normal(Z2, 3))}, {"x": likelihood(Z)}
+            )
+            .forward(given_to(ladder, 4))
+            .fits()
+        ),
+        r"prior of z is expected to be .*event shape \(2,\)",
+    ),
+    "a likelihood that ends in a tensor": (
+        lambda: LatentModel(
+            {"z": (normal(X), None)},
+            {"x": keras.Sequential([keras.Input((2,), name="z"), keras.layers.Dense(SIZE)])},
+        ),
+        "likelihood of x is expected to end in a distribution layer",
+    ),
+    "a dict without the variable": (
+        lambda: LatentModel(
+            {"z": (normal(X), normal(X, also={"d": 2}, name="y"))}, {"x": likelihood(Z)}
+        ),
+        "prior of z to put out a dict with 'z'",
+    ),
+    "a state with the name of a variable": (
+        lambda: LatentModel(
+            {"z2": (normal(X), None), "z": (normal(X), normal(Z2, also={"z2": 2}, name="z"))},
+            {"x": likelihood(Z)},
+        ),
+        "names of their own",
+    ),
+    "features without names": (
+        lambda: LatentModel(
+            {"z": (normal(X), None)},
+            {"x": likelihood(Z)},
+            features=keras.Sequential([keras.Input((SIZE,)), keras.layers.Dense(2)]),
+        ),
+        "features to be a network that puts out a dict",
+    ),
+    "data without a name": (
+        lambda: conditional_prior().forward({"x": np.zeros([2, SIZE], "float32")}),
+        "Expected a dict of x, label",
+    ),
+    "data of an unknown name": (
+        lambda: ladder().forward({"x": np.zeros([2, SIZE], "float32"), "y": np.zeros(2)}),
+        "Expected a dict of x, and known values of z2, z1",
+    ),
+    "x of another size": (
+        lambda: ladder().log_likelihood(np.zeros([2, 3], "float32")),
+        r"x of shape \(batch, 6\)",
+    ),
+    "numbers beyond the support": (
+        lambda: ladder().log_likelihood(np.full([2, SIZE], 7.0, "float32")),
+        "within the likelihood's support",
+    ),
+    "a draw without its condition": (lambda: conditional_prior().sample(3), "takes label"),
+    "no number of draws": (lambda: ladder().sample(), "Expected num_samples"),
+    "some of the latents": (
+        lambda: ladder().decode({"z1": np.zeros([2, 3], "float32")}),
+        "a dict of values of z2, z1",
+    ),
+    "export for ONNX": (
+        lambda: ladder().export("x.onnx", format="onnx"),
+        "exported as a SavedModel",
+    ),
+    "a prior fitted to nobody": (
+        lambda: ladder().fit_prior(given_to(ladder), None, latent="z"),
+        "latent to be one of z2, z1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_fit_is_refused_in_words(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_a_prior_is_fitted_to_one_variable():
+    model, _ = trained(ladder)
+    again = model.fit_prior(given_to(ladder), priors.MixturePrior(2, 3), "z2", epochs=2, verbose=0)
+    assert isinstance(again.priors["z2"], priors.MixturePrior)
+    assert again.priors["z1"] is model.priors["z1"]
+    assert again.sample(3)["x"].shape == (3, SIZE)
