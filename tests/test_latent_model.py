@@ -143,7 +143,7 @@ def test_a_vae_is_the_case_of_one_z_and_one_x():
     data = given_to(ladder)["x"]
     both = VAE(encoder, decoder), LatentModel({"z": (encoder, None)}, {"x": decoder})
     seed = tf.constant([3, 4])
-    ours, theirs = (model.forward(data, 5, seed=seed).log_weights() for model in both)
+    ours, theirs = (model.forward(data, 5, seed=seed).log_weights for model in both)
     np.testing.assert_array_equal(ours, theirs)
     vae, model = both
     np.testing.assert_allclose(vae.sample(3, seed=1), model.sample(3, seed=1)["x"], rtol=1e-6)

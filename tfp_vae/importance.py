@@ -45,7 +45,7 @@ def estimate_batch(
         forward = graph.forward(outset, size, False, drawing(size, its), by_xla=by_xla)
         forward = forward.observing(targets)
         forward.fits()
-        weights = tf.reduce_logsumexp(forward.log_weights(), axis=0)
+        weights = tf.reduce_logsumexp(forward.log_weights, axis=0)
         return done + size, _log_add_exp(total, weights)
 
     dtype = outset.emitted["q", next(iter(graph.posteriors))].distribution.dtype

@@ -87,7 +87,7 @@ class Adversarial(Objective):
 
     def __call__(self, forward: Forward) -> Terms:
         assert self.critic is not None
-        nll, kl, z = forward.nll(), forward.kl(), folded(forward.z)
+        nll, kl, z = forward.nll, forward.kl, folded(forward.z)
         drawn = folded(forward.only.draws_from_p(seed_of_step(forward, 5)))
         of_each = functools.partial(_mean_over_draws, tf.shape(forward.z)[:2])
         mine = of_each(tf.math.softplus(-frozen(self.critic, training=True)(z)))

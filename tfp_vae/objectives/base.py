@@ -95,7 +95,7 @@ class Objective(abc.ABC):
 
 def nll_and_kl(forward: Forward) -> tuple[tf.Tensor, tf.Tensor | None]:
     """`-E_q[log p(x|z)]` and `KL[q || p]` of each example, in nats."""
-    return forward.nll(), forward.kl()
+    return forward.nll, forward.kl
 
 
 def draws_of_its_own(forward: Forward, term: Term, number: int) -> tf.Tensor:

@@ -118,11 +118,11 @@ class ELBO(Objective):
                 )
 
     def __call__(self, forward: Forward) -> Terms:
-        nll = loss = forward.nll()
+        nll = loss = forward.nll
         for name, kl in forward.kls.items():
             penalized = self._penalized(forward, name, kl)
             loss += weighted(penalized, of_variable(self.beta, name), forward.step)
-        return Terms(loss, nll, forward.kl())
+        return Terms(loss, nll, forward.kl)
 
     def _penalized(self, forward: Forward, name: str, kl: tf.Tensor) -> tf.Tensor:
         """What of the KL of one variable is weighed."""

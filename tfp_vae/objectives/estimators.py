@@ -74,9 +74,9 @@ def surrogate(forward: Forward, bound: tf.Tensor, weights: Weights) -> tf.Tensor
         forward.gate.weights = tf.math.divide_no_nan(path, model)
     assert forward.fixed is not None
     fixed = functools.reduce(tf.add, [term.log_q() for term in forward.fixed().values()])
-    total = model * forward.log_joint()
+    total = model * forward.log_joint
     if path is not None:  # log q through z alone
-        total -= model * (forward.log_q() - fixed)
+        total -= model * (forward.log_q - fixed)
     if score is not None:
         total -= score * fixed
     total = tf.reduce_sum(total, axis=0)

@@ -279,6 +279,7 @@ class Forward(Mapping[str, Term]):
         """Whether each posterior has a density."""
         return all(term.has_density for term in self.latent.values())
 
+    @functools.cached_property
     def log_joint(self) -> tf.Tensor:
         """`log p(x, z)` at the values, `[samples, batch]`, in nats."""
         total = self.log_likelihood
@@ -289,14 +290,17 @@ class Forward(Mapping[str, Term]):
             total += log_p
         return total
 
+    @functools.cached_property
     def log_q(self) -> tf.Tensor:
         """`log q(z|x)` at the values, `[samples, batch]`, in nats."""
         return functools.reduce(tf.add, [term.log_q() for term in self.latent.values()])
 
+    @functools.cached_property
     def log_weights(self) -> tf.Tensor:
         """`log p(x, z) - log q(z|x)`, `[samples, batch]`, in nats."""
-        return self.log_joint() - self.log_q()
+        return self.log_joint - self.log_q
 
+    @functools.cached_property
     def nll(self) -> tf.Tensor:
         """`-E_q[log p(x|z)]`, `[batch]`, in nats."""
         return -tf.reduce_mean(self.log_likelihood, axis=0)
@@ -306,6 +310,7 @@ class Forward(Mapping[str, Term]):
         """`KL[q || p]` of each latent variable with a density, `[batch]`, in nats."""
         return {name: term.kl() for name, term in self.latent.items() if term.has_density}
 
+    @functools.cached_property
     def kl(self) -> tf.Tensor | None:
         """The sum of these; None where no posterior has a density."""
         return functools.reduce(tf.add, self.kls.values()) if self.kls else None
@@ -369,7 +374,7 @@ class ForwardPass(Forward):
     Example:
       >>> q = p = tfd.Normal([0.], 1.)
       >>> forward = ForwardPass(q, p, z=tf.zeros([2, 1]), log_likelihood=tf.fill([2, 1], -3.))
-      >>> forward.nll().numpy().tolist(), forward.log_weights().numpy().tolist()
+      >>> forward.nll.numpy().tolist(), forward.log_weights.numpy().tolist()
       ([3.0], [[-3.0], [-3.0]])
     """
 

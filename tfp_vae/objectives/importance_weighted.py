@@ -68,7 +68,7 @@ class ImportanceWeighted(Objective):
 
     def __call__(self, forward: Forward) -> Terms:
         nll, kl = nll_and_kl(forward)
-        log_weights = forward.log_weights()
+        log_weights = forward.log_weights
         bound = self.bound(log_weights, forward.step)
         if forward.gate is not None:
             bound = estimators.surrogate(forward, bound, self._weights(log_weights, forward.step))

@@ -69,7 +69,7 @@ class RegularizedAE(Objective):
             penalty = now(self.gradient_penalty, forward.step, nll.dtype)
             loss += penalty * squared_jacobian(forward)
         has_kl = forward.has_density and forward.prior is not None
-        return Terms(loss, nll, forward.kl() if has_kl else None)
+        return Terms(loss, nll, forward.kl if has_kl else None)
 
     def get_config(self) -> dict[str, Any]:
         return {name: schedules.to_config(value) for name, value in vars(self).items()}
