@@ -3,6 +3,8 @@
 `z2 ~ N(0, 1), z1 ~ N(A z2, S1^2), x ~ N(B z1, S^2)`; with three, `z2 ~ N(C z3, S2^2)`.
 """
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -256,3 +258,65 @@ def test_weights_of_the_kl_are_by_variable():
     np.testing.assert_allclose(z1 - none, kls["z1"], rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="Expected beta for each latent variable: z2, z1"):
         model(2, objective=ELBO({"z1": 1.0}))
+
+
+def bits(weights, shift=0.3):
+    """A network of numbers by name, to one bit."""
+    inputs = {name: keras.Input((1,), name=name) for name in weights}
+    logit = Linear(list(weights.values()), shift)(list(inputs.values()))
+    return keras.Model(inputs, layers.IndependentBernoulli(1)(logit))
+
+
+def model_of_bits(objective):
+    prior = tfd.Independent(tfd.Bernoulli(probs=[0.4], dtype=tf.float32), 1)
+    built = LatentModel(
+        {
+            "z2": (bits({"x": 0.8}), prior),
+            "z1": (bits({"x": -0.5, "z2": 1.1}), bits({"z2": -0.7})),
+        },
+        {"x": bits({"z1": 1.4, "z2": 0.2})},
+        objective=objective,
+    )
+    built.compile("adam", jit_compile=False)
+    return built
+
+
+def exact_bound_gradient(built, xs, k):
+    """Of the mean bound of k draws: the sum over all values that k draws of two bits may have."""
+    pairs = [(a, b) for a in (0.0, 1.0) for b in (0.0, 1.0)]
+    with tf.GradientTape() as tape:
+        total = 0.0
+        for x in xs:
+            x = tf.constant(x[None])
+            log_w, log_q = [], []
+            for a, b in pairs:
+                z2, z1 = tf.constant([[a]]), tf.constant([[b]])
+                q = built.posteriors["z2"](x).log_prob(z2)
+                q += built.posteriors["z1"]({"x": x, "z2": z2}).log_prob(z1)
+                p = built.priors["z2"].distribution().log_prob(z2)
+                p += built.priors["z1"](z2).log_prob(z1)
+                p += built.likelihoods["x"]({"z1": z1, "z2": z2}).log_prob(x)
+                log_w.append((p - q)[0])
+                log_q.append(q[0])
+            for draws in itertools.product(range(4), repeat=k):
+                bound = tf.reduce_logsumexp([log_w[i] for i in draws]) - np.log(k)
+                total -= tf.exp(tf.add_n([log_q[i] for i in draws])) * bound
+        loss = total / len(xs)
+    found = tape.gradient(loss, [v.value for v in built.trainable_variables])
+    return np.concatenate([np.ravel(g) for g in found])
+
+
+def test_vimco_has_the_mean_of_the_exact_gradient():
+    xs = np.array([[0.0], [1.0]], "float32")
+    built = model_of_bits(IWAE(2, "vimco"))
+    exact = exact_bound_gradient(built, xs, 2)
+    x = tf.constant(np.repeat(xs, 5000, axis=0))
+    found = []
+    for _ in range(8):
+        with tf.GradientTape() as tape:
+            loss = built.compute_loss(x, None, built._forward(x, True, 2))
+        slopes = tape.gradient(loss, [v.value for v in built.trainable_variables])
+        found.append(np.concatenate([np.ravel(g) for g in slopes]))
+    found = np.stack(found)
+    error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
+    np.testing.assert_array_less(np.abs(found.mean(axis=0) - exact), 5 * error + 1e-3)
