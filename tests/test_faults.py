@@ -273,6 +273,24 @@ def test_a_run_on_a_full_disk_names_the_file_and_goes_on_from_what_it_has(
     assert not list(Path("full").rglob("*.new*"))
 
 
+def test_what_is_written_takes_its_place_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("old")
+
+    def fails():
+        with runs.replacing(file) as new:
+            new.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")  # as a library does
+
+    with pytest.raises(OSError, match="No space") as raised:
+        fails()
+    assert raised.value.filename == str(file)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+    (tmp_path / "model.new.keras").touch()  # of a run that was killed
+    with runs.Run(tmp_path).locked():
+        assert not (tmp_path / "model.new.keras").exists()
+
+
 def test_an_export_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     vae = VAE(*small_networks())
 
