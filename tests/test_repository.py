@@ -33,6 +33,7 @@ ORDER = [
     "keras_model",
     "legacy",
     "sparse",
+    "first_calls",
     "parameters",
     "precision",
     "shapes",

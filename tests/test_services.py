@@ -1,6 +1,7 @@
 """Long services: no draw comes twice among threads, no size is traced or compiled anew."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -113,3 +114,27 @@ def test_filled_batches_estimate_the_same():
 def test_a_saved_model_says_what_is_wrong(served):
     with pytest.raises(tf.errors.InvalidArgumentError, match="Expected num_samples >= 1"):
         served.log_likelihood(ZEROS, tf.constant(0))
+
+
+def test_first_calls_wait_for_each_other():
+    """TensorFlow crashes now and then where threads give it new types at once."""
+    from tfp_vae.first_calls import first_alone
+
+    class Model:
+        now, most = 0, 0
+
+        @first_alone
+        def sample(self, wait):
+            Model.now += 1
+            Model.most = max(Model.most, Model.now)
+            time.sleep(wait)
+            Model.now -= 1
+            return wait
+
+    models = [Model() for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda model: model.sample(0.01), models)) == [0.01] * 8
+    assert Model.most == 1
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda model: model.sample(0.05), models))
+    assert Model.most > 1

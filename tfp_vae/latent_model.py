@@ -17,6 +17,7 @@ from tfp_vae.data_checks import DataChecks
 from tfp_vae.default_prior import default_prior
 from tfp_vae.errors import InputError
 from tfp_vae.export_by_name import export_by_name
+from tfp_vae.first_calls import first_alone
 from tfp_vae.fit_prior import fit_prior as fitted_prior
 from tfp_vae.generation import generate
 from tfp_vae.loading import loaded
@@ -149,6 +150,7 @@ class LatentModel(ProbabilisticModel):
 
     # -- what it learnt ------------------------------------------------------------------------
 
+    @first_alone
     def encode(self, x: Any) -> dict[str, TensorDistribution]:
         """q of each latent variable, by name, with batch `[n]`.
 
@@ -159,6 +161,7 @@ class LatentModel(ProbabilisticModel):
         terms, _ = self.graph.encode(outset, standing_in(self.graph))
         return {name: cast(Any, term.q) for name, term in terms.items()}
 
+    @first_alone
     def decode(self, latents: Mapping[str, Any], data: Any = None) -> dict[str, TensorDistribution]:
         """p of each observed variable, by name, at values of all latent ones, `[n, ...]` each.
 
@@ -171,6 +174,7 @@ class LatentModel(ProbabilisticModel):
             )
         return self.graph.decode(latents, data or {})
 
+    @first_alone
     def reconstruct(self, x: Any) -> dict[str, tf.Tensor]:
         """The mean of each observed variable, by name, at values that stand for the latent ones.
 
@@ -181,6 +185,7 @@ class LatentModel(ProbabilisticModel):
         forward = self.graph.forward(outset, training=False, choose=standing_in(self.graph))
         return {name: term.p.mean() for name, term in forward.observed.items()}
 
+    @first_alone
     def sample(
         self,
         num_samples: int | None = None,

@@ -18,6 +18,7 @@ from tfp_vae.conditional import Conditional, Value
 from tfp_vae.data_checks import DataChecks
 from tfp_vae.errors import InputError
 from tfp_vae.execution import Execution
+from tfp_vae.first_calls import first_alone
 from tfp_vae.fitting import Fitting
 from tfp_vae.keras_model import KerasModel
 from tfp_vae.legacy import LegacySaving
@@ -93,6 +94,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
 
     # -- the forward pass and its loss --------------------------------------------------------
 
+    @first_alone
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the likelihood of the data at one draw of the latent variables for each example.
 
@@ -278,6 +280,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         """Raises `InputError` unless x is a batch of what the model takes, conditions and all."""
         self._checks.batch(x)
 
+    @first_alone
     @checked
     def log_likelihood(
         self, x: Any, num_samples: int = 100, batch_size: int = 256, y: Any = None

@@ -17,6 +17,7 @@ from tfp_vae.conditional import as_distribution
 from tfp_vae.converters import export_converted
 from tfp_vae.errors import InputError
 from tfp_vae.export import export_endpoints
+from tfp_vae.first_calls import first_alone
 from tfp_vae.fit_prior import fit_prior as fitted_prior
 from tfp_vae.generation import generate
 from tfp_vae.inference import ROWS, large
@@ -41,6 +42,7 @@ class Trained:
     _draw_many: Any
     _mean_of_many: Any
 
+    @first_alone
     def encode(self, x: Any) -> TensorDistribution:
         """q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
         self._checks.batch(x, is_target=False)
@@ -56,6 +58,7 @@ class Trained:
             found = run(self.wiring.encoded(x, conditions))
         return as_distribution(found, "encoder")
 
+    @first_alone
     def decode(self, z: Any, conditions: Any = None) -> TensorDistribution:
         """p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`.
 
@@ -71,6 +74,7 @@ class Trained:
         inputs = self.wiring.decoded(z, conditions)
         return as_distribution(self.graph.likelihoods["x"].inference(inputs), "decoder")
 
+    @first_alone
     def reconstruct(self, x: Any) -> tf.Tensor:
         """E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call.
 
@@ -86,6 +90,7 @@ class Trained:
         z = self.representative(self._posterior(x, conditions))
         return self._infer(z, conditions).mean()
 
+    @first_alone
     @functools.partial(checked, num_samples="done")
     def sample(
         self,
