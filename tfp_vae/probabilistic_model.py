@@ -280,8 +280,8 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         """Raises `InputError` unless x is a batch of what the model takes, conditions and all."""
         self._checks.batch(x)
 
-    @first_alone
     @checked
+    @first_alone
     def log_likelihood(
         self, x: Any, num_samples: int = 100, batch_size: int = 256, y: Any = None
     ) -> tf.Tensor:

@@ -90,8 +90,8 @@ class Trained:
         z = self.representative(self._posterior(x, conditions))
         return self._infer(z, conditions).mean()
 
-    @first_alone
     @functools.partial(checked, num_samples="done")
+    @first_alone
     def sample(
         self,
         num_samples: int,
