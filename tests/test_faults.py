@@ -19,7 +19,7 @@ import pytest
 from commands import SMALL, main, state
 from conftest import ROOT, command, small_networks
 
-from tfp_vae import VAE, InputError, cli, data, runs
+from tfp_vae import VAE, InputError, cli, data, runs, writing
 
 sys.path.append(str(ROOT))
 
@@ -278,7 +278,7 @@ def test_what_is_written_takes_its_place_whole_or_not_at_all(tmp_path):
     file.write_text("old")
 
     def fails():
-        with runs.replacing(file) as new:
+        with writing.replacing(file) as new:
             new.write_text("half")
             raise OSError(errno.ENOSPC, "No space left on device")  # as a library does
 

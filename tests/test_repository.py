@@ -111,6 +111,8 @@ ORDER = [
     "plots",
     "callbacks",
     "interrupt",
+    "writing",
+    "model_files",
     "runs",
     "training",
     "cli",

@@ -26,8 +26,9 @@ from tfp_vae.export import endpoints
 from tfp_vae.interrupt import Interrupted
 from tfp_vae.networks import Body
 from tfp_vae.recipe import find, likelihood_named
-from tfp_vae.runs import Run, replacing
+from tfp_vae.runs import Run
 from tfp_vae.training import Training, assess, drawn
+from tfp_vae.writing import replacing
 from tfp_vae_cli import COMMANDS
 from tfp_vae_cli.called import beside, called
 from tfp_vae_cli.reading import Given

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import errno
 import json
-import math
 import os
 import shutil
-import warnings
-import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import filelock
-import keras
-import numpy as np
 import yaml
 
+from tfp_vae import model_files
 from tfp_vae.errors import InputError
-from tfp_vae.loading import loaded
 from tfp_vae.vae import VAE
+from tfp_vae.writing import naming, replacing
 
 
 class Run:
@@ -214,16 +208,13 @@ class Run:
 
         They are the file's comment, so that they are of that model whatever happens.
         """
-        sums = [float(variable) for variable in vae.metrics_variables]
         options = self.read_config() if self.config.is_file() else None
-        with replacing(file) as new:
-            vae.save(new)
-            with zipfile.ZipFile(new, "a") as archive:
-                archive.comment = json.dumps({"options": options, "sums": sums}).encode()
+        sums = [float(variable) for variable in vae.metrics_variables]
+        model_files.save(vae, file, {"options": options, "sums": sums})
 
     def read_sums(self) -> list[float]:
         """What the metrics had of the epoch in which `model.keras` was saved."""
-        return _comment(self.model).get("sums", [])
+        return model_files.comment(self.model).get("sums", [])
 
     def forget_fitted(self) -> None:
         """Takes `fitted.keras` away: the model that it belongs to is about to change."""
@@ -263,28 +254,8 @@ class Run:
         return self._load(self.model)
 
     def _load(self, file: Path, free: tuple[str, ...] = ()) -> VAE:
-        anew = " (Without this file `train --resume` does it anew.)"
-        what = f"Expected {file} to be a model that loads.{anew}"
-        if not zipfile.is_zipfile(file):
-            raise InputError(what, "no .keras file, or one that was cut off")
-        try:
-            _check_sizes(file)
-            with warnings.catch_warnings():  # of an optimizer whose state is not that of the model
-                warnings.filterwarnings("error", "Skipping variable loading")
-                model = keras.models.load_model(file)
-        except Exception as error:  # of another program, or changed by hand
-            raise InputError(what, f"{type(error).__name__}: {error}") from error
-        if not isinstance(model, VAE):
-            raise InputError(f"Expected {file} to be a VAE.", type(model).__name__)
-        weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
-        bad = sum(w.dtype.kind == "f" and not np.isfinite(w).all() for w in weights)
-        if bad:
-            raise InputError(
-                f"Expected finite weights in {file}.{anew}",
-                f"NaN or inf in {bad} of {len(weights)}",
-            )
-        made_by, now = _comment(file).get("options") or {}, self.read_config()
-        free = ("epochs", *free)
+        model, made_by = model_files.load(file), model_files.comment(file).get("options") or {}
+        now, free = self.read_config(), ("epochs", *free)
         edited = [k for k in made_by if k not in free and now.get(k, made_by[k]) != made_by[k]]
         if edited:
             raise InputError(
@@ -298,57 +269,3 @@ class Run:
         """Writes `results.json`."""
         with replacing(self.results) as new:
             new.write_text(json.dumps(results, indent=2) + "\n")
-
-
-@contextlib.contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A name beside a file, to write what takes its place: all of it, or nothing changes."""
-    new = file.with_name(f"{file.stem}.new{file.suffix}")
-    with naming(file):
-        if file.exists() and not file.is_file():  # a device
-            yield file
-            return
-        try:
-            yield new
-            os.replace(new, file)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                new.unlink()
-            raise
-
-
-@contextlib.contextmanager
-def naming(file: Path) -> Iterator[None]:
-    """Names the file in an error of the operating system that does not."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None or error.errno == errno.ENOSPC:
-            error.filename = str(file)
-        raise
-
-
-def _check_sizes(file: Path) -> None:
-    """Raises `InputError` where networks would take more memory than the file has values for."""
-    with zipfile.ZipFile(file) as archive:
-        stored = archive.getinfo("model.weights.h5").file_size
-        config = json.loads(archive.read("config.json"))["config"]
-    with ThreadPoolExecutor(1) as thread:  # Keras gives these variables values later: in a thread
-        declared = thread.submit(_declared, config).result()  # that ends, there is no later
-    if declared > stored:
-        raise InputError(f"Expected at most {stored:,} values.", f"{declared:,} in its config")
-
-
-def _declared(config: dict[str, Any]) -> int:
-    """How many values the variables of a model would have, of which none is made."""
-    with keras.StatelessScope(initialize_variables=False):
-        parts = [loaded(config[name]) for name in ("encoder", "decoder", "prior") if name in config]
-    return sum(math.prod(variable.shape) for part in parts for variable in part.variables)
-
-
-def _comment(file: Path) -> dict[str, Any]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return dict(json.loads(archive.comment))
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile):  # none, of Keras alone
-        return {}

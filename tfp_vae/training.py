@@ -21,8 +21,9 @@ from tfp_vae.objectives import Objective
 from tfp_vae.preparation import MOST, is_black_and_white, prepared, said, watched
 from tfp_vae.prior import DistributionPrior
 from tfp_vae.recipe import LIKELIHOODS, find, likelihood_named
-from tfp_vae.runs import Run, replacing
+from tfp_vae.runs import Run
 from tfp_vae.vae import VAE
+from tfp_vae.writing import replacing
 
 _COUNTS = (layers.IndependentPoisson, layers.NegativeBinomial, layers.ZeroInflatedNegativeBinomial)
 _FOR_PRIOR = 20_000  # examples that a prior is fitted to afterwards, at most
