@@ -198,7 +198,7 @@ def test_the_standard_deviation_of_a_tril_is_tfps():
     """Above the diagonal TFP reads nothing."""
     whole = RNG.normal(size=(5, 3, 3)).astype("float32") + 2 * np.eye(3, dtype="float32")
     q = tfp.distributions.MultivariateNormalTriL(np.zeros(3, "float32"), whole)
-    np.testing.assert_allclose(export._stddev(q), q.stddev(), rtol=1e-5)
+    np.testing.assert_allclose(export.stddev(q), q.stddev(), rtol=1e-5)
 
 
 @pytest.mark.again

@@ -23,7 +23,9 @@ LIKELIHOODS = _names(
     "bernoulli continuous_bernoulli normal shared_normal logistic laplace student_t poisson "
     "negative_binomial zero_inflated_negative_binomial"
 )
-OBJECTIVES = _names("CIWAE DIP ELBO IWAE MIWAE MMD PIWAE BetaTC RegularizedAE SlicedWasserstein")
+OBJECTIVES = _names(
+    "CIWAE DIP ELBO IWAE MIWAE MMD PIWAE Adversarial BetaTC RegularizedAE SlicedWasserstein"
+)
 
 
 class Option(NamedTuple):

@@ -65,7 +65,7 @@ class Term:
     def _p(self) -> tuple[tfd.Distribution, bool, bool]:
         """p, whether its rows are of draws, and whether it has rows."""
         given = self._given_p
-        return given() if callable(given) else (given, False, self.q is None)
+        return given() if callable(given) else (given, False, False)
 
     @property
     def p(self) -> tfd.Distribution:
