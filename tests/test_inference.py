@@ -81,7 +81,7 @@ def test_a_large_batch_is_what_its_rows_are(name):
     first = {"conditions": LABELS[:50]} if given else {}
     decoded = vae.decode(whole, **given).mean()
     np.testing.assert_allclose(decoded[:50], vae.decode(part, **first).mean(), **close)
-    runs = (vae._encode, vae._decoder_alone)
+    runs = (vae.graph.posteriors["z"].inference, vae.graph.likelihoods["x"].inference)
     assert [run._run is not None for run in runs] == compiled
     for before, after in zip(
         weights, [w for w in vae.weights if "seed" not in w.path], strict=True
@@ -128,7 +128,7 @@ def test_weights_that_change_are_followed_and_gradients_reach_them():
 def test_a_small_batch_compiles_nothing():
     vae = VAE(networks.encoder((6,), 2, widths=(8,)), decoder())
     vae.encode(X[: inference.ROWS - 1])
-    assert vae._encode._run is None
+    assert vae.graph.posteriors["z"].inference._run is None
 
 
 def test_evaluation_counts_what_the_decoder_adds_to_the_loss():

@@ -151,12 +151,12 @@ def test_the_loss_of_a_call_by_hand_is_the_objectives(x):
 
 def test_likelihoods_of_several_draws_are_those_of_each(x):
     """Samples first in the folded batch: row s * n + i is x_i under z_s."""
-    from tfp_vae import importance
+    from tfp_vae import likelihood
 
     vae = VAE(*small_networks(), objective=IWAE(3))
     p = vae._forward(x, True, 3)
     z = p.latents.z
-    folded = importance.log_likelihood(p, x, 3)
+    folded = likelihood.log_likelihood(p, x, 3)
     for s in range(3):
         np.testing.assert_allclose(folded[s], vae.decode(z[s]).log_prob(x), rtol=1e-4)
 
