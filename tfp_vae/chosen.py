@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import copy
 import inspect
 import re
 import sys
@@ -137,7 +138,7 @@ def _argument(kind: type[Objective], name: str, value: Any) -> Any:
     skip = {each for each in inspect.signature(kind).parameters if each != name}
     parser.add_class_arguments(kind, skip=skip, instantiate=False, fail_untyped=False)
     try:
-        parsed = parser.parse_object({name: value})
+        parsed = parser.parse_object({name: copy.deepcopy(value)})  # which it changes
     except Exception as error:
         what = in_words(get_type_hints(kind.__init__).get(name))
         raise InputError(f"Expected --objective.{name} to be {what}.", _shown(value)) from error
