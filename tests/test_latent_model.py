@@ -17,9 +17,10 @@ from latent_models import (
     ladder,
     net,
     sampled,
+    two_observed,
 )
 
-from tfp_vae import VAE, InputError, LatentModel, layers, priors
+from tfp_vae import IWAE, VAE, InputError, LatentModel, evaluate, layers, priors
 
 KINDS = pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 
@@ -154,6 +155,11 @@ def normal(inputs, size=2, **kwargs):
     return net(inputs, layers.IndependentNormal(size), **kwargs)
 
 
+def fitted(model):
+    model.compile("adam")
+    return model.fit(given_to(ladder), verbose=0)
+
+
 def likelihood(inputs):
     return net(inputs, layers.IndependentBernoulli(SIZE))
 
@@ -239,6 +245,68 @@ REFUSED = {
         lambda: ladder().export("x.onnx", format="onnx"),
         "exported as a SavedModel",
     ),
+    "a name that nobody knows": (
+        lambda: ladder().sample(3, given={"typo": np.zeros([3, 2], "float32")}),
+        "Expected values of x, z1, z2.*typo",
+    ),
+    "a given value that is NaN": (
+        lambda: ladder().sample(given={"z2": np.full([3, 2], np.nan, "float32")}),
+        "finite numbers in z2",
+    ),
+    "half a draw": (lambda: ladder().sample(2.5), "num_samples >= 1, an integer"),
+    "a latent of another shape": (
+        lambda: ladder().decode({"z1": np.zeros([2, 3]), "z2": np.zeros([2, 5])}),
+        r"z2 of shape \(batch, 2\)",
+    ),
+    "a likelihood of a later variable": (
+        lambda: LatentModel(
+            {"z": (normal(X), None)},
+            {"x": likelihood({"w": (2,)}), "w": normal(Z)},
+        ),
+        "likelihood of x to take variables that come before it.*w",
+    ),
+    "a likelihood of a posterior's state": (
+        lambda: LatentModel(
+            {"z": (normal(X, also={"h": 4}, name="z"), None)}, {"x": likelihood({"h": (4,)})}
+        ),
+        "without posteriors too.*h, which a posterior puts out",
+    ),
+    "a weight in a KL term": (
+        lambda: LatentModel(
+            {
+                "z": (
+                    net(
+                        X,
+                        layers.IndependentNormal(
+                            2,
+                            activity_regularizer=layers.KLDivergenceRegularizer(
+                                priors.unit_normal(2), weight=0.5
+                            ),
+                        ),
+                    ),
+                    None,
+                )
+            },
+            {"x": likelihood(Z)},
+        ),
+        "weight of the KL of z in the objective",
+    ),
+    "a discrete value of another one": (
+        lambda: fitted(
+            LatentModel(
+                {
+                    "z": (normal(X), None),
+                    "y": (net({**X, **Z}, layers.OneHotCategorical(3)), None),
+                },
+                {"x": likelihood({**Z, "y": (3,)})},
+            )
+        ),
+        "distribution whose draws are reparameterized",
+    ),
+    "a model of several, for the report": (
+        lambda: evaluate.evaluate(ladder(), given_to(ladder)["x"]),
+        "Expected a VAE",
+    ),
     "a prior fitted to nobody": (
         lambda: ladder().fit_prior(given_to(ladder), None, latent="z"),
         "latent to be one of z2, z1",
@@ -258,3 +326,73 @@ def test_a_prior_is_fitted_to_one_variable():
     assert isinstance(again.priors["z2"], priors.MixturePrior)
     assert again.priors["z1"] is model.priors["z1"]
     assert again.sample(3)["x"].shape == (3, SIZE)
+
+
+@pytest.mark.parametrize("objective", ["plain", "dreg"])
+def test_units_that_drop_out_are_the_same_at_each_look(objective):
+    """The bound is that of the weights of one pass, whatever looks at its values again."""
+    keras.utils.set_random_seed(0)
+    drops = keras.layers.Dropout(0.5)
+    z2, x = keras.Input((2,), name="z2"), keras.Input((SIZE,), name="x")
+    h = drops(keras.layers.Dense(16, "relu")(keras.layers.Concatenate()([x, z2])))
+    q1 = keras.Model({"x": x, "z2": z2}, layers.IndependentNormal(2)(keras.layers.Dense(4)(h)))
+    model = LatentModel(
+        {"z2": (normal(X), None), "z1": (q1, None)},
+        {"x": likelihood({"z1": (2,)})},
+        objective=IWAE(5, estimator=objective),
+    )
+    data = tf.constant(np.tile(given_to(ladder)["x"], (60, 1)))
+    loss = [float(model.compute_loss(data, None, model._forward(data, True, 5))) for _ in range(3)]
+    plain = float(
+        tf.reduce_mean(-IWAE(5).bound(model._forward(data, True, 5).forward.log_weights, 0))
+    )
+    assert np.mean(loss) == pytest.approx(plain, abs=0.15)
+
+
+def test_conditionals_may_share_a_layer(tmp_path):
+    trunk = keras.layers.Dense(8, "relu", name="trunk")
+    x, z2 = keras.Input((SIZE,), name="x"), keras.Input((2,), name="z2")
+    h = trunk(x)
+    q2 = keras.Model(x, layers.IndependentNormal(2)(keras.layers.Dense(4)(h)))
+    both = keras.layers.Concatenate()([trunk(x), z2])
+    q1 = keras.Model({"x": x, "z2": z2}, layers.IndependentNormal(2)(keras.layers.Dense(4)(both)))
+    model = LatentModel(
+        {"z2": (q2, None), "z1": (q1, normal({"z2": (2,)}))}, {"x": likelihood({"z1": (2,)})}
+    )
+    fitted(model)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert len(again.weights) == len(model.weights)
+    for ours, theirs in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    found = [one.posteriors[name].get_layer("trunk") for one in (again,) for name in ("z2", "z1")]
+    assert found[0] is found[1]
+
+
+def test_targets_and_weights_of_several_variables():
+    model, data = two_observed(), given_to(two_observed)
+    model.compile("adam")
+    weights = np.linspace(0, 2, 64)
+    model.fit(data, sample_weight=weights, verbose=0)
+    model.fit(data, {"x": data["x"], "w": data["w"] + 1}, verbose=0)
+    batches = tf.data.Dataset.from_tensor_slices((data, weights)).batch(16)
+    model.fit(
+        batches.map(lambda d, w: (d, None, w)), validation_data=(data, None, weights), verbose=0
+    )
+    model.fit(batches.map(lambda d, w: (d, d, w)), verbose=0)
+    found = model.log_likelihood(data, 50, y=data)
+    assert found.shape == (64,)
+    with pytest.raises(InputError, match="Expected targets by name: x, w"):
+        model.fit(data, {"x": data["x"]}, verbose=0)
+
+
+def test_a_variable_that_no_draw_reaches_has_one_row_for_each_example():
+    model = LatentModel(
+        {"z": (normal(X), None)},
+        {"x": likelihood(Z), "w": net({"c": (1,)}, layers.IndependentNormal(2))},
+        objective=IWAE(3),
+    )
+    data = {**given_to(two_observed), "c": np.ones([64, 1], "float32")}
+    model.compile("adam", metrics={"x": ["mse"], "w": ["mse"]})
+    model.fit(data, verbose=0)
+    assert np.isfinite(model.evaluate(data, verbose=0, return_dict=True)["loss"])

@@ -125,6 +125,41 @@ def test_z_comes_to_the_prior():
     np.testing.assert_allclose(z.std(0), 1.0, atol=0.5)
 
 
+def test_evaluation_leaves_the_critic_alone():
+    critic = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(4), keras.layers.BatchNormalization(),
+         keras.layers.Dropout(0.5), keras.layers.Dense(1)]
+    )  # fmt: skip
+    vae = autoencoder(critic=critic)
+    vae.compile("adam")
+    before = [w.copy() for w in critic.get_weights()]
+    losses = [vae.evaluate(X, verbose=0, return_dict=True)["nll"] for _ in range(2)]
+    for old, new in zip(before, critic.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert losses[0] == losses[1]
+    vae.fit(X, verbose=0)
+    assert any((old != new).any() for old, new in zip(before, critic.get_weights(), strict=True))
+
+
+def test_a_loss_scale_around_it_knows_the_players():
+    vae = autoencoder()
+    still = keras.optimizers.SGD(0.0)
+    vae.compile(keras.optimizers.LossScaleOptimizer(ByPlayer(model="sgd", critic=still)))
+    before = weights_of(vae)
+    vae.fit(X, verbose=0)
+    np.testing.assert_array_equal(before["critic"], weights_of(vae)["critic"])
+
+
+def test_moving_averages_of_a_player_are_put_in():
+    vae = autoencoder()
+    critic = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+    vae.compile(ByPlayer(model="sgd", critic=critic))
+    vae.fit(X, batch_size=16, verbose=0)
+    averages = critic._model_variables_moving_average
+    for average, weight in zip(averages, vae.objective.critic.trainable_variables, strict=True):
+        np.testing.assert_array_equal(average, weight)
+
+
 WRONG = {
     "no such player": (
         lambda: autoencoder().compile(ByPlayer(discriminator="adam")),

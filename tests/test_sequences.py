@@ -80,6 +80,59 @@ def test_it_trains_at_any_length_and_draws(objective):
         model.sample(3)
 
 
+def test_a_vae_of_sequences_is_exported(tmp_path):
+    model = vae()
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(tmp_path / "served")
+    assert served.sample(tf.constant(3), tf.constant(6)).shape == (3, 6, 2)
+    x = tf.constant(padded()[0])
+    np.testing.assert_allclose(served.serve(x), model.reconstruct(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_fixed_length_has_its_usual_prior_too():
+    encoder = keras.Sequential([keras.Input((5, 2)), L.Dense(6), Normal(3)])
+    decoder = keras.Sequential([keras.Input((5, 3)), L.Dense(4), Normal(2)])
+    model = VAE(encoder, decoder)
+    model.compile("adam")
+    model.fit(padded()[0], verbose=0)
+    assert model.sample(2).shape == (2, 5, 2)
+
+
+def test_a_causal_decoder_of_one_z_is_drawn_and_exported(tmp_path):
+    """p(x_t | x_<t, z): the draws feed back."""
+    z, (x, before) = keras.Input((2,), name="z"), shifted("x", 1)
+    h = L.GRU(4, return_sequences=True)(before, initial_state=L.Dense(4)(z))
+    p = keras.Model({"z": z, "x": x}, Normal(1)(L.Dense(2)(h)))
+    seen = keras.Input((None, 1), name="x")
+    q = keras.Model(seen, Normal(2)(L.Dense(4)(L.GRU(4)(seen))))
+    model = LatentModel({"z": (q, None)}, {"x": p})
+    model.compile("adam")
+    data = np.random.default_rng(0).normal(size=[16, 5, 1]).astype("float32")
+    model.fit(data, verbose=0)
+    assert model.sample(3, length=4)["x"].shape == (3, 4, 1)
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(tmp_path / "served")
+    assert served.sample(tf.constant(3), tf.constant(4))["x"].shape == (3, 4, 1)
+
+
+def test_states_of_a_causal_prior_reach_the_likelihood():
+    """A VRNN: the prior hands its state on; and a variable behind the sequence is drawn once."""
+    x, before = shifted("x", 1)
+    h = L.GRU(4, return_sequences=True)(before)
+    prior = keras.Model(x, {"z": Normal(2)(L.Dense(4)(h)), "h": h})
+    seen = keras.Input((None, 1), name="x")
+    q = keras.Model(seen, Normal(2)(L.Dense(4)(seen)))
+    z, state = keras.Input((None, 2), name="z"), keras.Input((None, 4), name="h")
+    p = keras.Model({"z": z, "h": state}, Normal(1)(L.Dense(2)(L.Concatenate()([z, state]))))
+    of = keras.Input((None, 2), name="z")
+    y = keras.Model(of, Normal(3)(L.Dense(6)(L.GlobalAveragePooling1D()(of))))
+    model = LatentModel({"z": (q, prior)}, {"x": p, "y": y})
+    found = model.sample(3, length=5, mean=False)
+    assert {name: value.shape.as_list() for name, value in found.items()} == {
+        "z": [3, 5, 2], "x": [3, 5, 1], "y": [3, 3]
+    }  # fmt: skip
+
+
 def test_tokens_are_hidden_by_their_embedding():
     tokens = np.array([[1, 2, 0, 0], [3, 1, 2, 3]], "int32")
     x = keras.Input((None,), dtype="int32", name="x")

@@ -16,7 +16,7 @@ from tfp_vae.masks import mask_of
 from tfp_vae.objectives.forward import Forward, Term, folded, unfolded
 from tfp_vae.objectives.gate import Gate, recorded
 from tfp_vae.origins import moved
-from tfp_vae.passes import further_pass
+from tfp_vae.passes import further_pass, seeds_of
 from tfp_vae.wiring import Ports
 
 Values: TypeAlias = dict[str, Value]
@@ -105,7 +105,7 @@ class Variables:
             it, and draws depend on each other as they would without.
           by_xla: densities of data are compiled.
         """
-        one = _Pass(self, outset, samples, training)
+        one = _Pass(self, outset, samples, training, runs_again=gate is not None)
         terms, values = one.latents(choose or drawing(samples))
         fixed, gated = None, {}
         if gate is not None:
@@ -153,13 +153,14 @@ class Variables:
 
 @dataclasses.dataclass
 class _Pass:
-    """One pass: what has run in it, runs on as a further pass."""
+    """One pass: what has run in it runs again as a further pass, with the same noise."""
 
     variables: Variables
     outset: Outset
     samples: Any
     training: bool | None
-    ran: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    runs_again: bool = False
+    ran: dict[tuple[str, str], Any] = dataclasses.field(default_factory=dict)
 
     def emit(self, kind: str, name: str, values: Values) -> Emitted:
         """What p or q of a latent variable gives."""
@@ -167,12 +168,14 @@ class _Pass:
         if found is None:
             of = self.variables.posteriors if kind == "q" else self.variables.priors
             run = functools.partial(of[name], values, self.samples, self.training)
-            if (kind, name) in self.ran and of[name].network is not None:
-                with further_pass(of[name].network):
+            network = of[name].network
+            if (kind, name) in self.ran and network is not None:
+                with further_pass(network, self.ran[kind, name]):
                     found = run()
             else:
+                seeds = seeds_of(network) if self.runs_again and network is not None else None
                 found = run()
-            self.ran.add((kind, name))
+                self.ran[kind, name] = seeds
         values.update(found.more)
         return found
 
@@ -255,11 +258,13 @@ def _known(given: Any, drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
     """The value, given in the rows where it is known, and which these are: those without a NaN."""
     if given is None:
         return drawn, None
-    given = tf.cast(given, drawn.dtype)
-    missing = tf.math.is_nan(given)
+    given = tf.convert_to_tensor(given)
+    numbers = given.dtype.is_floating
+    missing = tf.math.is_nan(given) if numbers else tf.zeros(tf.shape(given), tf.bool)
+    given = tf.cast(tf.where(missing, tf.zeros_like(given), given), drawn.dtype)
     known = ~tf.reduce_any(missing, axis=list(range(1, given.shape.rank)))
     rows = tf.reshape(known, tf.concat([[1, -1], tf.ones([drawn.shape.rank - 2], tf.int32)], 0))
-    return tf.where(rows, tf.where(missing, tf.zeros_like(given), given), drawn), known
+    return tf.where(rows, given, drawn), known
 
 
 def _of_rows(emitted: Emitted) -> tuple[Any, bool, bool]:

@@ -146,9 +146,16 @@ class Conditional:
         }
         return self.ports.pack_all(tensors), is_drawn
 
+    @functools.cached_property
     def outline(self) -> Any:
         """The shapes of a network's distribution, for any size of batch; None: not known."""
         return self.inference.outline()
+
+    @property
+    def event_shape(self) -> tuple[int, ...] | None:
+        """The shape of one event of a network's distribution, where it is known."""
+        event = None if self.outline is None else self.outline.event_shape
+        return tuple(event) if event is not None and event.is_fully_defined() else None
 
     @property
     def has_density(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from tfp_vae.sources import first_batch, with_targets
 from tfp_vae.value_checks import (
     DIVIDE,
     check_categories,
+    check_known,
     check_not_pixels,
     check_rows,
     check_shape,
@@ -78,11 +80,16 @@ class DataChecks:
         if inputs is None:
             raise InputError(f"Expected at least one example in {what}.", "none")
         if is_batch:
-            x = with_targets(x, (inputs, target, weights), lambda one: self.wiring.split(one)[0])
+            x = with_targets(x, (inputs, target, weights), self.wiring.own_targets)
         else:
             target, weights = y, sample_weight
         self.batch(inputs, what, is_target=target is None)
         main = self.wiring.split(inputs)[0]
+        if isinstance(target, Mapping):
+            target = self.wiring.targets(inputs, target)
+            others = {n: value for n, value in target.items() if n != self.wiring.main}
+            self.conditions(others, main, f"the targets of {what}")
+            target = target[self.wiring.main]
         if target is not None:
             self._check_target(target, self.target_shape, f"the targets of {what}")
             check_rows(target, f"the targets of {what}", main, what)
@@ -142,13 +149,13 @@ class DataChecks:
         for name, value in given.items():
             port = self.wiring.conditions[name]
             shape, called = tuple(port.shape[1:]), f"{name} of {what}"
-            if name in self.wiring.optional:  # of which a row may be unknown
-                check_shape(value, shape, called)
+            if name in self.wiring.optional:
+                check_known(value, shape, called)
             elif port.dtype == "string":
                 check_words(value, shape, called)
             else:
                 check_values(value, shape, self.supports.get(name), called)
-            if name in self._categories:
+            if name in self._categories and name not in self.wiring.optional:
                 check_categories(value, self._categories[name], called)
             check_rows(value, name, main, what)
 

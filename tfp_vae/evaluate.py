@@ -69,6 +69,11 @@ def evaluate(
       >>> found["rows"], found["negative_elbo"] > -found["log_likelihood"]
       (100, True)
     """
+    if not isinstance(vae, VAE):
+        raise InputError(
+            "Expected a VAE; of another model, model.evaluate(x) and model.log_likelihood(x).",
+            type(vae).__name__,
+        )
     if num_samples < 1 or batch_size < 1:
         raise InputError(
             "Expected num_samples >= 1 and batch_size >= 1.",

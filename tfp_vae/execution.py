@@ -112,8 +112,11 @@ class Execution:
         self.trains_by_xla = False
         if jit_compile == "auto" and not _has_accelerator():
             jit_compile = False  # for evaluation and prediction; `fit` knows more of training
-        if isinstance(optimizer, ByPlayer):
-            optimizer.bind(self.objective.state)
+        inner = optimizer
+        while hasattr(inner, "inner_optimizer"):  # of a LossScaleOptimizer
+            inner = inner.inner_optimizer
+        if isinstance(inner, ByPlayer):
+            inner.bind(self.objective.state)
         super().compile(  # type: ignore[misc]
             optimizer=optimizer,
             loss=loss,

@@ -27,6 +27,7 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
       without the former where q has none in closed form.
     - `decode(z)`: the mean of p(x|z).
     - `sample(num_samples)`: means of p(x|z) at z drawn from the prior; num_samples an int32 scalar.
+      Of sequences it takes their `length` too.
     - `log_likelihood(x, num_samples)`: importance-weighted log p(x) in nats for each example; not
       of a model without a density.
 
@@ -52,6 +53,9 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     own = [spec_of(wiring.conditions[name], name) for name in names]
     drawn = [spec_of(wiring.conditions[name], name) for name in wiring.drawn_given]
 
+    of_steps = vae.graph.posteriors["z"].of_steps
+    length = [tf.TensorSpec([], tf.int32, name="length")] if of_steps else []
+
     def data(x: tf.Tensor, given: Any) -> Any:
         return [x, *given] if given else x
 
@@ -68,10 +72,11 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     seed = Seeds(archive, vae)
 
     def sample(*given: tf.Tensor) -> tf.Tensor:
+        length = given[-1] if of_steps else None
         if not drawn:
-            return vae._draw(*given, seed(), {}, True)
-        conditions = wiring.given(list(given), draws=True)
-        return vae._draw(tf.shape(given[0])[0], seed(), conditions, True)
+            return vae._draw(given[0], seed(), {}, True, length)
+        conditions = wiring.given(list(given[: len(drawn)]), draws=True)
+        return vae._draw(tf.shape(given[0])[0], seed(), conditions, True, length)
 
     def log_likelihood(x: tf.Tensor, *rest: tf.Tensor) -> tf.Tensor:
         message = "Expected num_samples >= 1."
@@ -83,13 +88,13 @@ def export_endpoints(vae: Any, filepath: Any, verbose: bool = False) -> None:
     archive.add_endpoint("serve", lambda x, *given: vae.reconstruct(data(x, given)), [x, *both])
     archive.add_endpoint("encode", encode, [x, *both])
     archive.add_endpoint("decode", lambda z, *given: vae.decode(z, list(given)).mean(), [z, *own])
-    archive.add_endpoint("sample", sample, drawn or [count])
+    archive.add_endpoint("sample", sample, [*(drawn or [count]), *length])
     if vae.has_density:
         archive.add_endpoint("log_likelihood", log_likelihood, [x, *both, count])
-    _write(archive, Path(filepath), verbose)
+    write(archive, Path(filepath), verbose)
 
 
-def _write(archive: Any, folder: Path, verbose: bool) -> None:
+def write(archive: Any, folder: Path, verbose: bool) -> None:
     """Writes within the folder, then moves all in place: a failure leaves what was there."""
     is_new, new = not folder.exists(), folder / NEW
     try:

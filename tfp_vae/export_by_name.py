@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import importance
 from tfp_vae.ancestral import standing_in
-from tfp_vae.export import Seeds, free_folder, spec_of, stddev
+from tfp_vae.export import Seeds, free_folder, spec_of, stddev, write
 from tfp_vae.generation import generate
 
 
@@ -28,7 +29,7 @@ def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
     - `log_likelihood(data, num_samples)`: importance-weighted log p(x) in nats for each example;
       not of a model without a density.
 
-    Endpoints take keyword arguments: the names of the data. A process loads the model with
+    Endpoints take these in their order, and as `signatures` by name. A process loads the model with
     `tf.saved_model.load(path)` and needs neither this package nor TFP.
 
     Args:
@@ -45,9 +46,14 @@ def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
     names = list(wiring.ports)
     count = tf.TensorSpec([], tf.int32, name="num_samples")
     latents = [spec_of(tensor, name) for name, tensor in wiring.optional.items()]
+    generative = [*graph.priors.values(), *graph.likelihoods.values()]
+    taken = {name for one in generative for name in one.inputs}
+    if graph.features is not None and taken & set(graph.features.network._outputs_struct):
+        taken |= {tensor.name for tensor in graph.features.tensors}
     not_drawn = [name for name in names if name not in wiring.observed]
-    causal = any(set(one.inputs) & set(graph.likelihoods) for one in graph.priors.values())
+    decoded_from = [name for name in names if name in taken]
     others = [spec_of(wiring.ports[name], name) for name in not_drawn]
+    beside = [spec_of(wiring.ports[name], name) for name in decoded_from]
 
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -72,10 +78,10 @@ def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
 
     def decode(*values: tf.Tensor) -> dict[str, tf.Tensor]:
         z = dict(zip(wiring.optional, values[: len(latents)], strict=True))
-        given = dict(zip(not_drawn, values[len(latents) :], strict=True))
+        given = dict(zip(decoded_from, values[len(latents) :], strict=True))
         return {name: p.mean() for name, p in graph.decode(z, given).items()}
 
-    of_steps = any(q.of_steps for q in graph.posteriors.values()) or causal
+    of_steps = any(one.of_steps for one in [*graph.posteriors.values(), *generative])
     length = [tf.TensorSpec([], tf.int32, name="length")] if of_steps else []
 
     def sample(*values: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -93,8 +99,8 @@ def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
 
     archive.add_endpoint("serve", serve, data)
     archive.add_endpoint("encode", encode, data)
-    archive.add_endpoint("decode", decode, [*latents, *others])
+    archive.add_endpoint("decode", decode, [*latents, *beside])
     archive.add_endpoint("sample", sample, [*(others or [count]), *length])
     if model.has_density:
         archive.add_endpoint("log_likelihood", log_likelihood, [*data, count])
-    archive.write_out(str(filepath), verbose=verbose)
+    write(archive, Path(filepath), verbose)

@@ -12,6 +12,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import tensorflow as tf
+
+from tfp_vae.replicas import replica
+
 F = TypeVar("F", bound=Callable[..., Any])
 _ONE_AT_A_TIME = threading.RLock()
 
@@ -31,7 +35,8 @@ def first_alone(method: F) -> F:
 
     @functools.wraps(method)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if name in vars(self):
+        # A replica may wait for another one within the call, and tracing gives no new types.
+        if name in vars(self) or not tf.executing_eagerly() or replica() is not None:
             return method(self, *args, **kwargs)
         with _ONE_AT_A_TIME:
             result = method(self, *args, **kwargs)

@@ -57,9 +57,9 @@ def fit_prior(
         return as_prior(fitted_mixture(prior, draws(vae, x, num_draws, seed, latent=latent)))
     prior = as_prior(prior)
     prior.bind(q.network)
-    event = tuple(prior.distribution().event_shape)
-    if event != shape:
-        raise InputError(f"Expected a prior over z of shape {shape}.", f"one over {event}")
+    event, wanted = tuple(prior.distribution().event_shape), q.event_shape or shape
+    if event != wanted:
+        raise InputError(f"Expected a prior over z of shape {wanted}.", f"one over {event}")
     if not prior.trainable_weights:
         raise InputError("Expected a prior with weights to be trained.", prior)
     z = draws(vae, x, num_draws, seed, latent=latent)

@@ -193,7 +193,7 @@ class Fitting:
         if not is_source(x):
             x, y = _as_keras_takes((x, y))
         if sample_weight is not None and y is None:
-            y = self.wiring.split(x)[0]
+            y = self.wiring.own_targets(x)
         return x, y, sample_weight
 
     def _without_loss(self) -> None:

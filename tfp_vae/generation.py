@@ -40,21 +40,41 @@ def generate(
     all_of = {**variables.priors, **variables.likelihoods}
     seeds = dict(zip(all_of, tfp.random.split_seed(seed, n=len(all_of)), strict=True))
     values: Values = {name: Value(tf.convert_to_tensor(v)) for name, v in given.items()}
-    features = variables.features
-    if features is not None and {t.name for t in features.tensors} <= set(values):
-        packed = features.pack_all({n: v.tensor for n, v in values.items()})
-        values.update({n: Value(v) for n, v in features.network(packed, training=False).items()})
+    values.update(features_of(variables, values))
     order = [name for name in all_of if name not in given]
     while order:
         name = order[0]
         if set(all_of[name].inputs) & set(order):
-            _by_steps(variables, order, num, seeds, values, mean, length)
-            break
+            group = _that_need_each_other(all_of, name, order)
+            _by_steps(variables, group, num, seeds, values, mean, length)
+            order = [each for each in order if each not in group]
+            continue
         emitted = all_of[name].infer(values)
         values.update(emitted.more)
         values[name] = Value(_value(variables, name, emitted, num, seeds[name], mean, length))
         order.pop(0)
     return {name: values[name].tensor for name in all_of}
+
+
+def features_of(variables: Variables, values: Mapping[str, Value]) -> Values:
+    """The deterministic values of data, where all data that these take are there."""
+    features = variables.features
+    if features is None or not {t.name for t in features.tensors} <= set(values):
+        return {}
+    packed = features.pack_all({t.name: values[t.name].tensor for t in features.tensors})
+    return {n: Value(v) for n, v in features.network(packed, training=False).items()}
+
+
+def _that_need_each_other(
+    all_of: Mapping[str, Conditional], name: str, order: Sequence[str]
+) -> list[str]:
+    """A causal variable, and those that come later and that its steps depend on, in order."""
+    found, todo = {name}, [name]
+    while todo:
+        more = (set(all_of[todo.pop()].inputs) & set(order)) - found
+        found |= more
+        todo += more
+    return [each for each in order if each in found]
 
 
 def _value(
@@ -105,20 +125,20 @@ def _by_steps(
     """Fills `values` in with sequences, of which each step is drawn given the steps before."""
     all_of = {**variables.priors, **variables.likelihoods}
     shapes = {n: _sequence_shape(variables, n, length) for n in order}
-    steps = {shape[0] for shape in shapes.values()}
-    if len(steps) > 1:
-        raise InputError(
-            "Expected sequences of one length, of all variables that are causal.", steps
-        )
+    counts = {shape[0] for shape in shapes.values() if isinstance(shape[0], int)}
+    if len(counts) > 1:
+        raise InputError("Expected sequences of one length of variables that are causal.", counts)
     start = {n: tf.zeros([num, *shape], _dtype(variables, n)) for n, shape in shapes.items()}
     names = list(start)
 
     def body(t: tf.Tensor, *arrays: tf.Tensor) -> Any:
         now, means = dict(zip(names, arrays[: len(names)], strict=True)), arrays[len(names) :]
-        found = dict(zip(names, means, strict=True))
+        found, states = dict(zip(names, means, strict=True)), dict[str, Value]()
         for name in names:
-            known = {**values, **{n: Value(array) for n, array in now.items()}}
+            known = {**values, **states, **{n: Value(array) for n, array in now.items()}}
+            known |= features_of(variables, known)
             emitted = all_of[name].infer(known)
+            states.update(emitted.more)
             seed = tf.random.experimental.stateless_fold_in(seeds[name], t)
             if all_of[name].network is None:
                 draw = emitted.distribution.sample([num, shapes[name][0]], seed=seed)
@@ -129,7 +149,7 @@ def _by_steps(
             found[name] = _put(found[name], emitted.distribution.mean() if seen else draw, t)
         return t + 1, *(now[n] for n in names), *(found[n] for n in names)
 
-    total = tf.convert_to_tensor(next(iter(steps)))
+    total = tf.convert_to_tensor(next(iter(shapes.values()))[0])
     initial = (tf.constant(0), *start.values(), *start.values())
     _, *made = tf.while_loop(lambda t, *_: t < total, body, initial)
     values.update({n: Value(v) for n, v in zip(names, made[len(names) :], strict=True)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,9 +13,9 @@ import tensorflow as tf
 from tfp_vae import checks, sparse
 from tfp_vae.ancestral import Variables, standing_in
 from tfp_vae.arguments import checked
-from tfp_vae.conditional import Conditional
+from tfp_vae.conditional import Conditional, is_network
 from tfp_vae.data_checks import DataChecks
-from tfp_vae.default_prior import default_prior
+from tfp_vae.default_prior import default_prior, one_prior
 from tfp_vae.errors import InputError
 from tfp_vae.export_by_name import export_by_name
 from tfp_vae.first_calls import first_alone
@@ -25,6 +26,7 @@ from tfp_vae.named_data import NamedData
 from tfp_vae.objectives import ELBO, Objective
 from tfp_vae.probabilistic_model import ProbabilisticModel
 from tfp_vae.types import ModelOptions, TensorDistribution
+from tfp_vae.value_checks import check_shape, check_values
 from tfp_vae.wiring import outline
 
 if TYPE_CHECKING:
@@ -102,8 +104,16 @@ class LatentModel(ProbabilisticModel):
             checks.is_a_network(posterior, f"posterior of {name}")
             q = Conditional(posterior, name, f"posterior of {name}", is_posterior=True)
             regularizers = [each for _, each in checks.kl_regularizers(posterior)]
-            if prior is None:
-                prior = regularizers[0].prior if regularizers else default_prior(q)
+            if any(each.weight is not None for each in regularizers):
+                raise InputError(
+                    f"Expected the weight of the KL of {name} in the objective, "
+                    "ELBO(beta={...}), and a KLDivergenceRegularizer without one.",
+                    regularizers[0].weight,
+                )
+            if is_network(prior):
+                checks.no_kl_term(regularizers)
+            else:
+                prior = one_prior(prior, regularizers, functools.partial(default_prior, q))
             p = Conditional(prior, name, f"prior of {name}")
             if p.prior is not None:
                 p.prior.bind(posterior)
@@ -172,7 +182,22 @@ class LatentModel(ProbabilisticModel):
                 f"Expected a dict of values of {', '.join(self.posteriors)}.",
                 type(latents).__name__,
             )
-        return self.graph.decode(latents, data or {})
+        data = data if isinstance(data, Mapping) else {} if data is None else {"data": data}
+        self._are_known(data, set(self.wiring.ports))
+        counts = set()
+        for name, z in latents.items():
+            check_shape(z, self.graph.posteriors[name].shape, name)
+            counts.add(np.shape(z)[0])
+        if len(counts) > 1:
+            raise InputError("Expected as many rows of each.", outline(dict(latents)))
+        return self.graph.decode(latents, data)
+
+    def _are_known(self, given: Mapping[str, Any], names: set[str]) -> None:
+        """Raises `InputError` where something is given that no variable and no network knows."""
+        if set(given) - names:
+            raise InputError(
+                f"Expected values of {', '.join(sorted(names))}.", outline(dict(given))
+            )
 
     @first_alone
     def reconstruct(self, x: Any) -> dict[str, tf.Tensor]:
@@ -185,6 +210,7 @@ class LatentModel(ProbabilisticModel):
         forward = self.graph.forward(outset, training=False, choose=standing_in(self.graph))
         return {name: term.p.mean() for name, term in forward.observed.items()}
 
+    @checked
     @first_alone
     def sample(
         self,
@@ -208,6 +234,10 @@ class LatentModel(ProbabilisticModel):
             or the length is open.
         """
         given = {name: tf.convert_to_tensor(value) for name, value in (given or {}).items()}
+        self._are_known(given, {*self.wiring.ports, *self.posteriors})
+        for name, value in given.items():
+            shape = tuple(self.wiring.all_ports[name].shape[1:])
+            check_values(value, shape, None, name)
         counts = {int(value.shape[0]) for value in given.values()} | (
             set() if num_samples is None else {num_samples}
         )
@@ -258,16 +288,15 @@ class LatentModel(ProbabilisticModel):
     # -- saving --------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        latents = [
-            [n, serialize(self.posteriors[n]), serialize(self.priors[n])] for n in self.posteriors
-        ]
+        parts = [*self.posteriors.values(), *self.priors.values(), *self.likelihoods.values()]
+        made = self._serialized([*parts, self.features, self.objective])
+        n = len(self.posteriors)
         return {
             **super().get_config(),
-            "latents": latents,
-            "observed": [[name, serialize(one)] for name, one in self.likelihoods.items()],
-            "features": None if self.features is None else serialize(self.features),
-            "objective": serialize(self.objective),
+            "latents": [[*each] for each in zip(self.posteriors, made, made[n:])],  # noqa: B905
+            "observed": [[*each] for each in zip(self.likelihoods, made[2 * n :])],  # noqa: B905
+            "features": made[-2],
+            "objective": made[-1],
         }
 
     @classmethod
@@ -320,8 +349,37 @@ def _in_order(graph: Variables) -> None:
                 ", ".join(later),
             )
         states |= set(graph.priors[name].puts_out) | set(q.puts_out)
-    taken = states & {*names, *graph.likelihoods}
+    made = set() if graph.features is None else set(graph.features.network._outputs_struct)
+    taken = (states | made) & {*names, *graph.likelihoods}
     if taken:
         raise InputError(
             "Expected deterministic values to have names of their own.", ", ".join(taken)
         )
+    of_posteriors = {state for q in graph.posteriors.values() for state in q.puts_out}
+    order = [*graph.priors.items(), *graph.likelihoods.items()]
+    for number, (name, one) in enumerate(order):
+        for other in set(one.inputs) & of_posteriors:
+            raise InputError(
+                f"Expected the {one.role} to take values that are there without posteriors too.",
+                f"{other}, which a posterior puts out",
+            )
+        for other in set(one.inputs) & {n for n, _ in order[number:]}:
+            ours, theirs = (_sequence(graph, n) for n in (name, other))
+            if ours is None or ours != theirs:
+                raise InputError(
+                    f"Expected the {one.role} to take variables that come before it; sequences of "
+                    "one length may depend on their steps before.",
+                    other,
+                )
+    unnamed = [n for one in graph.conditionals for n in one.inputs if n.startswith("keras_tensor")]
+    if unnamed:
+        raise InputError(
+            "Expected each keras.Input of a network to have the name of what it takes.",
+            ", ".join(unnamed),
+        )
+
+
+def _sequence(graph: Variables, name: str) -> tuple[Any] | None:
+    """The number of steps of a variable, as far as it is known, if it is a sequence."""
+    one = graph.posteriors.get(name) or graph.likelihoods[name]
+    return one.shape[:1] if one.of_steps or len(one.shape) > 1 else None  # type: ignore[return-value]

@@ -49,7 +49,8 @@ class NamedData:
                     ports[name] = tensor
         self.ports = ports
         self.optional = {name: one.output for name, one in variables.posteriors.items()}
-        self.conditions = {**self.ports, **self.optional}
+        self.all_ports = {**self.ports, **self.optional}
+        self.conditions = dict(self.all_ports)
         del self.conditions[self.main]
 
     @property
@@ -88,6 +89,11 @@ class NamedData:
         """All data by name."""
         main, others = self.split(data)
         return {self.main: main, **others}
+
+    def own_targets(self, data: Any) -> Any:
+        """The values of the observed variables in the data: by name where there are several."""
+        found = self.targets(data, None)
+        return found if len(found) > 1 else found[self.main]
 
     def targets(self, data: Any, y: Any) -> dict[str, Any]:
         """The values of the observed variables: of the data, or y, by name or the only one."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 
 @contextlib.contextmanager
-def further_pass(network: keras.layers.Layer) -> Iterator[None]:
+def further_pass(
+    network: keras.layers.Layer, seeds: Sequence[tuple[Any, Any]] | None = None
+) -> Iterator[None]:
     """Within it the network runs once more: its losses stay those of the pass before.
 
     Keras clears what layers have added to the losses whenever a network is called; here the losses
     of the pass before come back, and those of this one are none of the step's. Moving averages,
     counts of steps and codebooks stay as they are too: they are of the data that the step is about.
-    Random layers go on with their seeds, as in any pass.
+    Random layers go on with their seeds, as in any pass; or with `seeds`, those that `seeds_of`
+    gave before another pass: they drop out the same units as then.
 
     Example:
       >>> layer = keras.layers.Dense(2, activity_regularizer="l2")
@@ -34,17 +38,25 @@ def further_pass(network: keras.layers.Layer) -> Iterator[None]:
         with keras.StatelessScope(initialize_variables=False) as scope:
             if scope.original_scope is not None:
                 scope.state_mapping.update(scope.original_scope.state_mapping)
+            for variable, value in seeds or ():
+                scope.add_update((variable, value))
             yield
     finally:
         for layer, losses, ids in kept:
             layer._losses[:] = losses
             layer._loss_ids.clear()
             layer._loss_ids.update(ids)
-    for layer in layers:
+    for layer in layers if seeds is None else ():
         for generator in layer._seed_generators:
             state = scope.get_current_value(generator.state)
             if state is not None:
                 generator.state.assign(state)
+
+
+def seeds_of(network: keras.layers.Layer) -> list[tuple[Any, Any]]:
+    """The seeds of a network's random layers, and what these are now."""
+    generators = [g for layer in network._flatten_layers() for g in layer._seed_generators]
+    return [(g.state, tf.identity(tf.convert_to_tensor(g.state))) for g in generators]
 
 
 def adds_losses(layers: Any, but: Any = ()) -> bool:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfp_vae.errors import InputError
 from tfp_vae.kinds import is_integer
 from tfp_vae.loading import loaded
+from tfp_vae.replicas import replica
 
 
 def frozen(network: keras.layers.Layer, training: bool | None = None) -> Callable[[Any], Any]:
@@ -136,8 +137,18 @@ class ByPlayer(keras.optimizers.Optimizer):
             optimizer.apply(gradients, variables)
             return tf.constant(True)
 
+        if replica() is not None:
+            raise InputError(
+                "On several replicas all players take each step: expected ByPlayer without every.",
+                self.every,
+            )
         due = tf.equal((self._iterations.value + 1) % every, 0)
         tf.cond(due, run, lambda: tf.constant(False))
+
+    def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
+        """As Keras': each player's optimizer puts its moving averages in, where it has any."""
+        for name, optimizer in self.players.items():
+            optimizer.finalize_variable_values([v for v in var_list if self._owner(v) == name])
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Each player's optimizer has its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -108,10 +108,10 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
     def _forward(self, inputs: Any, training: bool | None, samples: int) -> Any:
         data = self._by_name(inputs)
         outset = self.graph.begin(data, training)
-        if training and self.objective.needs_gradient:
-            self._check_gradients(outset, samples)
         gate = Gate() if training and self.objective.weighs_gradients else None
         forward = self.graph.forward(outset, samples, training, gate=gate)
+        if training and self.objective.needs_gradient:
+            self._check_gradients(forward, samples)
         likelihoods = {name: term.p for name, term in forward.observed.items()}
         if len(likelihoods) == 1:
             (found,) = likelihoods.values()
@@ -120,12 +120,11 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         found.forward = found.latents = forward
         return found
 
-    def _check_gradients(self, outset: Any, samples: int) -> None:
+    def _check_gradients(self, forward: Forward, samples: int) -> None:
         several = max(samples, self.objective.num_samples)
-        for name, posterior in self.graph.posteriors.items():
-            emitted = outset.emitted.get(("q", name))
-            if emitted is not None:
-                checks.gradients_go_through(emitted.distribution, posterior.layer, several)
+        for name, term in forward.latent.items():
+            layer = self.graph.posteriors[name].layer
+            checks.gradients_go_through(term.q, layer, 1 if term.q_is_drawn else several)
 
     def _by_name(self, inputs: Any) -> dict[str, Any]:
         """The data by the names of the variables."""
@@ -171,12 +170,12 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         if next(iter(forward.values())).samples != samples:  # by hand: `model(x)` is one draw
             forward = self._forward(x, training, samples).forward
         optimizer = getattr(self, "optimizer", None)  # there is none before `compile`
-        if sample_weight is not None:
-            sample_weight = tf.reshape(sample_weight, [-1])
+        sample_weight = _of_examples(sample_weight)
         alone = self._alone()
         forward = forward.observing(
             self._targets(x, y),
             step=0 if optimizer is None else optimizer.iterations,
+            training=training,
             weights=sample_weight,
             decode=None if alone is None else functools.partial(self._decode_at, x, training),
             decoder=None if alone is None else alone.network,
@@ -241,18 +240,22 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         forward = getattr(y_pred, "forward", None)  # None while Keras builds with placeholders
         samples = self._draws if forward is None else next(iter(forward.values())).samples
 
-        def mean(value: Any) -> tf.Tensor:
+        def mean(value: Any, name: str | None = None) -> tf.Tensor:
             value = tf.convert_to_tensor(value)
             if forward is None or samples == 1:
+                return value
+            term = next(iter(forward.observed.values())) if name is None else forward[name]
+            if not term.p_is_drawn:
                 return value
             return tf.reduce_mean(unfolded(value, samples), axis=0)
 
         several = isinstance(y_pred, Mapping)
-        value = {n: mean(v) for n, v in y_pred.items()} if several else mean(y_pred)
+        value = {n: mean(v, n) for n, v in y_pred.items()} if several else mean(y_pred)
         targets = self._targets(x, y)
         target = targets if several else next(iter(targets.values()))
-        if sample_weight is not None:
-            sample_weight = tf.reshape(sample_weight, [-1])
+        sample_weight = _of_examples(sample_weight)
+        if several and sample_weight is not None:
+            sample_weight = dict.fromkeys(targets, sample_weight)
         return super().compute_metrics(x, target, value, sample_weight)
 
     def train_step(self, data: Any) -> Any:
@@ -273,6 +276,17 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
             yield
         finally:
             self._draws = 1
+
+    @staticmethod
+    def _serialized(parts: Sequence[Any]) -> list[Any]:
+        """The configs of networks that may share layers, which Keras is to load as the same ones.
+
+        Keras marks an object as shared from its second config on, and so each here.
+        """
+        serialize = keras.saving.serialize_keras_object
+        for part in parts:
+            serialize(part)
+        return [None if part is None else serialize(part) for part in parts]
 
     # -- what it learnt ------------------------------------------------------------------------
 
@@ -316,3 +330,9 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         by_xla = self.estimates_by_xla(sparse.count(data) * num_samples)
         run = functools.partial(self.log_likelihood_batch, by_xla=by_xla)
         return importance.estimate(run, data, num_samples, batch_size, self.next_seed, by_xla)
+
+
+def _of_examples(sample_weight: Any) -> tf.Tensor | None:
+    """One weight for each example; Keras gives each of several targets the same ones."""
+    given = keras.tree.flatten(sample_weight)
+    return None if not given or given[0] is None else tf.reshape(given[0], [-1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,11 +13,10 @@ from tfp_vae.ancestral import Variables
 from tfp_vae.arguments import checked
 from tfp_vae.conditional import Conditional, is_network
 from tfp_vae.data_checks import DataChecks
-from tfp_vae.default_prior import default_prior
+from tfp_vae.default_prior import default_prior, one_prior
 from tfp_vae.errors import InputError
 from tfp_vae.loading import loaded
 from tfp_vae.objectives import ELBO, Objective
-from tfp_vae.prior import Prior, as_prior
 from tfp_vae.probabilistic_model import ProbabilisticModel
 from tfp_vae.trained import Trained
 from tfp_vae.types import ModelOptions
@@ -91,9 +89,7 @@ class VAE(Trained, ProbabilisticModel):
             checks.no_kl_term(regularizers)
             self.prior = prior
         else:
-            self.prior = _one_prior(
-                prior, regularizers, functools.partial(default_prior, posterior)
-            )
+            self.prior = one_prior(prior, regularizers, functools.partial(default_prior, posterior))
             self.prior.bind(encoder)
         graph = Variables(
             {"z": posterior},
@@ -138,11 +134,11 @@ class VAE(Trained, ProbabilisticModel):
     def _fits(self, graph: Variables) -> None:
         """Looks at what is known of the distributions' shapes before there are data."""
         q, likelihood = graph.posteriors["z"], graph.likelihoods["x"]
-        posterior, p_x = q.outline(), likelihood.outline()
+        posterior, p_x = q.outline, likelihood.outline
         if posterior is not None:
             shapes.posterior_fits(posterior, of_steps=q.of_steps)
             network = graph.priors["z"].network
-            p_z = self.prior.distribution() if network is None else graph.priors["z"].outline()
+            p_z = self.prior.distribution() if network is None else graph.priors["z"].outline
             if p_z is not None:
                 shapes.prior_fits(p_z, posterior, of_rows=network is not None)
         if p_x is not None and p_x.batch_shape.rank != 1:
@@ -153,20 +149,17 @@ class VAE(Trained, ProbabilisticModel):
         return {"x": x, **conditions}
 
     def _targets(self, inputs: Any, y: Any) -> dict[str, Any]:
-        return {"x": self.wiring.split(inputs)[0] if y is None else y}
+        return self.wiring.targets(inputs, y)
 
     # -- saving --------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
         from_encoder = any(r.prior is self.prior for _, r in checks.kl_regularizers(self.encoder))
-        return {
-            **super().get_config(),
-            "encoder": serialize(self.encoder),
-            "decoder": serialize(self.decoder),
-            "prior": None if from_encoder else serialize(self.prior),
-            "objective": serialize(self.objective),
-        }
+        prior = None if from_encoder else self.prior
+        parts = [self.encoder, self.decoder, prior, self.objective]
+        names = ("encoder", "decoder", "prior", "objective")
+        made = self._serialized(parts)
+        return {**super().get_config(), **dict(zip(names, made, strict=True))}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VAE:
@@ -174,20 +167,6 @@ class VAE(Trained, ProbabilisticModel):
         for key in ("encoder", "decoder", "prior", "objective"):
             config[key] = loaded(config[key], custom_objects)
         return cls(**config)
-
-
-def _one_prior(given: Any, regularizers: list[Any], default: Callable[[], Any]) -> Prior:
-    """The prior, from the one place that names it."""
-    if given is None:
-        return regularizers[0].prior if regularizers else as_prior(default())
-    for regularizer in regularizers:
-        if given is not regularizer.distribution_b and given is not regularizer.prior:
-            raise InputError(
-                "The prior is expected in one place: VAE(prior=...) or the encoder's "
-                "KLDivergenceRegularizer, or the same object in both.",
-                f"{given} and {regularizer.distribution_b}",
-            )
-    return regularizers[0].prior if regularizers else as_prior(given)
 
 
 def _one_objective(given: Objective | None, regularizers: list[Any]) -> Objective:

@@ -64,6 +64,18 @@ def check_values(
     return low, high
 
 
+def check_known(x: Any, shape: tuple[int | None, ...], what: str) -> None:
+    """Raises `InputError` unless they are numbers of this shape; a row with NaN is unknown."""
+    check_shape(x, shape, what)
+    if not is_symbolic(x):
+        values = sparse.numbers(as_array(x, what))
+        if values.dtype.kind not in "biuf" or np.isinf(values).any():
+            raise InputError(
+                f"Expected finite numbers in {what}, or NaN where a row is not known.",
+                f"dtype {values.dtype}, with inf" if values.dtype.kind == "f" else values.dtype,
+            )
+
+
 def check_words(x: Any, shape: tuple[int | None, ...], what: str) -> None:
     """Raises `InputError` unless x is a batch of strings of this shape."""
     if not tf.is_tensor(x):

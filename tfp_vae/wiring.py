@@ -145,6 +145,24 @@ class Wiring:
                 outline(data),
             ) from None
 
+    main = "x"
+
+    def own_targets(self, data: Any) -> Any:
+        """x, which is its own target."""
+        return self.split(data)[0]
+
+    def targets(self, data: Any, y: Any) -> dict[str, Any]:
+        """The values of x by name: of the data, or y.
+
+        Raises:
+          InputError: y is a dict of other names.
+        """
+        if isinstance(y, dict) and set(y) != {"x"}:
+            raise InputError("Expected targets to be an array, or a dict of x.", outline(y))
+        if y is None:
+            return {"x": self.own_targets(data)}
+        return dict(y) if isinstance(y, dict) else {"x": y}
+
     def given(self, conditions: Any, draws: bool = False) -> dict[str, Any]:
         """The decoder's conditions by name: from a dict, a list in order, or the one that there is.
 
@@ -171,13 +189,9 @@ class Wiring:
         """What the encoder is called with."""
         return self.encoder.pack(x, conditions)
 
-    def decoded(self, z: Any, conditions: dict[str, Any], repeat: Any = None) -> Any:
-        """What the decoder is called with; `repeat` tiles the conditions along the batch."""
-        own = {}
-        for name, ours in self.as_ours.items():
-            own[name] = conditions[ours]
-            if repeat is not None:
-                own[name] = tile(tf.convert_to_tensor(own[name]), repeat)
+    def decoded(self, z: Any, conditions: dict[str, Any]) -> Any:
+        """What the decoder is called with."""
+        own = {name: conditions[ours] for name, ours in self.as_ours.items()}
         return self.decoder.pack(z, own)
 
 

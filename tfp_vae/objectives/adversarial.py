@@ -75,6 +75,8 @@ class Adversarial(Objective):
     def bind(self, latents: Mapping[str, Sequence[int | None]]) -> None:
         super().bind(latents)
         shape = tuple(next(iter(latents.values())))
+        if None in shape:
+            raise InputError("Expected z of one size, for a critic; sequences have none.", shape)
         if self.critic is None:
             hidden = [keras.layers.Dense(64, activation="silu") for _ in range(2)]
             start = [keras.Input(shape), keras.layers.Flatten()]
@@ -90,10 +92,11 @@ class Adversarial(Objective):
         nll, kl, z = forward.nll, forward.kl, folded(forward.z)
         drawn = folded(forward.only.draws_from_p(seed_of_step(forward, 5)))
         of_each = functools.partial(_mean_over_draws, tf.shape(forward.z)[:2])
-        mine = of_each(tf.math.softplus(-frozen(self.critic, training=True)(z)))
+        mine = of_each(tf.math.softplus(-frozen(self.critic, training=forward.training)(z)))
+        own = functools.partial(self.critic, training=forward.training)
         its = of_each(
-            tf.math.softplus(self.critic(tf.stop_gradient(z), training=True))
-            + tf.math.softplus(-self.critic(tf.stop_gradient(drawn), training=True))
+            tf.math.softplus(own(tf.stop_gradient(z)))
+            + tf.math.softplus(-own(tf.stop_gradient(drawn)))
         )
         loss = nll + weighted(kl, self.beta, forward.step)
         loss += now(self.weight, forward.step, nll.dtype) * tf.cast(mine, nll.dtype)

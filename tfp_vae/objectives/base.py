@@ -112,6 +112,18 @@ def seed_of_step(forward: Forward, number: int, of_all: bool = False) -> tf.Tens
     return seed if of_all else of_replica(seed)
 
 
+def share_of_unknown(forward: Forward, term: Term) -> tuple[tf.Tensor, tf.Tensor]:
+    """The share of the examples whose value is not known, and `[batch]`, 1 for each of these.
+
+    Both are 1 where no value is known.
+    """
+    if term.known is None:
+        one = tf.ones_like(forward.nll)
+        return tf.ones([], one.dtype), one
+    unknown = tf.cast(~term.known, forward.nll.dtype)
+    return batch_mean(unknown, forward), unknown
+
+
 def batch_mean(values: tf.Tensor, forward: Forward) -> tf.Tensor:
     """The mean over the examples of all replicas, weighed as the loss is: 0 counts nothing."""
     values = global_batch(values)

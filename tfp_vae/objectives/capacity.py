@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfp_vae.divergence import blocks
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import batch_mean, draws_of_its_own, now
+from tfp_vae.objectives.base import batch_mean, draws_of_its_own, now, share_of_unknown
 from tfp_vae.objectives.forward import Forward, Term
 from tfp_vae.relaxation import discrete_kl
 
@@ -53,10 +53,12 @@ def away_from_capacity(forward: Forward, name: str, capacity: Any, of: str) -> t
     if whole:
         capacity, estimates, signed = [capacity], [_sum(estimates)], [_sum(signed)]
     found = []
+    share, unknown = share_of_unknown(forward, term)
     for c, estimate, other in zip(capacity, estimates, signed, strict=True):
         c = now(c, forward.step, estimate.kl.dtype)
-        beyond = (batch_mean(other.kl, forward) if of == "mean" else other.kl) - c
-        found.append(tf.stop_gradient(tf.sign(beyond)) * (estimate.kl - c))
+        mean = tf.math.divide_no_nan(batch_mean(other.kl, forward), share)
+        beyond = (mean if of == "mean" else other.kl) - c
+        found.append(unknown * tf.stop_gradient(tf.sign(beyond)) * (estimate.kl - c))
     return tf.add_n(found)
 
 

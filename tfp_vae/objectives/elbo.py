@@ -19,6 +19,7 @@ from tfp_vae.objectives.base import (
     is_zero,
     now,
     of_variable,
+    share_of_unknown,
     weighted,
 )
 from tfp_vae.objectives.capacity import CAPACITY_OF, away_from_capacity
@@ -132,8 +133,12 @@ class ELBO(Objective):
         free_bits = of_variable(self.free_bits, name)
         if is_zero(free_bits):
             return kl
-        each = batch_mean(forward.latent[name].kl_of_dimensions(), forward)
-        return tf.reduce_sum(tf.maximum(each, now(free_bits, forward.step, kl.dtype)))
+        term = forward.latent[name]
+        share, _ = share_of_unknown(
+            forward, term
+        )  # the KL of a known value is 0, and is held to no bits
+        each = tf.math.divide_no_nan(batch_mean(term.kl_of_dimensions(), forward), share)
+        return share * tf.reduce_sum(tf.maximum(each, now(free_bits, forward.step, kl.dtype)))
 
     def get_config(self) -> dict[str, Any]:
         names = ("beta", "free_bits", "capacity")

@@ -73,6 +73,16 @@ class Term:
         return self._p[0]
 
     @property
+    def q_is_drawn(self) -> bool:
+        """Whether q depends on a draw, and has a distribution for each draw."""
+        return self._q_is_drawn
+
+    @property
+    def p_is_drawn(self) -> bool:
+        """Whether p depends on a draw, and has a distribution for each draw."""
+        return self._p[1]
+
+    @property
     def p_has_rows(self) -> bool:
         """Whether p depends on other values, and has a distribution for each row."""
         return self._p[2]
@@ -222,6 +232,7 @@ class Forward(Mapping[str, Term]):
       latent: the terms of the latent variables by name.
       observed: those of the observed ones.
       step: training steps so far, for schedules and for draws of the objective's own.
+      training: whether the model trains.
       weights: the examples' sample weights, `[batch]`; None: all are 1. The model multiplies the
         loss by these; an objective needs them only for means over the batch of its own.
       decode: z `[batch, ...]` -> p(x|z), for an objective that wants the decoder elsewhere.
@@ -235,6 +246,7 @@ class Forward(Mapping[str, Term]):
         terms: Mapping[str, Term],
         *,
         step: Any = 0,
+        training: bool | None = True,
         weights: tf.Tensor | None = None,
         decode: Callable[[tf.Tensor], tfd.Distribution] | None = None,
         decoder: Any = None,
@@ -245,7 +257,7 @@ class Forward(Mapping[str, Term]):
         self.latent = {name: term for name, term in terms.items() if term.q is not None}
         self.observed = {name: term for name, term in terms.items() if term.q is None}
         self.step, self.weights, self.gate, self.fixed = step, weights, gate, fixed
-        self.decode, self.decoder = decode, decoder
+        self.decode, self.decoder, self.training = decode, decoder, training
 
     def __getitem__(self, name: str) -> Term:
         return self._terms[name]
