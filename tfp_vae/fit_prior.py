@@ -116,7 +116,9 @@ def draws(
     for number, batch in enumerate(batches):
         inputs = keras.utils.unpack_x_y_sample_weight(batch)[0]
         pair = None if seed is None else tf.constant([seed, number])
-        outset = vae.graph.begin(vae._by_name(sparse.dense(inputs)), training=False, undrawn=True)
+        outset = vae.graph.begin(
+            vae.wiring.by_name(sparse.dense(inputs)), training=False, undrawn=True
+        )
         terms, _ = vae.graph.encode(outset, drawing(num_draws, pair), num_draws)
         z = terms[latent].value.numpy()
         found.append(z.reshape(-1, *z.shape[2:]))

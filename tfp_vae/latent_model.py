@@ -25,6 +25,7 @@ from tfp_vae.loading import loaded
 from tfp_vae.named_data import NamedData
 from tfp_vae.objectives import ELBO, Objective
 from tfp_vae.probabilistic_model import ProbabilisticModel
+from tfp_vae.seeded import pair_of
 from tfp_vae.types import ModelOptions, TensorDistribution
 from tfp_vae.value_checks import check_shape, check_values
 from tfp_vae.wiring import outline
@@ -152,12 +153,6 @@ class LatentModel(ProbabilisticModel):
         inside = {id(part) for one in known for part in one._flatten_layers()}
         return [*known, *(part for part in super().layers if id(part) not in inside)]
 
-    def _by_name(self, inputs: Any) -> dict[str, Any]:
-        return self.wiring.by_name(inputs)
-
-    def _targets(self, inputs: Any, y: Any) -> dict[str, Any]:
-        return self.wiring.targets(inputs, y)
-
     # -- what it learnt ------------------------------------------------------------------------
 
     @first_alone
@@ -167,7 +162,7 @@ class LatentModel(ProbabilisticModel):
         One that depends on others is given at the values that stand for these, such as the means.
         """
         self._checks.batch(x, is_target=False)
-        outset = self.graph.begin(self._by_name(x), training=False, undrawn=True)
+        outset = self.graph.begin(self.wiring.by_name(x), training=False, undrawn=True)
         terms, _ = self.graph.encode(outset, standing_in(self.graph))
         return {name: cast(Any, term.q) for name, term in terms.items()}
 
@@ -206,7 +201,9 @@ class LatentModel(ProbabilisticModel):
         The same at each call: the mean of q stands for q, unless q's layer says otherwise.
         """
         self._checks.batch(x, is_target=False)
-        outset = self.graph.begin(self._by_name(sparse.dense(x)), training=False, undrawn=True)
+        outset = self.graph.begin(
+            self.wiring.by_name(sparse.dense(x)), training=False, undrawn=True
+        )
         forward = self.graph.forward(outset, training=False, choose=standing_in(self.graph))
         return {name: term.p.mean() for name, term in forward.observed.items()}
 
@@ -246,7 +243,7 @@ class LatentModel(ProbabilisticModel):
                 "Expected num_samples, and as many rows of each that is given.",
                 f"num_samples={num_samples}, given={outline(given)}",
             )
-        pair = self.next_seed() if seed is None else _pair(seed)
+        pair = self.next_seed() if seed is None else pair_of(seed)
         return generate(self.graph, counts.pop(), pair, given, mean, length)
 
     def fit_prior(
@@ -313,10 +310,6 @@ class LatentModel(ProbabilisticModel):
             make(config["objective"]),
         )
         return cls(**config)
-
-
-def _pair(seed: int) -> tf.Tensor:
-    return tf.constant(np.array([seed, 0], np.uint32).view(np.int32))
 
 
 def _named(latents: Any, observed: Any) -> None:

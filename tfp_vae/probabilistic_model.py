@@ -44,6 +44,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
 
     Attributes:
       graph: the variables in ancestral order.
+      wiring: what of the data is which variable, a `Wiring` or `NamedData`.
       objective: what is minimized.
       has_density: whether each posterior has one.
     """
@@ -106,7 +107,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         return self._forward(inputs, training, self._draws)
 
     def _forward(self, inputs: Any, training: bool | None, samples: int) -> Any:
-        data = self._by_name(inputs)
+        data = self.wiring.by_name(inputs)
         outset = self.graph.begin(data, training)
         gate = Gate() if training and self.objective.weighs_gradients else None
         forward = self.graph.forward(outset, samples, training, gate=gate)
@@ -126,14 +127,6 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
             layer = self.graph.posteriors[name].layer
             checks.gradients_go_through(term.q, layer, 1 if term.q_is_drawn else several)
 
-    def _by_name(self, inputs: Any) -> dict[str, Any]:
-        """The data by the names of the variables."""
-        raise NotImplementedError
-
-    def _targets(self, inputs: Any, y: Any) -> dict[str, Any]:
-        """The values of the observed variables by name."""
-        raise NotImplementedError
-
     def forward(
         self, x: Any, num_samples: int = 1, training: bool | None = False, seed: Any = None
     ) -> Forward:
@@ -145,7 +138,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
           training: as for Keras' layers.
           seed: a pair of integers makes the draws repeatable; None: each posterior's own.
         """
-        data = self._by_name(x)
+        data = self.wiring.by_name(x)
         outset = self.graph.begin(data, training, undrawn=not training)
         chosen = drawing(num_samples, seed)
         return self.graph.forward(outset, num_samples, training, chosen)
@@ -173,7 +166,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         sample_weight = _of_examples(sample_weight)
         alone = self._alone()
         forward = forward.observing(
-            self._targets(x, y),
+            self.wiring.targets(x, y),
             step=0 if optimizer is None else optimizer.iterations,
             training=training,
             weights=sample_weight,
@@ -215,7 +208,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         """The likelihood at other values of the one latent variable."""
         likelihood = self._alone()
         assert likelihood is not None
-        values = {name: Value(v) for name, v in self._by_name(x).items()}
+        values = {name: Value(v) for name, v in self.wiring.by_name(x).items()}
         values.update({name: Value(z) for name in self.graph.posteriors})
         with further_pass(likelihood.network):
             return likelihood(values, 1, training).distribution
@@ -251,7 +244,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
 
         several = isinstance(y_pred, Mapping)
         value = {n: mean(v, n) for n, v in y_pred.items()} if several else mean(y_pred)
-        targets = self._targets(x, y)
+        targets = self.wiring.targets(x, y)
         target = targets if several else next(iter(targets.values()))
         sample_weight = _of_examples(sample_weight)
         if several and sample_weight is not None:
@@ -326,7 +319,9 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         self._checks.data(x, y, "x")
         if not any(getattr(layer, "is_random", True) for layer in layers.values()):
             num_samples = 1  # all draws would be the same
-        data = sparse.by_row((self._by_name(x), {} if y is None else self._targets(x, y)))
+        data = sparse.by_row(
+            (self.wiring.by_name(x), {} if y is None else self.wiring.targets(x, y))
+        )
         by_xla = self.estimates_by_xla(sparse.count(data) * num_samples)
         run = functools.partial(self.log_likelihood_batch, by_xla=by_xla)
         return importance.estimate(run, data, num_samples, batch_size, self.next_seed, by_xla)

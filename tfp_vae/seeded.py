@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfp_vae.outside import made_outside, stateless
@@ -83,3 +84,13 @@ class Seeded:
         super().load_own_variables(values)  # type: ignore[misc]
         if state is not None:
             self.seed_generator.state.assign(state)
+
+
+def pair_of(seed: int) -> tf.Tensor:
+    """An integer of 0 to 2**32 - 1 as the pair of int32 that TensorFlow's stateless draws take.
+
+    Example:
+      >>> pair_of(3).numpy().tolist()
+      [3, 0]
+    """
+    return tf.constant(np.array([seed, 0], np.uint32).view(np.int32))

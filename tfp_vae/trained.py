@@ -6,7 +6,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -21,6 +20,7 @@ from tfp_vae.first_calls import first_alone
 from tfp_vae.fit_prior import fit_prior as fitted_prior
 from tfp_vae.generation import generate
 from tfp_vae.inference import ROWS, large
+from tfp_vae.seeded import pair_of
 from tfp_vae.types import TensorDistribution
 from tfp_vae.wiring import Wiring, outline, rows
 from tfp_vae.without_kl import without_kl
@@ -115,10 +115,7 @@ class Trained:
             self._checks.conditions({name: value}, value, "the conditions")
             if not tf.is_symbolic_tensor(value) and len(value) != num_samples:
                 raise InputError(f"Expected {num_samples} rows of {name}.", outline(value))
-        if seed is None:
-            pair = self.next_seed()
-        else:
-            pair = tf.constant(np.array([seed, 0], np.uint32).view(np.int32))
+        pair = self.next_seed() if seed is None else pair_of(seed)
         if tf.executing_eagerly() and num_samples >= ROWS:
             return self._draw_many(tf.constant(num_samples, tf.int32), pair, given, mean, length)
         return self._draw(num_samples, pair, given, mean, length)

@@ -144,13 +144,6 @@ class VAE(Trained, ProbabilisticModel):
         if p_x is not None and p_x.batch_shape.rank != 1:
             shapes.likelihood_fits(p_x, self.decoder.outputs[0], likelihood.of_steps)
 
-    def _by_name(self, inputs: Any) -> dict[str, Any]:
-        x, conditions = self.wiring.split(inputs)
-        return {"x": x, **conditions}
-
-    def _targets(self, inputs: Any, y: Any) -> dict[str, Any]:
-        return self.wiring.targets(inputs, y)
-
     # -- saving --------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:

@@ -147,6 +147,11 @@ class Wiring:
 
     main = "x"
 
+    def by_name(self, data: Any) -> dict[str, Any]:
+        """x and the conditions, all by name."""
+        x, conditions = self.split(data)
+        return {"x": x, **conditions}
+
     def own_targets(self, data: Any) -> Any:
         """x, which is its own target."""
         return self.split(data)[0]
