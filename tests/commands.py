@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 import tfp_vae_cli
-from tfp_vae import VAE, runs
+from tfp_vae import VAE
+from tfp_vae.app import runs
 
 TFP_VAE = [sys.executable, "-m", "tfp_vae_cli"]
 SMALL = ["--widths", "[16]", "--latent_size", "2"]

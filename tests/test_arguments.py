@@ -11,18 +11,9 @@ from conftest import small_networks
 from tensorflow_probability import distributions as tfd
 
 import tfp_vae
-from tfp_vae import (
-    VAE,
-    InputError,
-    arguments,
-    data,
-    layers,
-    networks,
-    objectives,
-    priors,
-    schedules,
-)
-from tfp_vae.arguments import RULES
+from tfp_vae import VAE, InputError, data, layers, networks, objectives, priors, schedules
+from tfp_vae.arguments import rules
+from tfp_vae.arguments.rules import RULES
 
 NAN = float("nan")
 NOT_INTEGERS = [0, -1, 2.5, NAN, "3", True, [1, 2], int, b"3", 1j]
@@ -300,4 +291,4 @@ def test_our_message_is_the_last_line(call):
     with pytest.raises(InputError) as refused:
         call()
     assert "\n" not in str(refused.value)
-    assert arguments.InputError is InputError
+    assert rules.InputError is InputError

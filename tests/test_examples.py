@@ -16,7 +16,7 @@ EXAMPLES = {
     "regression.py": (["regression.png"], r"functions: (0\.\d+) nats", 26),
     "two_processes.py": (["vae.keras"], r"negative test ELBO: (2\d\.\d+) nats", 26),
 }
-SLOW = {"two_processes.py"}  # a minute; tests/test_replicas.py has one like it
+SLOW = {"two_processes.py"}  # a minute; tests/bridge/test_replicas.py has one like it
 
 
 def test_every_example_is_run_and_short():

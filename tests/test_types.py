@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import tfp_vae
 from tfp_vae import types
-from tfp_vae.coercible import TensorCoercible
+from tfp_vae.bridge.coercible import TensorCoercible
 
 BEFORE = """
 import keras
@@ -145,7 +145,7 @@ def test_the_protocol_has_what_every_distribution_of_tfp_has():
 
 
 def test_the_stub_has_all_that_is_public_of_a_keras_model():
-    text = (Path(tfp_vae.__file__).parent / "keras_model.pyi").read_text()
+    text = (Path(tfp_vae.__file__).parent / "bridge" / "keras_model.pyi").read_text()
     stub = set(re.findall(r"^    (?:def )?(\w+)[:(]", text, re.MULTILINE))
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("adam", "mse")

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from recipe_models import inputs, made
 from tensorflow.python.ops import gen_stateless_random_ops_v2 as generators
-from test_recipes import inputs, made
 
-from tfp_vae import VAE, data, layers, networks, replicas, seeded
+from tfp_vae import VAE, data, layers, networks
+from tfp_vae.bridge import random_state, replicas
 from tfp_vae.objectives import DIP, ELBO, MMD, BetaTC, base
 
 ROWS = 11  # of a replica; no other axis of what is drawn has this size
@@ -65,7 +66,7 @@ def sliced(generator):
 
 
 def same_noise():
-    seeded.of_replica = base.of_replica = lambda seed: seed
+    random_state.of_replica = base.of_replica = lambda seed: seed
     for name in ("normal_v2", "uniform_v2", "uniform_int_v2", "uniform_full_int_v2"):
         name = f"stateless_random_{name}"
         setattr(generators, name, sliced(getattr(generators, name)))

@@ -1,13 +1,13 @@
 """TensorFlow Probability's distribution layers and variational autoencoders, native to Keras 3."""
 
-from tfp_vae import _backend  # noqa: F401, I001  (first: it checks what all others import)
+from tfp_vae.bridge import backend as _backend  # noqa: F401, I001  (first: it checks)
 from tfp_vae import layers, objectives, priors, schedules
 from tfp_vae.errors import InputError
-from tfp_vae.latent_model import LatentModel
+from tfp_vae.model.latent_model import LatentModel
 from tfp_vae.losses import NegativeLogLikelihood
 from tfp_vae.objectives import ELBO, IWAE
-from tfp_vae.players import ByPlayer, frozen
-from tfp_vae.vae import VAE
+from tfp_vae.objectives.players import ByPlayer, frozen
+from tfp_vae.model.vae import VAE
 from tfp_vae_cli import __version__
 
 __all__ = [

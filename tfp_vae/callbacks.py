@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
 
 
 class WithinEpoch:

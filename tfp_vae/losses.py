@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.bridge.masks import along, mask_of, masked
 from tfp_vae.errors import InputError, InputTypeError
-from tfp_vae.masks import along, mask_of, masked
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import keras
 
 from tfp_vae import layers
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.marginals import unit_normal
 from tfp_vae.errors import InputError
-from tfp_vae.layers.parametric import IndependentLayer, ParametricLayer, as_shape
-from tfp_vae.prior import unit_normal
+from tfp_vae.layers.base.parametric import IndependentLayer, ParametricLayer, as_shape
 
 Body = Literal["mlp", "conv"]
 

@@ -12,9 +12,9 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.loading import loaded
 from tfp_vae.errors import InputError
-from tfp_vae.loading import loaded
 
 Scheduled: TypeAlias = float | LearningRateSchedule
 _BY_VARIABLE = "by_variable"  # the key of a config that holds a value for each variable

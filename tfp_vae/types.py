@@ -76,7 +76,7 @@ class TensorDistribution(Distribution, Protocol):
     """A `Distribution` that is a tensor too, as `encode`, `decode` and the layers give it.
 
     Example:
-      >>> from tfp_vae.coercible import TensorCoercible
+      >>> from tfp_vae.bridge.coercible import TensorCoercible
       >>> def first(q: TensorDistribution) -> tf.Tensor:
       ...     return q[0]
       >>> float(first(TensorCoercible(tfd.Normal([1.0, 2.0], 1.0), lambda d: d.mean())))

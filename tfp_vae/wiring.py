@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_vae import sparse
+from tfp_vae.bridge import sparse
+from tfp_vae.bridge.masks import mask_of
 from tfp_vae.errors import InputError
-from tfp_vae.masks import mask_of
 
 
 class Ports:

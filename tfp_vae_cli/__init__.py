@@ -67,7 +67,7 @@ def _main(arguments: list[str]) -> int:
     with _a_sign_of_life(), _without_greetings():
         import tensorflow as tf
 
-        from tfp_vae.cli import run
+        from tfp_vae.app.cli import run
 
         tf.config.list_physical_devices()  # where there is no GPU it says so, once
     return run(first, given)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.faults import kills
-from tfp_vae import training
+from tfp_vae.app import training
 
 
 def main() -> None:

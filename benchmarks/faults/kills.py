@@ -34,7 +34,7 @@ import sklearn.datasets  # noqa: F401
 import tensorboard  # noqa: F401
 
 import tfp_vae_cli
-from tfp_vae import training
+from tfp_vae.app import training
 from tfp_vae.callbacks import KeepGood
 
 ROWS = 160

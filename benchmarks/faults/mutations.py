@@ -271,6 +271,6 @@ def _in_a_fork(work: Callable[[], Any]) -> None:
 
 
 if __name__ == "__main__":
-    import tfp_vae.cli  # noqa: F401  (once for all forks)
+    import tfp_vae.app.cli  # noqa: F401  (once for all forks)
 
     main()

@@ -9,10 +9,10 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.bridge.loading import loaded
 from tfp_vae.errors import InputError
-from tfp_vae.layers.distribution_lambda import DistributionLayer
-from tfp_vae.layers.symbolic import DistributionTensor
-from tfp_vae.loading import loaded
+from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.symbolic import DistributionTensor
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
-from tfp_vae.layers.categories import Categories
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.precision import full_precision
+from tfp_vae.distributions.categorical import Categories
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.parametric import IndependentLayer, independent, to_event_shape
 from tfp_vae.layers.multivariate import VectorLayer
-from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
-from tfp_vae.precision import full_precision
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -10,11 +10,11 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.bridge.marginals import Prior
+from tfp_vae.distributions.categorical import Categories
+from tfp_vae.distributions.codebook import Codebook
+from tfp_vae.distributions.codes import CodeVectors
 from tfp_vae.errors import InputError
-from tfp_vae.layers.categories import Categories
-from tfp_vae.layers.code_distributions import CodeVectors
-from tfp_vae.layers.codebook import Codebook
-from tfp_vae.prior import Prior
 
 
 class CodePrior(Prior):

@@ -10,10 +10,10 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.fast import Bernoulli
-from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
+from tfp_vae.arguments.rules import checked
+from tfp_vae.distributions.fast import Bernoulli
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.parametric import IndependentLayer, independent, to_event_shape
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

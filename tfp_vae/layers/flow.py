@@ -9,9 +9,9 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
-from tfp_vae.floors import softplus_at_least
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.arguments.rules import checked
+from tfp_vae.distributions.floors import softplus_at_least
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.multivariate import VectorLayer, of_any_batch
 
 

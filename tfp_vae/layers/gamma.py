@@ -11,19 +11,19 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 
-from tfp_vae.arguments import checked
-from tfp_vae.density import with_power
-from tfp_vae.floors import softplus_at_least
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.parametric import (
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.origins import positive
+from tfp_vae.bridge.precision import full_precision
+from tfp_vae.distributions.density import with_power
+from tfp_vae.distributions.floors import softplus_at_least
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.parametric import (
     IndependentLayer,
     WholeDraws,
     as_shape,
     independent,
     to_event_shape,
 )
-from tfp_vae.origins import positive
-from tfp_vae.precision import full_precision
 
 
 class _PositiveGamma(tfd.Gamma):

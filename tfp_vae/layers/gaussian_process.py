@@ -12,12 +12,12 @@ import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.loading import loaded
+from tfp_vae.distributions.gaussian_process import GaussianProcessOutput
 from tfp_vae.errors import InputError
-from tfp_vae.layers.distribution_lambda import ConvertToTensor, DistributionLayer
-from tfp_vae.layers.gaussian_process_output import GaussianProcessOutput
-from tfp_vae.layers.parametric import as_shape
-from tfp_vae.loading import loaded
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor, DistributionLayer
+from tfp_vae.layers.base.parametric import as_shape
 
 _LITTLE_NOISE = keras.initializers.Constant(-10.0)
 _SERIALIZED = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
 
 

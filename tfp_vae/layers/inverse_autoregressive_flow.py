@@ -9,12 +9,12 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_vae.arguments import checked
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bijectors.inverse_autoregressive import InverseAutoregressive
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.parametric import as_shape
 from tfp_vae.layers.flow import FlowLayer
-from tfp_vae.layers.inverse_autoregressive import InverseAutoregressive
 from tfp_vae.layers.made import AutoregressiveNetwork
-from tfp_vae.layers.parametric import as_shape
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

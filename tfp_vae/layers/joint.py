@@ -9,12 +9,12 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.loading import loaded
+from tfp_vae.distributions.blockwise import SideBySide
 from tfp_vae.errors import InputError
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.parametric import ParametricLayer
-from tfp_vae.loading import loaded
-from tfp_vae.side_by_side import SideBySide
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.parametric import ParametricLayer
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -24,7 +24,8 @@ class Joint(ParametricLayer):
     For a z of which some entries are continuous and some discrete, in one vector that a dense
     decoder takes. The KL against a `tfd.Blockwise` of priors of the same sizes is the sum of the
     blocks', each in closed form where TFP has it and by Monte Carlo elsewhere;
-    `tfp_vae.divergence.blocks` gives them apart. Draws are reparameterized where all blocks' are.
+    `tfp_vae.distributions.divergence.blocks` gives them apart. Draws are reparameterized where all
+    blocks' are.
 
     Shapes: input `[..., n]`, the blocks' parameters one after the other, n the sum of their sizes;
     batch `[...]`; event: one vector, as long as the blocks' together; as a tensor a draw, unless

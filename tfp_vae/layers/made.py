@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
-from tfp_vae.layers.parametric import as_shape
+from tfp_vae.layers.base.parametric import as_shape
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

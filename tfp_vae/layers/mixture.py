@@ -9,11 +9,11 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.loading import loaded
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.parametric import ParametricLayer, as_shape
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, LocationScaleLayer
-from tfp_vae.layers.parametric import ParametricLayer, as_shape
-from tfp_vae.loading import loaded
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -10,10 +10,10 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import math as tfm
 
-from tfp_vae.arguments import checked
-from tfp_vae.floors import softplus_above, softplus_at_least
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.parametric import ParametricLayer
+from tfp_vae.arguments.rules import checked
+from tfp_vae.distributions.floors import softplus_above, softplus_at_least
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.parametric import ParametricLayer
 
 
 def of_any_batch(made: tfd.TransformedDistribution) -> tfd.TransformedDistribution:

@@ -6,9 +6,9 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bijectors.planar import Planar
 from tfp_vae.layers.flow import FlowLayer
-from tfp_vae.layers.planar import Planar
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -14,14 +14,14 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.origins import known_to_tfp, log_floor, log_of, moved, positive
+from tfp_vae.bridge.precision import full_precision
 from tfp_vae.errors import InputError
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.kl import TrainingStep
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.parametric import WholeDraws, to_event_shape
+from tfp_vae.layers.kl_divergence import TrainingStep
 from tfp_vae.layers.multivariate import RealVectorLayer
-from tfp_vae.layers.parametric import WholeDraws, to_event_shape
-from tfp_vae.origins import known_to_tfp, log_floor, log_of, moved, positive
-from tfp_vae.precision import full_precision
 
 
 class _PositiveExp(tfb.Exp):
@@ -214,7 +214,7 @@ def _checked(temperature: Any) -> Any:
         )
     if ours or scheduled:
         return temperature
-    # Of an initializer: where a file is looked at, no variable gets its memory (`tfp_vae.runs`).
+    # Of an initializer: a file that is only looked at gives no variable its memory.
     value = keras.initializers.Constant(float(temperature))
     return keras.Variable(value, shape=(), trainable=False)
 

@@ -10,11 +10,11 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.distributions.floors import exp_at_least
 from tfp_vae.errors import InputError
-from tfp_vae.floors import exp_at_least
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.parametric import IndependentLayer, independent, to_event_shape
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.parametric import IndependentLayer, independent, to_event_shape
 
 _FAMILIES = {"normal": tfd.Normal, "logistic": tfd.Logistic, "laplace": tfd.Laplace}
 

@@ -9,12 +9,12 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.precision import full_precision
+from tfp_vae.distributions.floors import softplus_above
+from tfp_vae.distributions.spherical import FisherAroundMean, PowerAroundMean
 from tfp_vae.errors import InputError
-from tfp_vae.floors import softplus_above
-from tfp_vae.layers.around_mean import FisherAroundMean, PowerAroundMean
 from tfp_vae.layers.multivariate import RealVectorLayer
-from tfp_vae.precision import full_precision
 
 
 class SphericalLayer(RealVectorLayer):

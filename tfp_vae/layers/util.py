@@ -7,13 +7,13 @@ from typing import Any
 
 import keras
 
+from tfp_vae.bridge.loading import loaded
 from tfp_vae.errors import InputTypeError
-from tfp_vae.layers.weight_distributions import (
+from tfp_vae.layers.bayesian.weight_distributions import (
     default_loc_scale_fn,
     default_mean_field_normal_fn,
     default_multivariate_normal_fn,
 )
-from tfp_vae.loading import loaded
 
 __all__ = [
     "default_loc_scale_fn",

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfp_vae.bridge.precision import full_precision
 from tfp_vae.errors import InputError
-from tfp_vae.precision import full_precision
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

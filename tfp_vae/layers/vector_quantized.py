@@ -9,14 +9,14 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.replicas import after_pass
+from tfp_vae.distributions.codebook import Codebook
+from tfp_vae.distributions.codes import CodePoint
 from tfp_vae.errors import InputError
-from tfp_vae.layers.code_distributions import CodePoint
+from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.parametric import IndependentLayer, to_event_shape
 from tfp_vae.layers.code_prior import UniformCodes
-from tfp_vae.layers.codebook import Codebook
-from tfp_vae.layers.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.parametric import IndependentLayer, to_event_shape
-from tfp_vae.replicas import after_pass
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

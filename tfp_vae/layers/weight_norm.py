@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_vae.bridge.eager_variables import stateless
+from tfp_vae.bridge.replicas import replica
 from tfp_vae.errors import InputError
-from tfp_vae.outside import stateless
-from tfp_vae.replicas import replica
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

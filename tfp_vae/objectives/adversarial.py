@@ -10,12 +10,12 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.loading import loaded
 from tfp_vae.errors import InputError
-from tfp_vae.loading import loaded
 from tfp_vae.objectives.base import Objective, Terms, is_zero, now, seed_of_step, weighted
 from tfp_vae.objectives.forward import Forward, folded
-from tfp_vae.players import frozen
+from tfp_vae.objectives.players import frozen
 from tfp_vae.schedules import Scheduled
 
 

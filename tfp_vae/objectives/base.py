@@ -10,9 +10,9 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
+from tfp_vae.bridge.replicas import global_batch, of_replica
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.forward import Forward, Term
-from tfp_vae.replicas import global_batch, of_replica
 
 
 class Terms(NamedTuple):
@@ -62,7 +62,7 @@ class Objective(abc.ABC):
         """The networks that the objective owns, by the names of their players.
 
         The model tracks, trains and saves these; each is a player whose weights the objective's
-        loss of it alone may reach (`tfp_vae.players`).
+        loss of it alone may reach (`tfp_vae.objectives.players`).
         """
         return {}
 

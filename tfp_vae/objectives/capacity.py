@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfp_vae.divergence import blocks
+from tfp_vae.distributions.divergence import blocks
+from tfp_vae.distributions.relaxation import discrete_kl
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import batch_mean, draws_of_its_own, now, share_of_unknown
 from tfp_vae.objectives.forward import Forward, Term
-from tfp_vae.relaxation import discrete_kl
 
 CAPACITY_OF = ("mean", "example")
 

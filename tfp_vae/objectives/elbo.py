@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import (
     Objective,

@@ -10,15 +10,15 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import shapes
-from tfp_vae.density import log_density
-from tfp_vae.divergence import kl_divergence
+from tfp_vae.bridge.origins import moved
+from tfp_vae.bridge.replicas import global_batch
+from tfp_vae.distributions import shapes
+from tfp_vae.distributions.density import log_density
+from tfp_vae.distributions.divergence import kl_divergence
+from tfp_vae.distributions.relaxation import discrete
 from tfp_vae.errors import InputError
-from tfp_vae.likelihood import log_likelihood, summed
 from tfp_vae.objectives.gate import Gate
-from tfp_vae.origins import moved
-from tfp_vae.relaxation import discrete
-from tfp_vae.replicas import global_batch
+from tfp_vae.objectives.likelihood import log_likelihood, summed
 from tfp_vae.wiring import tile
 
 

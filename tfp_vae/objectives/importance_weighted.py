@@ -9,9 +9,9 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
-from tfp_vae.objectives import estimators
+from tfp_vae.objectives import gradients
 from tfp_vae.objectives.base import Objective, Terms, is_zero, nll_and_kl, now
 from tfp_vae.objectives.forward import Forward
 from tfp_vae.schedules import Scheduled
@@ -71,7 +71,7 @@ class ImportanceWeighted(Objective):
         log_weights = forward.log_weights
         bound = self.bound(log_weights, forward.step)
         if forward.gate is not None:
-            bound = estimators.surrogate(forward, bound, self._weights(log_weights, forward.step))
+            bound = gradients.surrogate(forward, bound, self._weights(log_weights, forward.step))
         return Terms(-bound, nll, kl)
 
     def bound(self, log_weights: tf.Tensor, step: Any) -> tf.Tensor:
@@ -82,13 +82,13 @@ class ImportanceWeighted(Objective):
         beta = now(self.beta, step, log_weights.dtype)
         return beta * tf.reduce_mean(log_weights, axis=0) + (1 - beta) * inside
 
-    def _weights(self, log_weights: tf.Tensor, step: Any) -> estimators.Weights:
+    def _weights(self, log_weights: tf.Tensor, step: Any) -> gradients.Weights:
         slopes, curvatures = self._slopes(log_weights, step)
         if self.estimator == "stl":
-            return estimators.sticking_the_landing(slopes)
+            return gradients.sticking_the_landing(slopes)
         if self.estimator == "dreg":
-            return estimators.doubly_reparameterized(slopes, curvatures)
-        return estimators.vimco(
+            return gradients.doubly_reparameterized(slopes, curvatures)
+        return gradients.vimco(
             log_weights, slopes, lambda value: self.bound(value, step), self.num_bounds
         )
 
@@ -225,9 +225,9 @@ class PIWAE(ImportanceWeighted):
     def bound(self, log_weights: tf.Tensor, step: Any) -> tf.Tensor:
         return log_mean_exp(log_weights)
 
-    def _weights(self, log_weights: tf.Tensor, step: Any) -> estimators.Weights:
+    def _weights(self, log_weights: tf.Tensor, step: Any) -> gradients.Weights:
         slopes, _ = self._slopes(log_weights, step)
-        return estimators.Weights(tf.nn.softmax(log_weights, axis=0), slopes, slopes)
+        return gradients.Weights(tf.nn.softmax(log_weights, axis=0), slopes, slopes)
 
     def get_config(self) -> dict[str, Any]:
         return {"num_bounds": self.num_bounds, "num_samples_each": self.num_samples_each}

@@ -15,7 +15,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.replicas import global_batch
 from tfp_vae.errors import InputError
 from tfp_vae.objectives import unbiased
 from tfp_vae.objectives.base import (
@@ -28,7 +29,6 @@ from tfp_vae.objectives.base import (
     weighted,
 )
 from tfp_vae.objectives.forward import Forward
-from tfp_vae.replicas import global_batch
 from tfp_vae.schedules import Scheduled
 
 _MOMENTS = "DIP is of moments: expected a posterior over vectors that has them in closed form."

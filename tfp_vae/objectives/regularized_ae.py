@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
 from tfp_vae.objectives.base import Objective, Terms, is_zero, now, seed_of_step
 from tfp_vae.objectives.forward import Forward
 from tfp_vae.schedules import Scheduled

@@ -8,13 +8,13 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
-from tfp_vae.arguments import checked
-from tfp_vae.density import log_density
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.origins import moved
+from tfp_vae.bridge.replicas import global_batch, own_rows
+from tfp_vae.distributions.density import log_density
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import Objective, Terms, nll_and_kl, now
 from tfp_vae.objectives.forward import Forward, independent_base
-from tfp_vae.origins import moved
-from tfp_vae.replicas import global_batch, own_rows
 from tfp_vae.schedules import Scheduled
 
 

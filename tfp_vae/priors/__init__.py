@@ -1,7 +1,6 @@
 """Priors p(z): what the posterior is held against, and what new z are drawn from."""
 
-from tfp_vae.layers.code_prior import CodePrior, UniformCodes
-from tfp_vae.prior import (
+from tfp_vae.bridge.marginals import (
     DeferredPrior,
     DistributionPrior,
     LayerPrior,
@@ -9,6 +8,7 @@ from tfp_vae.prior import (
     as_prior,
     unit_normal,
 )
+from tfp_vae.layers.code_prior import CodePrior, UniformCodes
 from tfp_vae.priors.codes import AutoregressiveCodes
 from tfp_vae.priors.flow import FlowPrior
 from tfp_vae.priors.mixture import MixturePrior

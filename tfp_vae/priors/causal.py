@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -12,10 +12,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.precision import full_precision
 from tfp_vae.errors import InputError
 from tfp_vae.layers.code_prior import CodePrior
-from tfp_vae.precision import full_precision
 from tfp_vae.priors.causal import CausalNetwork
 
 

@@ -10,12 +10,12 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.marginals import Prior, unit_normal
+from tfp_vae.bridge.precision import full_precision
 from tfp_vae.errors import InputError
 from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.made import AutoregressiveNetwork
-from tfp_vae.precision import full_precision
-from tfp_vae.prior import Prior, unit_normal
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

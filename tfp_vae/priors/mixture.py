@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
-from tfp_vae.floors import softplus_at_least
-from tfp_vae.precision import full_precision
-from tfp_vae.prior import Prior
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.marginals import Prior
+from tfp_vae.bridge.precision import full_precision
+from tfp_vae.distributions.floors import softplus_at_least
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

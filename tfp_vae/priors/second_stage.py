@@ -10,11 +10,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments import checked
-from tfp_vae.density import log_density
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.loading import loaded
+from tfp_vae.bridge.marginals import Prior
+from tfp_vae.distributions.density import log_density
 from tfp_vae.errors import InputError
-from tfp_vae.loading import loaded
-from tfp_vae.prior import Prior
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.bridge.marginals import Prior
+from tfp_vae.bridge.side_effects import further_pass
+from tfp_vae.distributions.floors import within
 from tfp_vae.errors import InputError
-from tfp_vae.floors import within
-from tfp_vae.passes import further_pass
-from tfp_vae.prior import Prior
 from tfp_vae.wiring import Ports
 
 

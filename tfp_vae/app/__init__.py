@@ -1,0 +1,1 @@
+"""The `tfp-vae` command: its subcommands, runs and figures."""

@@ -1,0 +1,87 @@
+"""Model files that may come from anybody, or be cut off: read with one clear error."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfp_vae.app.writing import replacing
+from tfp_vae.bridge.loading import loaded
+from tfp_vae.errors import InputError
+from tfp_vae.model.vae import VAE
+
+
+def save(vae: VAE, file: Path, beside: dict[str, Any]) -> None:
+    """Writes a model, and values beside it as the file's comment: they are of that model for good.
+
+    A process that ends in the middle of it leaves the file before.
+    """
+    with replacing(file) as new:
+        vae.save(new)
+        with zipfile.ZipFile(new, "a") as archive:
+            archive.comment = json.dumps(beside).encode()
+
+
+def load(file: Path) -> VAE:
+    """A `VAE` of finite weights.
+
+    Raises:
+      InputError: the file is none, or does not load, or declares more values than it has.
+    """
+    anew = " (Without this file `train --resume` does it anew.)"
+    what = f"Expected {file} to be a model that loads.{anew}"
+    if not zipfile.is_zipfile(file):
+        raise InputError(what, "no .keras file, or one that was cut off")
+    try:
+        _check_sizes(file)
+        with warnings.catch_warnings():  # of an optimizer whose state is not that of the model
+            warnings.filterwarnings("error", "Skipping variable loading")
+            model = keras.models.load_model(file)
+    except Exception as error:  # of another program, or changed by hand
+        raise InputError(what, f"{type(error).__name__}: {error}") from error
+    if not isinstance(model, VAE):
+        raise InputError(f"Expected {file} to be a VAE.", type(model).__name__)
+    weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    bad = sum(w.dtype.kind == "f" and not np.isfinite(w).all() for w in weights)
+    if bad:
+        raise InputError(
+            f"Expected finite weights in {file}.{anew}",
+            f"NaN or inf in {bad} of {len(weights)}",
+        )
+    return model
+
+
+def _check_sizes(file: Path) -> None:
+    """Raises `InputError` where networks would take more memory than the file has values for."""
+    with zipfile.ZipFile(file) as archive:
+        stored = archive.getinfo("model.weights.h5").file_size
+        config = json.loads(archive.read("config.json"))["config"]
+    with ThreadPoolExecutor(1) as thread:  # Keras gives these variables values later: in a thread
+        declared = thread.submit(_declared, config).result()  # that ends, there is no later
+    if declared > stored:
+        raise InputError(f"Expected at most {stored:,} values.", f"{declared:,} in its config")
+
+
+def _declared(config: dict[str, Any]) -> int:
+    """How many values the variables of a model would have, of which none is made."""
+    with keras.StatelessScope(initialize_variables=False):
+        names = [name for name in ("encoder", "decoder", "prior") if config.get(name)]
+        parts = [loaded(config[name]) for name in names]
+    return sum(math.prod(variable.shape) for part in parts for variable in part.variables)
+
+
+def comment(file: Path) -> dict[str, Any]:
+    """What `save` wrote beside a model; nothing of a file of Keras alone."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return dict(json.loads(archive.comment))
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile):  # none, of Keras alone
+        return {}

@@ -1,0 +1,1 @@
+"""Rules for the arguments of constructors and methods: one error, before any work."""

@@ -1,0 +1,1 @@
+"""TFP's objects as Keras holds, calls and saves them."""

@@ -1,0 +1,176 @@
+"""What a prior is: a layer that gives a distribution."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.bridge.closures import Holding
+from tfp_vae.bridge.loading import loaded
+from tfp_vae.bridge.precision import full_precision
+from tfp_vae.bridge.serialization import distribution_from_config, distribution_to_config
+from tfp_vae.bridge.signatures import has_parameter
+from tfp_vae.bridge.tracking import Held
+from tfp_vae.errors import InputTypeError
+
+
+class Prior(keras.layers.Layer, abc.ABC):
+    """A prior that a model holds, trains and saves: a layer with `distribution()`.
+
+    It is a layer so that Keras tracks its variables; it is not called, since it has no input. A
+    learnable prior makes its variables in `__init__` and builds the distribution from them anew at
+    each `distribution()`, so that gradients reach them. One with networks whose layers do something
+    else in training, such as Dropout, takes `distribution(training=None)`.
+
+    Example:
+      >>> class Learned(Prior):
+      ...     def __init__(self, **kwargs):
+      ...         super().__init__(**kwargs)
+      ...         self.loc = self.add_weight(shape=(2,), name="loc")
+      ...     def distribution(self):
+      ...         return tfd.MultivariateNormalDiag(loc=tf.convert_to_tensor(self.loc))
+      >>> Learned().distribution().event_shape.as_list()
+      [2]
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.built = True
+
+    @abc.abstractmethod
+    def distribution(self) -> tfd.Distribution:
+        """p(z), built from the current values of the variables."""
+
+    def at_step(self, training: bool | None) -> tfd.Distribution:
+        """`distribution()`, which is told whether the model trains, if it takes `training`."""
+        if training is None or not has_parameter(self.distribution, "training"):
+            return self.distribution()
+        return self.distribution(training=training)  # type: ignore[call-arg]
+
+    def bind(self, encoder: keras.Model) -> None:
+        """Tells the prior of the encoder of the `VAE` that it belongs to, before training."""
+        del encoder
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class DistributionPrior(Prior):
+    """A `tfd.Distribution` as a prior: its variables are trained, its parameters saved.
+
+    Variables are `tf.Variable`s, `tfp.util.TransformedVariable`s, and those of Keras layers within
+    bijectors (a masked autoregressive flow).
+
+    Raises:
+      InputError: it was constructed from a `keras.Variable`, see `tfp_vae.bridge.tracking.Held`.
+    """
+
+    def __init__(self, given: tfd.Distribution, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # Not an attribute: TensorFlow would look for what to export in all that it holds, and takes
+        # a dict with numbers for keys, which a tfd.Blockwise has, for a mistake.
+        self._given = lambda: given
+        held = Held(given)
+        self.held_variables, self.held_layers = held.variables, held.layers
+
+    @property
+    def given(self) -> tfd.Distribution:
+        """The distribution."""
+        return self._given()
+
+    def distribution(self) -> tfd.Distribution:
+        return self.given
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "given": distribution_to_config(self.given)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DistributionPrior:
+        return cls(**{**config, "given": distribution_from_config(config["given"])})
+
+
+class CallablePrior(Prior):
+    """What gives a distribution when it is called; a subclass says how."""
+
+    def __init__(self, make: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.make = make
+
+    def get_config(self) -> dict[str, Any]:
+        make = keras.saving.serialize_keras_object(self.make)
+        return {**super().get_config(), "make": make}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> CallablePrior:
+        return cls(**{**config, "make": loaded(config["make"])})
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class DeferredPrior(Holding, CallablePrior):
+    """A function that returns the distribution, called at each use.
+
+    It takes no arguments, or `training`: whether the model trains. The variables and layers that
+    the function closes over, or reads as globals, are trained and saved.
+    """
+
+    def __init__(self, make: Callable[[], tfd.Distribution], **kwargs: Any) -> None:
+        super().__init__(make, **kwargs)
+        self.hold(make)
+
+    def distribution(self, training: bool | None = None) -> tfd.Distribution:
+        with self.reading():
+            if has_parameter(self.make, "training"):
+                return self.make(training=training)
+            return self.make()
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class LayerPrior(CallablePrior):
+    """A Keras layer or model whose output is the distribution, whatever it is called with.
+
+    For example `keras.Sequential([VariableLayer(...), IndependentNormal(2)])`.
+    """
+
+    def __init__(self, make: keras.layers.Layer, **kwargs: Any) -> None:
+        super().__init__(make, **kwargs)
+        if not make.built:
+            self.distribution()  # makes its variables now, while they can be tracked
+
+    def distribution(self, training: bool | None = None) -> tfd.Distribution:
+        # None is not passed on: Keras would take it for the word of its caller.
+        given = {} if training is None else {"training": training}
+        return self.make(tf.zeros([]), **given)
+
+
+def unit_normal(event_shape: int | Sequence[int]) -> tfd.Independent:
+    """N(0, I) over `event_shape`, in the form for which TFP has the KL of an `IndependentNormal`.
+
+    Its dtype is that of Keras' variables under the present dtype policy, as the posterior's is.
+
+    Example:
+      >>> unit_normal(16).event_shape.as_list()
+      [16]
+    """
+    shape = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
+    normal = tfd.Normal(tf.zeros(shape, full_precision()), 1.0)
+    return tfd.Independent(normal, reinterpreted_batch_ndims=len(shape))
+
+
+def as_prior(value: Any) -> Prior:
+    """`value` as a `Prior`: a distribution, or a layer, model or function that gives one."""
+    if isinstance(value, Prior):
+        return value
+    if isinstance(value, tfd.Distribution):
+        return DistributionPrior(value)
+    if isinstance(value, keras.layers.Layer):
+        return LayerPrior(value)
+    if callable(value):
+        return DeferredPrior(value)
+    raise InputTypeError(
+        "Expected a prior: a tfd.Distribution, a tfp_vae.priors.Prior, a Keras model whose output "
+        "is a distribution, or a function without arguments that returns a distribution.",
+        repr(value),
+    )

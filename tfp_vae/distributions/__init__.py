@@ -1,0 +1,1 @@
+"""What tfd lacks, and what this package asks of all of its distributions."""

@@ -1,0 +1,135 @@
+"""A table of vectors, and how it follows the vectors that are looked up in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.replicas import global_batch
+from tfp_vae.errors import InputError
+
+
+def nearest(z: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+    """The number of the row of `vectors [k, d]` nearest to each `z [..., d]`: int32 `[...]`.
+
+    Example:
+      >>> nearest(tf.constant([[0.9, 0.2]]), tf.eye(2)).numpy().tolist()
+      [0]
+    """
+    # |z - v|^2 without |z|^2, which is the same for all rows, and without a [..., k, d] tensor. Far
+    # from 0 the squares would leave no digits to the differences.
+    center = tf.reduce_mean(vectors, axis=0)
+    z, vectors = z - center, vectors - center
+    distance = tf.reduce_sum(vectors**2, axis=-1) - 2 * tf.tensordot(z, vectors, [[-1], [1]])
+    return tf.argmin(distance, axis=-1, output_type=tf.int32)
+
+
+def usage(codes: tf.Tensor, num_codes: int, dtype: Any) -> tf.Tensor:
+    """How often each code occurs, `[num_codes]`.
+
+    Example:
+      >>> usage(tf.constant([[0, 2], [2, 2]]), 3, tf.float32).numpy().tolist()
+      [1.0, 0.0, 3.0]
+    """
+    flat = tf.reshape(codes, [-1])
+    return tf.math.unsorted_segment_sum(tf.ones_like(flat, dtype), flat, num_codes)
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class Codebook(keras.layers.Layer):
+    """k vectors that are either trained by gradient or follow moving averages.
+
+    Moving averages (van den Oord et al., arXiv:1711.00937, appendix A.1): with n_i of the vectors z
+    of a batch nearest to vector i, `N_i <- decay N_i + (1 - decay) n_i`, `m_i <- decay m_i +
+    (1 - decay) sum z`, and vector i is m_i / N_i, the counts N smoothed as `(N_i + epsilon) sum N /
+    (sum N + k epsilon)`. A code with N_i below `restart` times the mean of N starts anew at one of
+    the batch's z, with the mean of N as its count (random restarts: Dhariwal et al.,
+    arXiv:2005.00341, section 3.1).
+
+    Args:
+      num_codes: k.
+      dimension: of the vectors.
+      decay: of the moving averages; None: trained by gradient.
+      restart: see above; 0: codes that nothing is near to are left where they are.
+      epsilon: see above.
+      seed: of the first vectors, uniform in -1 to 1.
+      **kwargs: as for any Keras layer.
+
+    Raises:
+      InputError: an argument is out of its range.
+
+    Example:
+      >>> [weight.name for weight in Codebook(5, 2).weights]
+      ['vectors', 'counts', 'sums']
+    """
+
+    @checked
+    def __init__(
+        self,
+        num_codes: int,
+        dimension: int,
+        decay: float | None = 0.99,
+        restart: float = 0.1,
+        epsilon: float = 1e-5,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if decay is not None and not 0 <= decay < 1:
+            raise InputError("Expected a decay of at least 0 and below 1, or None.", decay)
+        if not 0 <= restart < 1 or (decay is None and restart):
+            raise InputError(
+                "Expected restart at least 0 and below 1, and 0 where decay=None: restarts go by "
+                "the moving averages.",
+                f"restart={restart}, decay={decay}",
+            )
+        self.num_codes, self.dimension = int(num_codes), int(dimension)
+        self.decay, self.restart, self.epsilon, self.seed = decay, restart, epsilon, seed
+        start = keras.initializers.RandomUniform(-1.0, 1.0, seed)  # gives the same at each call
+        shape = (self.num_codes, self.dimension)
+        self.vectors = self.add_weight(
+            name="vectors", shape=shape, initializer=start, trainable=decay is None
+        )
+        if decay is not None:
+            self.counts = self.add_weight(
+                name="counts", shape=shape[:1], initializer="ones", trainable=False
+            )
+            self.sums = self.add_weight(
+                name="sums", shape=shape, initializer=start, trainable=False
+            )
+        self.built = True
+
+    def refresh(self) -> None:
+        """Moves the vectors to where the moving averages are."""
+        counts = tf.convert_to_tensor(self.counts)
+        total = tf.reduce_sum(counts)
+        smoothed = (counts + self.epsilon) * total / (total + self.num_codes * self.epsilon)
+        self.vectors.assign(self.sums / smoothed[:, tf.newaxis])
+
+    def follow(self, z: tf.Tensor, codes: tf.Tensor, seed: tf.Tensor) -> None:
+        """Takes a batch `z [n, d]` with its `codes [n]` into the moving averages.
+
+        Replicas take the batch of all, and are to have one `seed`: so they keep one codebook.
+        """
+        z, codes = global_batch(z), global_batch(codes)
+        each = usage(codes, self.num_codes, z.dtype)
+        decay = 0.0 if self.decay is None else self.decay
+        counts = decay * self.counts + (1 - decay) * each
+        added = tf.math.unsorted_segment_sum(z, codes, self.num_codes)
+        sums = decay * self.sums + (1 - decay) * added
+        if self.restart:
+            mean = tf.reduce_mean(counts)
+            unused = counts < self.restart * mean
+            number = tf.shape(z)[0]
+            drawn = tf.random.stateless_uniform([self.num_codes], seed, 0, number, tf.int32)
+            sums = tf.where(unused[:, tf.newaxis], mean * tf.gather(z, drawn), sums)
+            counts = tf.where(unused, mean, counts)
+        self.counts.assign(counts)
+        self.sums.assign(sums)
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("num_codes", "dimension", "decay", "restart", "epsilon", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,0 +1,120 @@
+"""KL[q || p] for each example: in closed form where there is one, by Monte Carlo otherwise."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.bridge.origins import blocks_of
+from tfp_vae.distributions.blockwise import alike, parts
+from tfp_vae.distributions.density import log_density
+from tfp_vae.distributions.gaussian_kl import gaussian_kl, same_events
+from tfp_vae.errors import InputError
+
+
+class Block(NamedTuple):
+    """One block of a posterior and a prior over several, and the part of z that is over it."""
+
+    posterior: tfd.Distribution
+    prior: tfd.Distribution
+    z: tf.Tensor
+
+
+def blocks(q: tfd.Distribution, p: tfd.Distribution, z: Any) -> list[Block]:
+    """What q and p are made of, with z taken apart: for a KL of each block with its own weight.
+
+    Those of the posterior of a `Joint` layer and the prior that it names, or of two `tfd.Blockwise`
+    of the same sizes; otherwise q, p and z are one block.
+
+    Example:
+      >>> normal = lambda d: tfd.MultivariateNormalDiag(tf.zeros(d))
+      >>> q = p = tfd.Blockwise([normal(2), normal(3)])
+      >>> [block.z.shape.as_list() for block in blocks(q, p, tf.zeros([7, 5]))]
+      [[7, 2], [7, 3]]
+    """
+    ours, theirs = parts(q), parts(p)
+    if len(ours) == 1 or not alike(q, p):
+        return [Block(q, p, z)]
+    each = blocks_of(z, [part.event_shape[-1] for part in ours])
+    return [Block(*block) for block in zip(ours, theirs, each, strict=True)]
+
+
+def kl_divergence(
+    q: tfd.Distribution,
+    p: tfd.Distribution,
+    points: Callable[[], Any],
+    exact: bool | None = None,
+    log_q: Callable[[], tf.Tensor] | None = None,
+) -> tf.Tensor:
+    """KL[q || p] in nats.
+
+    Where q and p are made of blocks of the same sizes it is the sum of the blocks'. Closed form:
+    shape `q.batch_shape`. Monte Carlo: `log q(z) - log p(z)` at `z = points()`, drawn from q, with
+    the sample axes of z in front.
+
+    Args:
+      q: the distribution that z is drawn from.
+      p: the distribution that q is held against.
+      points: gives draws from q; called only where Monte Carlo is needed.
+      log_q: gives `log q(z)` at these points, where that is known; None: it is computed.
+      exact: True: closed form or an error; False: Monte Carlo; None: closed form where there is
+        one for the pair: TFP's, or that of any two Normals (`tfp_vae.distributions.gaussian_kl`).
+
+    Raises:
+      ValueError: `exact` is True and the pair has no closed form, or (`InputError`) q and p are
+        over events of different shapes.
+
+    Example:
+      >>> float(kl_divergence(tfd.Normal(1., 1.), tfd.Normal(0., 1.), points=lambda: 0.))
+      0.5
+    """
+    same_events(q, p)
+    pairs = list(zip(parts(q), parts(p), strict=False))
+    if exact is not False and len(pairs) > 1 and alike(q, p):
+        z = functools.cache(lambda: tf.convert_to_tensor(points()))
+
+        def part(number: int) -> Callable[[], tf.Tensor]:
+            return lambda: blocks(q, p, z())[number].z
+
+        return sum(kl_divergence(a, b, part(i), exact) for i, (a, b) in enumerate(pairs))
+    if exact is not False:
+        try:
+            return closed_form(q, p)
+        except NotImplementedError as error:  # how TFP says that no rule is registered
+            if exact:
+                raise InputError(
+                    f"KL[q || p] has no closed form for q = {_name(q)} and p = {_name(p)}: "
+                    "use_exact_kl=None takes Monte Carlo there."
+                ) from error
+    draws = tf.convert_to_tensor(points())
+    return (log_density(q, draws) if log_q is None else log_q()) - log_density(p, draws)
+
+
+def closed_form(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor:
+    """KL[q || p] in nats, `[batch]`.
+
+    Raises:
+      NotImplementedError: there is none for the pair.
+    """
+    if len(parts(q)) > 1 and len(parts(p)) > 1:
+        # TFP pairs their blocks, whatever the sizes.
+        raise NotImplementedError("The blocks are of other sizes.")
+    try:
+        return tfd.kl_divergence(q, p)
+    except (NotImplementedError, ValueError) as error:
+        # TFP's rules of Independent and of Sample take those alone that are nested alike.
+        try:
+            return gaussian_kl(q, p)
+        except NotImplementedError:
+            raise error from None
+
+
+def _name(distribution: tfd.Distribution) -> str:
+    distribution = getattr(distribution, "tensor_distribution", distribution)
+    inner = getattr(distribution, "distribution", None)
+    outer = type(distribution).__name__
+    return f"{outer}({_name(inner)})" if isinstance(inner, tfd.Distribution) else outer

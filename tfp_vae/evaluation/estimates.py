@@ -1,0 +1,176 @@
+"""How good a model is, in nats on data it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfp_vae.errors import InputError
+from tfp_vae.evaluation import fits, measures
+from tfp_vae.model.generation import generate
+from tfp_vae.model.vae import VAE
+from tfp_vae.objectives.base import nll_and_kl
+from tfp_vae.wiring import rows
+
+EXAMPLES = 1000  # how many rows an evaluation is of, unless it is told
+_STREAM = 101  # of the draws of rows, apart from what else is drawn with the same seed
+
+
+def evaluate(
+    vae: VAE,
+    x: np.ndarray,
+    num_samples: int = 500,
+    examples: int | None = EXAMPLES,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The ELBO, its parts and the importance-weighted log-likelihood, on the same rows of x.
+
+    So they can be held against each other: on these rows `negative_elbo >= -log_likelihood`, within
+    the standard errors.
+
+    Args:
+      vae: the model.
+      x: the examples, as the model takes them.
+      num_samples: draws of z for each example, for the log-likelihood.
+      examples: how many rows of x all numbers are of: drawn at random without repetition, with
+        their conditions. None, or as many as there are or more: all rows.
+      batch_size: how many examples are worked on at a time.
+      seed: of the rows; the same seed, the same rows.
+
+    Returns:
+      Means over the rows in nats: `negative_elbo` = `nll` + `kl` (one z for each example), whatever
+      the objective that the model was trained with; `log_likelihood`, of densities the mean log
+      density; `bits_per_dim` = `-log_likelihood / (D log 2)` where each of the D entries of x has
+      256 levels with a probability each. For each of these its standard error over the rows,
+      `nll_error` and so on, where there is more than one row; `rows`, how many there were. Of a
+      model without a density, `nll` alone. Where log p(x|z) is none, such as a Bernoulli's at grey
+      pixels, the numbers have the name of what it is, and no bound: `cross_entropy`, `kl` and their
+      sum `cross_entropy_plus_kl`.
+
+    Raises:
+      InputError: `examples`, `num_samples` or `batch_size` is below 1, `seed` below 0, or x is not
+        what the model takes.
+
+    Source: Burda et al., arXiv:1509.00519, for the log-likelihood.
+
+    Example:
+      >>> from tfp_vae import data, layers, networks
+      >>> x = data.binarized(data.load("digits").test)
+      >>> vae = VAE(networks.encoder((8, 8, 1), 2),
+      ...           networks.decoder(2, layers.IndependentBernoulli((8, 8, 1))))
+      >>> found = evaluate(vae, x, num_samples=5, examples=100)
+      >>> [key for key in found if not key.endswith("_error")]
+      ['negative_elbo', 'nll', 'kl', 'log_likelihood', 'rows']
+      >>> found["rows"], found["negative_elbo"] > -found["log_likelihood"]
+      (100, True)
+    """
+    if not isinstance(vae, VAE):
+        raise InputError(
+            "Expected a VAE; of another model, model.evaluate(x) and model.log_likelihood(x).",
+            type(vae).__name__,
+        )
+    if num_samples < 1 or batch_size < 1:
+        raise InputError(
+            "Expected num_samples >= 1 and batch_size >= 1.",
+            f"num_samples={num_samples}, batch_size={batch_size}",
+        )
+    data = taken(x, chosen(len(vae.wiring.split(x)[0]), examples, seed))
+    vae.check(data)
+    target, _ = vae.wiring.split(data)
+    likelihood = some_likelihood(vae, data)
+    kind = measures.measure(likelihood, target)
+    terms = tf.function(lambda batch: _terms(vae, batch), autograph=False)
+    batches = [rows(data, i, batch_size) for i in range(0, len(target), batch_size)]
+    parts = [terms(keras.tree.map_structure(tf.convert_to_tensor, batch)) for batch in batches]
+    nll, *kl = (np.concatenate(values).astype(np.float64) for values in zip(*parts, strict=True))
+    if not kl:
+        values = {kind.key or "nll": nll}
+    elif not kind.is_likelihood:
+        values = {f"{kind.key}_plus_kl": nll + kl[0], kind.key: nll, "kl": kl[0]}
+    else:
+        log_p = vae.log_likelihood(data, num_samples, batch_size).numpy().astype(np.float64)
+        values = {"negative_elbo": nll + kl[0], "nll": nll, "kl": kl[0], "log_likelihood": log_p}
+        if measures.is_of_bytes(likelihood):
+            dimensions = int(np.prod(target.shape[1:]))
+            values["bits_per_dim"] = measures.bits_per_dimension(log_p, dimensions)
+    return {**summary(values), "rows": len(target)}
+
+
+def chosen(count: int, examples: int | None, seed: int = 0) -> np.ndarray | slice:
+    """Which of `count` rows are looked at: all, or `examples` of them, drawn at random, in order.
+
+    Raises:
+      InputError: `examples` is below 1, or `seed` below 0.
+
+    Example:
+      >>> len(set(chosen(1000, 10).tolist())), chosen(1000, 1000), chosen(1000, None)
+      (10, slice(None, None, None), slice(None, None, None))
+    """
+    if examples is not None and examples < 1:
+        raise InputError("Expected examples >= 1, or None for all rows.", examples)
+    if seed < 0:
+        raise InputError("Expected seed >= 0.", seed)
+    if examples is None or examples >= count:
+        return slice(None)
+    rng = np.random.default_rng([_STREAM, seed])
+    return np.sort(rng.choice(count, examples, replace=False))
+
+
+def taken(x: Any, index: np.ndarray | slice) -> Any:
+    """These rows of data in any structure."""
+    return keras.tree.map_structure(lambda value: np.asarray(value)[index], x)
+
+
+def summary(values: dict[str, np.ndarray]) -> dict[str, float]:
+    """The mean of each, and as `..._error` the standard error of this mean.
+
+    One row, and rows of probability 0, have no error.
+
+    Example:
+      >>> summary({"nll": np.array([1., 3.])})
+      {'nll': 2.0, 'nll_error': 1.0}
+    """
+    found = {}
+    for key, each in values.items():
+        found[key] = float(each.mean())
+        if len(each) > 1 and np.isfinite(each).all():
+            found[f"{key}_error"] = float(each.std(ddof=1) / np.sqrt(len(each)))
+    return found
+
+
+def some_likelihood(vae: VAE, data: Any) -> Any:
+    """p(x|z) of eight z of the prior, always the same: what tells the family of the likelihood.
+
+    The draws of the model itself go on as if this had not been.
+    """
+    x, conditions = vae.wiring.split(data)
+    given = taken(conditions, np.arange(8) % len(x))
+    z = generate(vae.graph, 8, tf.constant([_STREAM, 0]), given)["z"]
+    return vae.decode(z, {name: given[name] for name in vae.wiring.given_names})
+
+
+def independent_pixels(train: np.ndarray, x: np.ndarray) -> float:
+    """The mean negative log-likelihood in nats of x under one Bernoulli for each pixel.
+
+    Each pixel's probability is its mean over `train` (uint8), with one white and one black image
+    added. What a model of a Bernoulli likelihood is worth is what it gains over this;
+    `tfp_vae.evaluation.baselines` has the same for other likelihoods.
+
+    Example:
+      >>> round(independent_pixels(np.zeros([2, 1, 1, 1], np.uint8), np.zeros([1, 1, 1, 1])), 4)
+      0.2877
+    """
+    log_prob = fits.bernoulli(train.astype(np.uint8, copy=False), None, None)
+    return float(-log_prob(x).sum(axis=tuple(range(1, x.ndim))).mean())
+
+
+def _terms(vae: VAE, data: Any) -> Sequence[tf.Tensor]:
+    forward = vae.forward(data)
+    forward.fits()
+    nll, kl = nll_and_kl(forward)
+    return (nll,) if kl is None else (nll, kl)

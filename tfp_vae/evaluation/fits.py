@@ -1,0 +1,162 @@
+"""Maximum likelihood for each column of some data, for each family of likelihoods."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.evaluation.columns import Columns, minimum
+
+LogProb = Callable[[np.ndarray], np.ndarray]  # of x [n, ...], for each entry or for each row
+_LEAST = 1e-6  # of scales, as of the layers
+_BLACK_AND_WHITE = ((0.0, 1.0), (1.0, 1.0))  # a row more of each
+
+
+def bernoulli(x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """Probabilities are the means, with one white and one black image added.
+
+    Bytes are pixels times 255, unless there are zeros and ones alone.
+    """
+    total = x.sum(axis=0, dtype=np.float64) / (255 if x.dtype == np.uint8 and x.max() > 1 else 1)
+    p = (total + 1) / (len(x) + 2)
+    return lambda new: new * np.log(p) + (1 - new) * np.log1p(-p)
+
+
+def continuous_bernoulli(x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """The mean of the distribution is that of the column, with a white and a black image added."""
+    mean = Columns(x, _BLACK_AND_WHITE).mean()
+    low, high = np.full(len(mean), -4.0 * len(x) - 10), np.full(len(mean), 4.0 * len(x) + 10)
+    for _ in range(80):
+        middle = (low + high) / 2
+        below = _continuous_mean(middle) < mean
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    t = low.reshape(x.shape[1:])
+    # log of the integral of exp(t x) over 0..1
+    magnitude = np.maximum(np.abs(t), 1e-4)
+    norm = np.maximum(t, 0) + np.log(-np.expm1(-magnitude) / magnitude)
+    norm = np.where(np.abs(t) < 1e-4, t / 2, norm)
+    return lambda new: new * t - norm
+
+
+def _continuous_mean(t: np.ndarray) -> np.ndarray:
+    safe = np.where(np.abs(t) < 1e-3, 1.0, t)
+    with np.errstate(over="ignore"):  # exp(-t) is infinite, and its part 0, where t is far below 0
+        return np.where(np.abs(t) < 1e-3, 0.5 + t / 12, -1 / np.expm1(-safe) - 1 / safe)
+
+
+def real(family: str, x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """A location for each column, and a scale: for each, one for all, or a given one.
+
+    Entries of an image are of one unit: a row of the least and one of the largest value of all
+    keep the scale of a pixel that never changes away from 0.
+    """
+    more = ((float(x.min()), 1.0), (float(x.max()), 1.0)) if x.ndim > 2 and scale is None else ()
+    columns = Columns(x, more)
+    locate, spread = _CLOSED.get(family, (None, None))
+    make = getattr(tfd, family)
+    if locate is None:
+        loc, found = _logistic(columns, scale)
+    else:
+        loc = locate(columns)
+        fixed = scale is not None and not isinstance(scale, str)
+        found = scale if fixed else spread(columns, loc, scale == "shared")
+    shape = x.shape[1:]
+    found = found if np.ndim(found) == 0 else np.reshape(found, shape)
+    return of(make(loc.reshape(shape), np.maximum(found, _LEAST)))
+
+
+def _normal_scale(columns: Columns, loc: np.ndarray, shared: bool) -> Any:
+    variance = columns.variance()
+    return np.sqrt(variance.mean() if shared else variance)
+
+
+def _laplace_scale(columns: Columns, loc: np.ndarray, shared: bool) -> Any:
+    distance = columns.distance(loc)
+    return distance.mean() if shared else distance
+
+
+_CLOSED: dict[str, Any] = {
+    "Normal": (Columns.mean, _normal_scale),
+    "Laplace": (Columns.median, _laplace_scale),
+}
+
+
+def _logistic(columns: Columns, scale: Any) -> tuple[np.ndarray, Any]:
+    start = columns.mean()
+    sizes = np.maximum(np.sqrt(columns.variance() * 3) / np.pi, _LEAST)
+    if scale is None:
+        found = columns.fit(
+            np.stack([start / sizes, np.log(sizes)], axis=1),
+            lambda p: tfd.Logistic(p[:, 0] * sizes, tf.maximum(tf.exp(p[:, 1]), _LEAST)),
+        )
+        return found[:, 0] * sizes, np.exp(found[:, 1])
+    if not isinstance(scale, str):
+        return _logistic_locations(columns, np.reshape(scale, [-1])), scale
+    s = float(np.sqrt(np.mean(sizes**2)))
+    for _ in range(20):  # by turns, which hardly depend on each other: the density is symmetric
+        before, loc = s, _logistic_locations(columns, np.array([s]))
+
+        def loss(p: tf.Tensor, loc: np.ndarray = loc) -> tf.Tensor:
+            log_prob = tfd.Logistic(loc, tf.exp(p[0])).log_prob(columns.values)
+            return -tf.reduce_sum(columns.weights * log_prob)[tf.newaxis]
+
+        s = float(np.exp(minimum(loss, np.log([[s]]))[0, 0]))
+        if abs(s - before) < 1e-5 * s:
+            break
+    return loc, s
+
+
+def _logistic_locations(columns: Columns, s: np.ndarray) -> np.ndarray:
+    start = (columns.mean() / s)[:, np.newaxis]
+    return columns.fit(start, lambda p: tfd.Logistic(p[:, 0] * s, s))[:, 0] * s
+
+
+normal, laplace, logistic = (
+    functools.partial(real, name) for name in ("Normal", "Laplace", "Logistic")
+)
+
+
+def student_t(x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """A location, a scale and degrees of freedom above 2, as those of the layer."""
+    more = ((float(x.min()), 1.0), (float(x.max()), 1.0)) if x.ndim > 2 else ()
+    columns = Columns(x, more)
+    loc, size = columns.median(), np.maximum(columns.distance(columns.median()), _LEAST)
+
+    def make(p: tf.Tensor) -> tfd.Distribution:
+        df = 2 + tf.maximum(tf.math.softplus(p[:, 2]), 1e-3)
+        return tfd.StudentT(df, loc + size * p[:, 0], tf.maximum(size * tf.exp(p[:, 1]), _LEAST))
+
+    return by_column(columns.fit(np.tile([0.0, 0.0, 2.0], (len(loc), 1)), make), make, x)
+
+
+def gamma(x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """A concentration and a rate."""
+    columns = Columns(x)
+    mean = columns.mean()
+
+    def make(p: tf.Tensor) -> tfd.Distribution:
+        concentration = tf.exp(p[:, 0])
+        return tfd.Gamma(concentration, concentration / (mean * tf.exp(p[:, 1])))
+
+    start = np.log(np.maximum(mean**2 / np.maximum(columns.variance(), 1e-12 * mean**2), 1e-3))
+    return by_column(columns.fit(np.stack([start, np.zeros_like(start)], axis=1), make), make, x)
+
+
+def of(distribution: tfd.Distribution) -> LogProb:
+    """The `log_prob` of a distribution, for arrays."""
+    return lambda new: distribution.log_prob(new.astype(np.float64)).numpy()
+
+
+def by_column(found: np.ndarray, make: Callable[[Any], Any], x: np.ndarray) -> LogProb:
+    """Likewise of the distributions that `make` gives for the columns of x."""
+    distribution = make(tf.constant(found))
+    return lambda new: (
+        distribution.log_prob(new.reshape(len(new), -1).astype(np.float64))
+        .numpy()
+        .reshape(len(new), *x.shape[1:])
+    )

@@ -1,0 +1,1 @@
+"""What every distribution layer is made of."""

@@ -1,0 +1,268 @@
+"""The layer that every distribution layer is: a function from tensors to a distribution."""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.casts import warn_where_lost
+from tfp_vae.bridge.closures import Holding
+from tfp_vae.bridge.coercible import TensorCoercible
+from tfp_vae.bridge.loading import loaded
+from tfp_vae.bridge.marginals import unit_normal
+from tfp_vae.bridge.masks import mask_of
+from tfp_vae.bridge.precision import full_precision, wider
+from tfp_vae.bridge.random_state import Seeded
+from tfp_vae.bridge.signatures import has_parameter
+from tfp_vae.errors import InputError, InputTypeError
+from tfp_vae.layers.base.cast import GivenDistributions
+from tfp_vae.layers.base.conversion import ConvertToTensor, by_name, concretize, is_draw
+from tfp_vae.layers.base.docstrings import DocumentsArguments
+from tfp_vae.layers.base.lambdas import with_names
+from tfp_vae.layers.base.loops import RefusesLoops
+from tfp_vae.layers.base.symbolic import DistributionTensor, shapes_of, spec_of
+from tfp_vae.layers.base.tfp_attributes import Theirs
+from tfp_vae.layers.kl_divergence import KLDivergenceRegularizer, adds_kl_terms
+
+
+class DistributionLayer(
+    DocumentsArguments,
+    Seeded,
+    Holding,
+    RefusesLoops,
+    GivenDistributions,
+    keras.layers.Layer,
+    abc.ABC,
+):
+    """What all distribution layers share; a subclass says how in `make_distribution`.
+
+    Attributes:
+      support: (low, high), where values outside have probability 0; None where any number will do.
+      is_of_integers: whether only whole numbers have a probability, such as counts.
+      is_random: False where all draws are the same one, so that one of them says all.
+      has_density: False where `log_prob` is none to be summed in nats (a point mass among reals).
+      fast_under_xla: True where draws do not slow down a program that XLA compiles for a CPU.
+      kl_regularizer: the `KLDivergenceRegularizer` given as `activity_regularizer`, or None.
+    """
+
+    support: tuple[float, float] | None = None
+    is_of_integers: bool = False
+    is_random: bool = True
+    has_density: bool = True
+    fast_under_xla: bool = False
+    tells_training = False  # whether `make_distribution` is told if the model trains
+
+    _event_shape, _event_size = Theirs("event_shape"), Theirs("event_size")
+    _num_components, _made = Theirs("num_components"), Theirs("made")
+    _validate_args, _sample_dtype = Theirs("validate_args"), Theirs("sample_dtype")
+    _make_distribution_fn = Theirs("make_distribution")
+
+    @checked
+    def __init__(
+        self,
+        convert_to_tensor_fn: ConvertToTensor = "sample",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        own_dtype = kwargs.pop("own_dtype", None)
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = full_precision()
+        super().__init__(**kwargs)
+        self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
+        self.seed_with(seed)
+        self.supports_masking = True
+        # Where a dtype was chosen for this layer, as a tensor too the output has it: a cast would
+        # lose digits between layers of float64.
+        floatx = keras.config.floatx()
+        chosen = self.compute_dtype != full_precision() if own_dtype is None else own_dtype
+        self.has_own_dtype = chosen or floatx in ("float16", "bfloat16")
+        self._dtype_as_tensor = wider(full_precision(), floatx)
+        if self.has_own_dtype:
+            warn_where_lost(self.name, self.compute_dtype)
+        self.hold(self.convert_to_tensor_fn)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "activity_regularizer":
+            # Keras divides an activity regularizer's value by the size of the output's first axis,
+            # or does not, as its version has it; the first axis may also be one of samples. So
+            # `call` adds the KL term itself, and Keras is not told of it.
+            kl = value if isinstance(value, KLDivergenceRegularizer) else None
+            self.kl_regularizer = kl
+            with self._unlocked():  # a layer that is built may get another
+                self._regularizer_state = [] if kl is None else kl.state
+            value = None if kl is not None else value
+        super().__setattr__(name, value)
+
+    def build(self, input_shape: Any) -> None:
+        self.settle()
+        self.make_state()
+        super().build(input_shape)
+
+    @abc.abstractmethod
+    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
+        """The distribution for `inputs`."""
+
+    def default_prior(self, event_shape: Sequence[int]) -> Any:
+        """What a `VAE` with this posterior and no prior given takes: a prior over its support."""
+        return unit_normal(event_shape)
+
+    def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
+        """The one value that stands for the distribution where no draw is wanted: its mean."""
+        return distribution.mean()
+
+    def undrawn(
+        self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any
+    ) -> TensorCoercible:
+        """What the layer puts out, before anything is drawn from it and without its KL term."""
+        if self.tells_training:
+            kwargs["training"] = training
+        with self.reading():
+            distribution = self.make_distribution(inputs, *args, **kwargs)
+        if not isinstance(distribution, tfd.Distribution):
+            raise InputTypeError(
+                f"{self.name}: expected the function to return a tfp.distributions.Distribution.",
+                repr(distribution),
+            )
+        chosen = self.has_own_dtype or getattr(self, "sample_dtype", None) is not None
+        dtype = None if chosen else self._dtype_as_tensor
+        return TensorCoercible(
+            distribution, self._concretize, self.next_seed, dtype, self.gives_draws
+        )
+
+    @property
+    def gives_draws(self) -> bool:
+        """Whether the output, as a tensor, is a draw from the distribution."""
+        return is_draw(self.convert_to_tensor_fn) or not self.is_random
+
+    def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        coercible = self.undrawn(inputs, *args, training=training, **kwargs)
+        if keras.tree.is_nested(coercible.dtype) and tf.executing_eagerly():
+            return coercible  # called by hand, a joint distribution is no tensor yet
+        if coercible.value().shape.rank is None:  # drawn here, in this call's graph, and only once
+            coercible.know_shapes(*shapes_of(self, (inputs, *args), kwargs))
+        if self.kl_regularizer is not None and adds_kl_terms():
+            if training:
+                self.kl_regularizer.kl_weight.advance()
+            self.add_loss(self.kl_regularizer(coercible, mask_of(inputs)))
+        return coercible
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        spec = spec_of(self, args, kwargs)
+        return DistributionTensor(spec.shape, spec.dtype, self, args, kwargs)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        if not self.built:
+            self.build(input_shape)
+        return spec_of(self, (keras.KerasTensor(input_shape, self.input_dtype),), {}).shape
+
+    def _clear_losses(self) -> None:
+        super()._clear_losses()
+        if self.kl_regularizer is not None:
+            self.kl_regularizer.kl_weight.begin()
+
+    def _concretize(self, distribution: TensorCoercible) -> Any:
+        return concretize(self.convert_to_tensor_fn, distribution)
+
+    @property
+    def _convert_to_tensor_fn(self) -> Callable[[Any], Any]:
+        """As `tfp.layers` names it; a function, where `convert_to_tensor_fn` may be a name."""
+        given = self.convert_to_tensor_fn
+        return given if callable(given) else functools.partial(concretize, given)
+
+    @_convert_to_tensor_fn.setter
+    def _convert_to_tensor_fn(self, value: ConvertToTensor) -> None:
+        self.convert_to_tensor_fn = by_name(value)
+
+    def get_config(self) -> dict[str, Any]:
+        convert = keras.saving.serialize_keras_object(self.convert_to_tensor_fn)
+        config = {**super().get_config(), "convert_to_tensor_fn": convert, "seed": self.seed}
+        if self.kl_regularizer is not None:
+            config["activity_regularizer"] = keras.regularizers.serialize(self.kl_regularizer)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        config = dict(config)
+        for key in ("activity_regularizer", "convert_to_tensor_fn", "make_distribution_fn"):
+            if isinstance(config.get(key), dict):
+                config[key] = with_names(loaded(config[key]))
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class DistributionLambda(DistributionLayer):
+    """Makes any TFP distribution from its input: `layer(x)` is `make_distribution_fn(x)`.
+
+    The output is a `tfd.Distribution` (`.mean()`, `.log_prob(y)`, ...) that Keras takes as the
+    tensor `convert_to_tensor_fn` gives. The function's inputs and the shapes are yours.
+
+    Args:
+      make_distribution_fn: takes what the layer is called with, and `training` if it has an
+        argument of that name; returns a `tfd.Distribution`. The variables and Keras layers that it
+        closes over, or reads as globals, are trained and saved with this layer. To save the model,
+        register the function with `keras.saving.register_keras_serializable`; Keras loads a lambda
+        only with `safe_mode=False`, and names in it that are not the usual ones by custom_objects.
+      convert_to_tensor_fn: the tensor that the distribution stands for: the name of a method or
+        property ("sample", "mean", "mode", "stddev", "logits", ...), a method or property of a TFP
+        class (`tfd.Distribution.mean`, `tfd.Bernoulli.logits`), or a function of the distribution.
+        Several, such as `("mean", "stddev")`, are stacked on a new last axis: one pass gives both.
+      seed: an integer makes the layer's draws repeatable; None takes one from Keras' global seed
+        (`keras.utils.set_random_seed`).
+      **kwargs: as for any Keras layer, `activity_regularizer` among them.
+
+    Raises:
+      TypeError: where the function returns something else than a distribution.
+
+    Source: `tfp.layers.DistributionLambda`; Dillon et al., arXiv:1711.10604.
+
+    Example:
+      >>> layer = DistributionLambda(lambda t: tfd.Normal(t, 1.), "mean")
+      >>> d = layer(tf.constant([3.]))
+      >>> float(d.log_prob(3.)[0]), (d + 1.).numpy().tolist()
+      (-0.9189385175704956, [4.0])
+    """
+
+    @checked
+    def __init__(
+        self,
+        make_distribution_fn: Callable[..., tfd.Distribution],
+        convert_to_tensor_fn: ConvertToTensor = "sample",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(convert_to_tensor_fn, seed, **kwargs)
+        self.make_distribution_fn = make_distribution_fn
+        self.tells_training = has_parameter(make_distribution_fn, "training")
+        self.hold(make_distribution_fn, self.convert_to_tensor_fn)
+
+    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
+        return self.make_distribution_fn(inputs, *args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self._makes_its_function:
+            return config
+        if self.leads_back:
+            raise InputError(
+                f"{self.name}: expected a function that does not lead back to its own layer: such "
+                "a function cannot be saved. Subclass DistributionLambda, and give "
+                "`super().__init__` a method of the subclass.",
+                self.make_distribution_fn,
+            )
+        function = keras.saving.serialize_keras_object(self.make_distribution_fn)
+        return {**config, "make_distribution_fn": function}
+
+    @property
+    def _makes_its_function(self) -> bool:
+        """Whether a subclass' constructor makes the function: no matter of the config, then."""
+        if type(self).__init__ is DistributionLambda.__init__:
+            return False
+        name = getattr(self.make_distribution_fn, "__qualname__", "")
+        return self.leads_back or "__init__.<locals>" in name

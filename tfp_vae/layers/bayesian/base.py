@@ -1,0 +1,275 @@
+"""What all layers with random weights share; how they draw is in `estimators`."""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.coercible import TensorCoercible
+from tfp_vae.bridge.loading import loaded
+from tfp_vae.bridge.random_state import Seeded
+from tfp_vae.errors import InputError, InputTypeError
+from tfp_vae.layers.base.conversion import ConvertToTensor, by_name, concretize
+from tfp_vae.layers.base.docstrings import DocumentsArguments
+from tfp_vae.layers.bayesian.default_divergence import exact_kl
+from tfp_vae.layers.bayesian.tracked_distribution import TrackedDistribution
+from tfp_vae.layers.bayesian.weight_distributions import (
+    default_mean_field_normal_fn,
+    default_multivariate_normal_fn,
+)
+from tfp_vae.layers.bayesian.weight_losses import WeightLosses
+
+MakeDistribution = Callable[..., tfd.Distribution]
+Divergence = Callable[[Any, Any, Any], Any]
+
+NORMAL = default_mean_field_normal_fn()
+POINT = default_mean_field_normal_fn(is_singular=True)
+UNIT_NORMAL = default_multivariate_normal_fn
+
+
+class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer, abc.ABC):
+    """`activation(W x + b)` with W and b drawn from `q(W)` and `q(b)` at each call.
+
+    Adds `KL[q(W) || p(W)]` and, where there is a prior of it, `KL[q(b) || p(b)]` to the losses: one
+    scalar each, in nats, for the whole data set, however often the layer is called in one pass.
+    Keras' losses are means over examples: divide by the number of training examples n,
+    `kernel_divergence_fn=lambda q, p, _: tfd.kl_divergence(q, p) / n`. Weights and divergences are
+    kept in float32 under mixed precision.
+
+    A subclass says what `W x` is (`affine`) and how W is drawn (`estimate`).
+
+    Args:
+      activation: as for `keras.layers.Dense`.
+      kernel_posterior_fn: makes q(W): `fn(dtype, shape, name, trainable, add_variable_fn)` returns
+        a distribution over a tensor of `shape`; see `default_mean_field_normal_fn`, the default.
+      kernel_posterior_tensor_fn: the W to compute with, given a distribution: a draw; "mean" for
+        its mean. A method's name, or a function.
+      kernel_prior_fn: makes p(W), a unit Normal by default; None: no prior and no loss.
+      kernel_divergence_fn: `fn(q, p, w)`, by default their KL in closed form; None: no loss.
+      bias_posterior_fn: makes q(b), by default one value (`tfd.Deterministic`); None: no bias.
+      bias_posterior_tensor_fn: as for the kernel.
+      bias_prior_fn: as for the kernel, but by default None.
+      bias_divergence_fn: as for the kernel.
+      seed: see `DistributionLambda`; it serves W, b and random signs.
+      **kwargs: as for any Keras layer.
+    """
+
+    needs_normal = False
+    draws_kernel = True
+    channel_axis = -1
+    input_spec: Any
+    kernel_posterior_tensor: tf.Tensor | None = None  # of the last eager call, as in tfp.layers
+    bias_posterior_tensor: tf.Tensor | None = None
+
+    @checked
+    def __init__(
+        self,
+        activation: Any,
+        kernel_posterior_fn: MakeDistribution,
+        kernel_posterior_tensor_fn: ConvertToTensor,
+        kernel_prior_fn: MakeDistribution | None,
+        kernel_divergence_fn: Divergence | None,
+        bias_posterior_fn: MakeDistribution | None,
+        bias_posterior_tensor_fn: ConvertToTensor,
+        bias_prior_fn: MakeDistribution | None,
+        bias_divergence_fn: Divergence | None,
+        seed: int | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+        self.kernel_posterior_fn = kernel_posterior_fn
+        self.kernel_posterior_tensor_fn = by_name(
+            kernel_posterior_tensor_fn, "kernel_posterior_tensor_fn"
+        )
+        self.kernel_prior_fn = kernel_prior_fn
+        self.kernel_divergence_fn = kernel_divergence_fn
+        self.bias_posterior_fn = bias_posterior_fn
+        self.bias_posterior_tensor_fn = by_name(
+            bias_posterior_tensor_fn, "bias_posterior_tensor_fn"
+        )
+        self.bias_prior_fn = bias_prior_fn
+        self.bias_divergence_fn = bias_divergence_fn
+        self.seed_with(seed)
+        for name in _OPTIONAL:
+            function = getattr(self, name)
+            if not (callable(function) or (function is None and _OPTIONAL[name])):
+                raise InputError(
+                    f"{self.name}: expected {name} to be a function"
+                    f"{' or None' if _OPTIONAL[name] else ''}.",
+                    repr(function),
+                )
+
+    @property
+    @abc.abstractmethod
+    def num_outputs(self) -> int:
+        """The size of the bias and of the output's channel axis."""
+
+    @abc.abstractmethod
+    def kernel_shape(self, channels: int) -> tuple[int, ...]:
+        """The shape of W for an input of that many channels."""
+
+    @abc.abstractmethod
+    def affine(self, inputs: Any, kernel: Any) -> Any:
+        """`W x`, by `keras.ops`: it also serves to compute shapes."""
+
+    @abc.abstractmethod
+    def sign_shape(self, tensor: tf.Tensor) -> Any:
+        """The shape of Flipout's signs for an input or output."""
+
+    @abc.abstractmethod
+    def estimate(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """`W x` with W drawn, and the W that was drawn (None where there is none)."""
+
+    def build(self, input_shape: Any) -> None:
+        self.make_state()
+        channels = self._channels(input_shape)
+        shape, spec = self.kernel_shape(channels), self.input_spec
+        self.input_spec = keras.layers.InputSpec(
+            ndim=spec.ndim, min_ndim=spec.min_ndim, axes={self.channel_axis: channels}
+        )
+        self._kernel_posterior = self._track(self.kernel_posterior_fn, shape, "kernel_posterior")
+        self._kernel_prior = self._track(self.kernel_prior_fn, shape, "kernel_prior")
+        shape = (self.num_outputs,)
+        self._bias_posterior = self._track(self.bias_posterior_fn, shape, "bias_posterior")
+        self._bias_prior = self._track(self.bias_prior_fn, shape, "bias_prior")
+        q = self.kernel_posterior
+        if self.needs_normal and not (
+            isinstance(q, tfd.Independent) and isinstance(q.distribution, tfd.Normal)
+        ):
+            raise InputTypeError(
+                f"{self.name}: expected the kernel_posterior_fn of a {type(self).__name__} to "
+                f"make a tfd.Independent(tfd.Normal(...)).",
+                q,
+            )
+
+    def _channels(self, input_shape: Any) -> int:
+        if len(input_shape) < 2 or input_shape[self.channel_axis] is None:
+            raise InputError(
+                f"{self.name}: expected an input whose channel axis ({self.channel_axis}) has a "
+                "known size.",
+                f"shape {tuple(input_shape)}",
+            )
+        return int(input_shape[self.channel_axis])
+
+    def _track(self, fn: Any, shape: tuple[int, ...], name: str) -> TrackedDistribution | None:
+        if fn is None:
+            return None
+        made = TrackedDistribution(self, fn, tf.as_dtype(self._weight_dtype), shape, name)
+        drawn = made.current().batch_shape.concatenate(made.current().event_shape)
+        if name.endswith("posterior") and not drawn.is_compatible_with(shape):
+            raise InputError(
+                f"{self.name}: expected {name}_fn to make a distribution over a tensor of shape "
+                f"{shape}.",
+                f"draws of shape {tuple(drawn)}",
+            )
+        return made
+
+    @property
+    def _weight_dtype(self) -> str:
+        stored = self.variable_dtype
+        return "float32" if stored in ("float16", "bfloat16") else stored
+
+    def call(self, inputs: Any) -> tf.Tensor:
+        inputs = tf.cast(tf.convert_to_tensor(inputs), self.compute_dtype)
+        outputs, kernel = self.estimate(inputs)
+        self._add_divergence("kernel", kernel)
+        bias = None
+        if self.bias_posterior is not None:
+            bias = self.drawn(self.bias_posterior, self.bias_posterior_tensor_fn)
+            self._add_divergence("bias", bias)
+            shape = [1] * len(outputs.shape)
+            shape[self.channel_axis] = self.num_outputs
+            outputs += tf.reshape(tf.cast(bias, outputs.dtype), shape)
+        if tf.executing_eagerly():  # a tensor of a graph is of no use outside it
+            self.kernel_posterior_tensor, self.bias_posterior_tensor = kernel, bias
+        return self.activation(outputs)
+
+    def drawn(self, distribution: tfd.Distribution, tensor_fn: Any) -> tf.Tensor:
+        """The tensor that `tensor_fn` makes of the distribution, with this layer's seeds."""
+        return self._seeded(distribution, tensor_fn).value()
+
+    def _seeded(self, distribution: Any, tensor_fn: Any = "sample") -> TensorCoercible:
+        convert = functools.partial(concretize, tensor_fn)
+        return TensorCoercible(distribution, convert, self.next_seed)
+
+    def _add_divergence(self, of: str, sample: tf.Tensor | None) -> None:
+        if getattr(self, f"{of}_prior") is None or getattr(self, f"{of}_divergence_fn") is None:
+            return
+        closed_form = getattr(self, f"{of}_divergence_fn") is exact_kl
+        self.add_weight_loss(
+            of,
+            lambda: self._divergence(of, sample),
+            lambda: self._divergence(of, None if closed_form else self._draw_of(of)),
+            varies=not closed_form,
+        )
+
+    def _divergence(self, of: str, sample: tf.Tensor | None) -> tf.Tensor:
+        posterior, prior = getattr(self, f"{of}_posterior"), getattr(self, f"{of}_prior")
+        divergence = getattr(self, f"{of}_divergence_fn")(self._seeded(posterior), prior, sample)
+        # A posterior that is not an Independent has a value for each weight.
+        return tf.cast(tf.reduce_sum(divergence), keras.config.floatx())
+
+    def _draw_of(self, of: str) -> tf.Tensor | None:
+        if of == "kernel" and not self.draws_kernel:
+            return None
+        return self.drawn(
+            getattr(self, f"{of}_posterior"), getattr(self, f"{of}_posterior_tensor_fn")
+        )
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        kernel = keras.KerasTensor(self.kernel_shape(self._channels(input_shape)))
+        return tuple(self.affine(keras.KerasTensor(input_shape), kernel).shape)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {"activation": keras.activations.serialize(self.activation), "seed": self.seed}
+        for name in _FUNCTIONS:
+            function = getattr(self, name)
+            config[name] = (
+                keras.saving.serialize_keras_object(function) if callable(function) else function
+            )
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        config = dict(config)
+        for name in _FUNCTIONS:
+            if isinstance(config.get(name), dict):
+                config[name] = loaded(config[name])
+        return cls(**config)
+
+
+def _current(name: str, doc: str) -> property:
+    def current(self: BayesianLayer) -> tfd.Distribution | None:
+        if f"_{name}" not in vars(self):
+            raise AttributeError(f"{self.name} has no {name} before it is built.")
+        tracked = vars(self)[f"_{name}"]
+        return None if tracked is None else tracked.current()
+
+    return property(current, doc=doc)
+
+
+for _name, _doc in {
+    "kernel_posterior": "q(W) at the current weights.",
+    "kernel_prior": "p(W) at the current weights, or None.",
+    "bias_posterior": "q(b) at the current weights, or None.",
+    "bias_prior": "p(b) at the current weights, or None.",
+}.items():
+    setattr(BayesianLayer, _name, _current(_name, _doc))
+
+_OPTIONAL = {  # the functions that are called as they are, and whether None will do
+    "kernel_posterior_fn": False,
+    "kernel_prior_fn": True,
+    "kernel_divergence_fn": True,
+    "bias_posterior_fn": True,
+    "bias_prior_fn": True,
+    "bias_divergence_fn": True,
+}
+_FUNCTIONS = (*_OPTIONAL, "kernel_posterior_tensor_fn", "bias_posterior_tensor_fn")

@@ -1,0 +1,1 @@
+"""One clear error before work starts: of networks, data and values."""

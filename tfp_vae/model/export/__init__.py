@@ -1,0 +1,1 @@
+"""A model for other processes: SavedModel, ONNX, LiteRT."""

@@ -1,0 +1,60 @@
+"""log p(x | values) of data under one draw of the values or several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae.bridge.masks import along
+from tfp_vae.distributions import fused, shapes
+from tfp_vae.wiring import tile
+
+
+def log_likelihood(
+    likelihood: tfd.Distribution,
+    x: Any,
+    num_samples: int | tf.Tensor,
+    by_xla: bool = False,
+    mask: Any = None,
+    of_steps: bool = False,
+) -> tf.Tensor:
+    """`log p(x|z)`, `[num_samples, n]`, of a likelihood whose batch is `[num_samples * n]`.
+
+    Further axes of the batch, such as the steps of a sequence, are summed. The data are tiled,
+    since a likelihood cannot be reshaped (`tfd.BatchReshape` needs static shapes); a single x is
+    broadcast. `by_xla`: in one loop, if it is one that `fused` knows. `mask`: of Keras, over the
+    batch: what it hides counts nothing. `of_steps`: a batch has axes of steps, of any number.
+
+    Example:
+      >>> steps = tfd.Bernoulli(probs=tf.fill([2, 3], .5))  # two sequences of three
+      >>> mask = tf.constant([[True, True, False], [True, True, True]])
+      >>> found = log_likelihood(steps, tf.ones([2, 3]), 1, mask=mask, of_steps=True) / np.log(.5)
+      >>> found.numpy().round(3).tolist()
+      [[2.0, 3.0]]
+    """
+    x = tf.cast(x, likelihood.dtype)
+    shapes.likelihood_fits(likelihood, x, of_steps)
+    if by_xla and mask is None and fused.can_fuse(likelihood):
+        return fused.log_likelihood(likelihood, x, num_samples)
+    alone = isinstance(num_samples, int) and num_samples == 1
+    if x.shape[0] != 1 and not alone:
+        x = tile(x, num_samples)
+    values = likelihood.log_prob(x)
+    if values.shape.rank in (None, 1) and mask is None:
+        return tf.reshape(values, [num_samples, -1])
+    return tf.reshape(summed(values, mask, 1), [num_samples, -1])
+
+
+def summed(values: tf.Tensor, mask: Any, axes: int) -> tf.Tensor:
+    """The sum over all but the first axes, of what the mask does not hide.
+
+    Example:
+      >>> summed(tf.constant([[1., 2.], [3., 4.]]), tf.constant([[True, False]] * 2), 1).numpy()
+      array([1., 3.], dtype=float32)
+    """
+    if mask is not None and values.shape.rank > axes:
+        mask = along(values, mask)
+        values = tf.where(tf.cast(mask, tf.bool), values, tf.zeros_like(values))
+    return tf.reduce_sum(values, axis=list(range(axes, values.shape.rank)))

@@ -1,0 +1,175 @@
+"""Several players in one loss: whose weights a gradient reaches, and each player's optimizer.
+
+Losses that each reach the weights of one player alone can be added up: the gradient of the sum is
+the gradient of each player's own. So a critic needs no training loop of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfp_vae.arguments.kinds import is_integer
+from tfp_vae.bridge.loading import loaded
+from tfp_vae.bridge.replicas import replica
+from tfp_vae.errors import InputError
+
+
+def frozen(network: keras.layers.Layer, training: bool | None = None) -> Callable[[Any], Any]:
+    """The network as a function whose gradient goes to its inputs, and not to its weights.
+
+    Moving averages and other state of the network stay as they are.
+
+    Example:
+      >>> critic = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+      >>> z = tf.Variable([[1., 2.]])
+      >>> with tf.GradientTape() as tape:
+      ...     value = frozen(critic)(z)
+      >>> through, to = tape.gradient(value, [z, critic.layers[0].kernel.value])
+      >>> through.shape.as_list(), to
+      ([1, 2], None)
+    """
+
+    def call(inputs: Any) -> Any:
+        state = [tf.stop_gradient(tf.convert_to_tensor(v)) for v in network.trainable_variables]
+        rest = [tf.convert_to_tensor(v) for v in network.non_trainable_variables]
+        return network.stateless_call(state, rest, inputs, training=training)[0]
+
+    return call
+
+
+@keras.saving.register_keras_serializable(package="tfp_vae")
+class ByPlayer(keras.optimizers.Optimizer):
+    """An optimizer for each player: the model, and each network that its objective owns.
+
+    `ByPlayer(model="adam", critic=keras.optimizers.Adam(1e-4), every={"model": 5})` trains the
+    weights of the objective's `state["critic"]` at each step, and all others at each fifth: five
+    steps of the critic for one of the model, each of another batch. Its `iterations` count batches.
+
+    Args:
+      model: the optimizer of all weights that are no other player's.
+      every: by the name of a player: it takes every so many-th step; a player that is not named
+        takes each.
+      **players: the optimizers of the other players, by their names in the objective's `state`;
+        one that is not named is trained with the model.
+
+    Raises:
+      InputError: a number of steps is not a whole number from 1 on, or of no player; or (when a
+        model is compiled with it) the objective has no player of a name.
+
+    Example:
+      >>> optimizer = ByPlayer(model="sgd", critic="adam", every={"model": 5})
+      >>> {name: type(one).__name__ for name, one in optimizer.players.items()}
+      {'model': 'SGD', 'critic': 'Adam'}
+    """
+
+    def __init__(
+        self,
+        model: Any = "adam",
+        every: Mapping[str, int] | None = None,
+        name: str = "by_player",
+        **players: Any,
+    ) -> None:
+        super().__init__(learning_rate=0.0, name=name)
+        given = {"model": model, **players}
+        self.players = {who: keras.optimizers.get(one) for who, one in given.items()}
+        self.every = dict(every or {})
+        wrong = [n for n, k in self.every.items() if n not in self.players or not is_integer(k)]
+        if wrong:
+            raise InputError(
+                "Expected every to say for players, which are "
+                f"{', '.join(self.players)}, how many steps are between theirs, such as "
+                "{'model': 5}.",
+                self.every,
+            )
+        self._owners: dict[int, str] = {}
+
+    def bind(self, state: Mapping[str, keras.layers.Layer]) -> None:
+        """Tells which weights belong to which player: those of the layers of an objective."""
+        unknown = set(self.players) - {"model", *state}
+        if unknown:
+            raise InputError(
+                f"Expected players that the objective has: {', '.join(['model', *state])}.",
+                ", ".join(unknown),
+            )
+        self._owners = {
+            id(variable): name
+            for name, layer in state.items()
+            if name in self.players
+            for variable in layer.trainable_variables
+        }
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        for name, optimizer in self.players.items():
+            optimizer.build([v for v in variables if self._owner(v) == name])
+            for variable in optimizer.variables:
+                self._track_variable(variable)
+
+    def _owner(self, variable: keras.Variable) -> str:
+        return self._owners.get(id(variable), "model")
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
+        variables = (
+            self._trainable_variables if trainable_variables is None else trainable_variables
+        )
+        if not self.built:
+            self.build(list(variables))
+        pairs = list(zip(grads, variables, strict=True))
+        for name, optimizer in self.players.items():
+            part = [(g, v) for g, v in pairs if self._owner(v) == name]
+            if part:
+                self._apply_to(optimizer, part, self.every.get(name, 1))
+        self._iterations.assign_add(1)
+
+    def _apply_to(self, optimizer: Any, pairs: list[Any], every: int) -> None:
+        gradients, variables = (list(each) for each in zip(*pairs, strict=True))
+        if every == 1:
+            optimizer.apply(gradients, variables)
+            return
+
+        def run() -> tf.Tensor:
+            optimizer.apply(gradients, variables)
+            return tf.constant(True)
+
+        if replica() is not None:
+            raise InputError(
+                "On several replicas all players take each step: expected ByPlayer without every.",
+                self.every,
+            )
+        due = tf.equal((self._iterations.value + 1) % every, 0)
+        tf.cond(due, run, lambda: tf.constant(False))
+
+    def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
+        """As Keras': each player's optimizer puts its moving averages in, where it has any."""
+        for name, optimizer in self.players.items():
+            optimizer.finalize_variable_values([v for v in var_list if self._owner(v) == name])
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Each player's optimizer has its own."""
+        del gradient, variable, learning_rate
+
+    @property
+    def learning_rate(self) -> Any:
+        """The model's."""
+        return self.players["model"].learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self.players["model"].learning_rate = value
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        players = {name: serialize(one) for name, one in self.players.items()}
+        return {"name": self.name, "every": self.every, **players}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ByPlayer:
+        own = ("name", "every")
+        made = {n: v if n in own else loaded(v, custom_objects) for n, v in config.items()}
+        return cls(**made)

@@ -1,0 +1,27 @@
+"""Published models, each a few choices on the four axes with its paper's defaults."""
+
+from tfp_vae.recipes import published
+from tfp_vae.recipes.base import (
+    LIKELIHOODS,
+    RECIPES,
+    USUAL,
+    Recipe,
+    Setting,
+    build,
+    find,
+    likelihood_named,
+    recipe,
+)
+
+__all__ = [
+    "LIKELIHOODS",
+    "RECIPES",
+    "USUAL",
+    "Recipe",
+    "Setting",
+    "build",
+    "find",
+    "likelihood_named",
+    "published",
+    "recipe",
+]

@@ -1,0 +1,1 @@
+"""How steps of training run: in one call of a compiled function, watched, interrupted."""
