@@ -24,7 +24,8 @@ LIKELIHOODS = _names(
     "negative_binomial zero_inflated_negative_binomial"
 )
 OBJECTIVES = _names(
-    "CIWAE DIP ELBO IWAE MIWAE MMD PIWAE Adversarial BetaTC RegularizedAE SlicedWasserstein"
+    "CIWAE DIP ELBO IWAE MIWAE MMD PIWAE Adversarial BetaTC RegularizedAE "
+    "SemiSupervised SlicedWasserstein"
 )
 
 

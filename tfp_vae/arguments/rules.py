@@ -129,7 +129,9 @@ RULES: dict[str, Rule] = {
     ),
     **_rules(_SHARE, "decay restart"),
     **_rules(_WEIGHT, "alpha beta gamma gradient_penalty kl_weight l2 weight z_weight"),
-    **_rules(_BOOL, "conditional is_singular mean trainable_scale use_bias validate_args"),
+    **_rules(
+        _BOOL, "conditional enumerated is_singular mean trainable_scale use_bias validate_args"
+    ),
     **_rules(_BOOL, "kl_use_exact use_exact_kl"),
     **_rules(_SEED, "seed"),
     **_rules(_OBJECT, "distribution_b encoder decoder prior"),

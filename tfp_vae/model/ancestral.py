@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.masks import mask_of
 from tfp_vae.bridge.origins import moved
 from tfp_vae.bridge.side_effects import further_pass, seeds_of
+from tfp_vae.errors import InputError
 from tfp_vae.model.conditional import Conditional, Emitted, Value, tiled
 from tfp_vae.objectives.forward import Forward, Term, folded, unfolded
 from tfp_vae.objectives.gate import Gate, recorded
@@ -93,6 +96,7 @@ class Variables:
         choose: Chooser | None = None,
         gate: Gate | None = None,
         by_xla: bool = False,
+        enumerated: Sequence[str] = (),
     ) -> Forward:
         """The terms of all variables.
 
@@ -104,8 +108,9 @@ class Variables:
           gate: what the draws go through. Densities are then taken at values that have gone through
             it, and draws depend on each other as they would without.
           by_xla: densities of data are compiled.
+          enumerated: the latent variables whose values the draws go through, as of `enumerating`.
         """
-        one = _Pass(self, outset, samples, training, runs_again=gate is not None)
+        one = _Pass(self, outset, samples, training)
         terms, values = one.latents(choose or drawing(samples))
         fixed, gated = None, {}
         if gate is not None:
@@ -115,22 +120,12 @@ class Variables:
         with recorded(gate):
             if gate is not None:
                 terms, values = one.latents(at(gated))
-            return Forward({**terms, **self._observed(one, values, by_xla)}, gate=gate, fixed=fixed)
-
-    def _observed(self, one: _Pass, values: Values, by_xla: bool) -> dict[str, Term]:
-        terms = {}
-        for name, likelihood in self.likelihoods.items():
-            emitted = likelihood(values, one.samples, one.training)
-            values.update(emitted.more)
-            terms[name] = Term(
-                one.outset.data.get(name),
-                functools.partial(_of_rows, emitted),
-                samples=one.samples,
-                mask=_mask(emitted, one.samples),
-                of_steps=likelihood.of_steps,
-                by_xla=by_xla,
-            )
-        return terms
+            observed = one.observed(values, by_xla)
+        again = functools.partial(one.again, {name: term.value for name, term in terms.items()})
+        shares = _shares(terms, enumerated)
+        for term in terms.values():
+            term.shares = shares
+        return Forward({**terms, **observed}, gate=gate, fixed=fixed, again=again, shares=shares)
 
     def encode(
         self, outset: Outset, choose: Chooser, samples: Any = 1
@@ -159,7 +154,6 @@ class _Pass:
     outset: Outset
     samples: Any
     training: bool | None
-    runs_again: bool = False
     ran: dict[tuple[str, str], Any] = dataclasses.field(default_factory=dict)
 
     def emit(self, kind: str, name: str, values: Values) -> Emitted:
@@ -167,17 +161,41 @@ class _Pass:
         found = self.outset.emitted.get((kind, name))
         if found is None:
             of = self.variables.posteriors if kind == "q" else self.variables.priors
-            run = functools.partial(of[name], values, self.samples, self.training)
-            network = of[name].network
-            if (kind, name) in self.ran and network is not None:
-                with further_pass(network, self.ran[kind, name]):
-                    found = run()
-            else:
-                seeds = seeds_of(network) if self.runs_again and network is not None else None
-                found = run()
-                self.ran[kind, name] = seeds
+            found = self._run(kind, name, of[name], values)
         values.update(found.more)
         return found
+
+    def _run(self, kind: str, name: str, conditional: Conditional, values: Values) -> Emitted:
+        """What a conditional gives; a network that has run in this pass runs with its noise."""
+        network = conditional.network
+        if (kind, name) in self.ran and network is not None:
+            with further_pass(network, self.ran[kind, name]):
+                return conditional(values, self.samples, self.training)
+        seeds = seeds_of(network) if self.training and network is not None else None
+        found = conditional(values, self.samples, self.training)
+        self.ran[kind, name] = seeds
+        return found
+
+    def observed(self, values: Values, by_xla: bool = False) -> dict[str, Term]:
+        """The terms of the observed variables."""
+        terms = {}
+        for name, likelihood in self.variables.likelihoods.items():
+            emitted = self._run("likelihood", name, likelihood, values)
+            values.update(emitted.more)
+            terms[name] = Term(
+                self.outset.data.get(name),
+                functools.partial(_of_rows, emitted),
+                samples=self.samples,
+                mask=_mask(emitted, self.samples),
+                of_steps=likelihood.of_steps,
+                by_xla=by_xla,
+            )
+        return terms
+
+    def again(self, own: Mapping[str, tf.Tensor], values: Mapping[str, tf.Tensor]) -> Forward:
+        """A further pass with the same noise, at these values and of the others at their own."""
+        terms, all_values = self.latents(at({**own, **values}))
+        return Forward({**terms, **self.observed(all_values)})
 
     def latents(
         self, choose: Chooser, with_posteriors: bool = True
@@ -235,6 +253,54 @@ def drawing(samples: Any, seed: Any = None) -> Chooser:
         return drawn, lambda: d.log_prob(drawn)
 
     return choose
+
+
+def enumerating(variables: Variables, names: Sequence[str], samples: int) -> Chooser:
+    """Gives some latent variables each of their values in turn, and draws the others.
+
+    The layer of such a posterior has `all_values()`, `[count, ...]`; the draws are as many as there
+    are combinations of values, or a multiple of this number.
+
+    Raises:
+      InputError: a posterior's values cannot be counted, or the draws are not such a number.
+    """
+    values = {}
+    for name in names:
+        layer = variables.posteriors[name].layer
+        if not hasattr(layer, "all_values"):
+            raise InputError(
+                f"Expected the posterior of {name} to have few values, such as OneHotCategorical.",
+                type(layer).__name__,
+            )
+        values[name] = layer.all_values()
+    counts = [len(each) for each in values.values()]
+    if samples % math.prod(counts):
+        raise InputError(f"Expected a multiple of {math.prod(counts)} draws.", samples)
+    places = np.unravel_index(np.arange(samples) % math.prod(counts), counts) if names else ()
+    chosen = {n: v[place] for (n, v), place in zip(values.items(), places, strict=True)}
+    draw = drawing(samples)
+
+    def choose(number: int, name: str, q: Emitted) -> tuple[tf.Tensor, Any]:
+        if name not in chosen:
+            return draw(number, name, q)
+        each = tf.constant(chosen[name], q.distribution.dtype)[:, tf.newaxis]
+        batch = q.distribution.batch_shape_tensor()[:1] // (samples if q.is_drawn else 1)
+        tail = tf.ones([each.shape.rank - 2], tf.int32)
+        return tf.tile(each, tf.concat([[1], batch, tail], 0)), None
+
+    return choose
+
+
+def _shares(terms: Mapping[str, Term], enumerated: Sequence[str]) -> tf.Tensor | None:
+    """The share of each draw in a mean over the draws, `[samples, batch]`; None: all are equal.
+
+    That of a combination of values is q of it; the draws of one combination are alike, and so are
+    all draws where the values are known.
+    """
+    if not enumerated:
+        return None
+    log_shares = functools.reduce(tf.add, [terms[name].log_q() for name in enumerated])
+    return tf.nn.softmax(log_shares, axis=0)
 
 
 def standing_in(variables: Variables) -> Chooser:

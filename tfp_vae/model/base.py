@@ -19,7 +19,7 @@ from tfp_vae.bridge.random_state import Seeded
 from tfp_vae.bridge.side_effects import adds_losses, further_pass
 from tfp_vae.errors import InputError
 from tfp_vae.model import importance
-from tfp_vae.model.ancestral import Variables, drawing
+from tfp_vae.model.ancestral import Variables, drawing, enumerating
 from tfp_vae.model.checks import networks
 from tfp_vae.model.checks.data import DataChecks
 from tfp_vae.model.conditional import Conditional, Value
@@ -112,7 +112,9 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         data = self.wiring.by_name(inputs)
         outset = self.graph.begin(data, training)
         gate = Gate() if training and self.objective.weighs_gradients else None
-        forward = self.graph.forward(outset, samples, training, gate=gate)
+        named = self.objective.enumerates if samples == self.objective.num_samples else ()
+        choose = enumerating(self.graph, named, samples) if named else None
+        forward = self.graph.forward(outset, samples, training, choose, gate=gate, enumerated=named)
         if training and self.objective.needs_gradient:
             self._check_gradients(forward, samples)
         likelihoods = {name: term.p for name, term in forward.observed.items()}
@@ -126,6 +128,8 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
     def _check_gradients(self, forward: Forward, samples: int) -> None:
         several = max(samples, self.objective.num_samples)
         for name, term in forward.latent.items():
+            if name in self.objective.enumerates:
+                continue
             layer = self.graph.posteriors[name].layer
             networks.gradients_go_through(term.q, layer, 1 if term.q_is_drawn else several)
 

@@ -7,6 +7,7 @@ from tfp_vae.objectives.forward import Forward, ForwardPass, Term
 from tfp_vae.objectives.importance_weighted import CIWAE, IWAE, MIWAE, PIWAE
 from tfp_vae.objectives.penalties import DIP, MMD, SlicedWasserstein
 from tfp_vae.objectives.regularized_ae import RegularizedAE
+from tfp_vae.objectives.semi_supervised import SemiSupervised
 from tfp_vae.objectives.total_correlation import BetaTC
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ForwardPass",
     "Objective",
     "RegularizedAE",
+    "SemiSupervised",
     "SlicedWasserstein",
     "Term",
     "Terms",

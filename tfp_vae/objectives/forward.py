@@ -38,7 +38,10 @@ class Term:
       mask: of Keras, `[batch, ...]`; None: all counts.
       has_density: False where q is a point mass: there is no log q, and no KL.
       of_steps: whether it is a sequence of any number of steps.
+      shares: of each draw in a mean over the draws, `[samples, batch]`; None: all are equal.
     """
+
+    shares: tf.Tensor | None = None
 
     def __init__(
         self,
@@ -115,6 +118,16 @@ class Term:
         log_p = self._log(p if mass is None else mass, is_drawn)
         return tf.where(self.known, log_p, tf.zeros_like(log_p))
 
+    def log_q_of_known(self) -> tf.Tensor:
+        """`log q(value | parents)` where the value is known, else 0, `[samples, batch]`, in nats.
+
+        Of a relaxed variable it is the probability of what it stands for, such as a category.
+        """
+        mass = discrete(self.q)
+        log_q = self._log(self.q if mass is None else mass, self._q_is_drawn)
+        zero = tf.zeros_like(log_q)
+        return zero if self.known is None else tf.where(self.known, log_q, zero)
+
     def kl(self) -> tf.Tensor:
         """`KL[q || p]`, `[batch]`, in nats: in closed form, else the mean over the draws.
 
@@ -140,7 +153,7 @@ class Term:
 
     def block(self, q: tfd.Distribution, p: tfd.Distribution, value: tf.Tensor) -> Term:
         """The term of a block of the value."""
-        return Term(
+        made = Term(
             value,
             lambda: (p, *self._p[1:]),
             q,
@@ -151,6 +164,8 @@ class Term:
             has_density=self.has_density,
             of_steps=self.of_steps,
         )
+        made.shares = self.shares
+        return made
 
     def of_examples(self, kl: tf.Tensor) -> tf.Tensor:
         """`[batch]` of a KL in closed form, whose batch is that of q."""
@@ -201,7 +216,7 @@ class Term:
 
     def mean_over_draws(self, kl: tf.Tensor) -> tf.Tensor:
         """A KL of each example, which may be there for each draw too."""
-        return tf.reduce_mean(kl, axis=0) if kl.shape.rank == 2 else kl
+        return mean_of_draws(kl, self.shares) if kl.shape.rank == 2 else kl
 
     def _of_unknown(self, kl: tf.Tensor) -> tf.Tensor:
         """A KL, 0 where the value was given."""
@@ -239,6 +254,8 @@ class Forward(Mapping[str, Term]):
       decoder: the network itself.
       gate: what the values went through, if the objective `weighs_gradients`.
       fixed: gives the terms at the same values, through which no gradient passes.
+      shares: of each draw in a mean over the draws, `[samples, batch]`: of an enumerated variable
+        the probability of the value; None: all are equal.
     """
 
     def __init__(
@@ -252,8 +269,11 @@ class Forward(Mapping[str, Term]):
         decoder: Any = None,
         gate: Gate | None = None,
         fixed: Callable[[], Mapping[str, Term]] | None = None,
+        again: Callable[[Mapping[str, tf.Tensor]], Forward] | None = None,
+        shares: tf.Tensor | None = None,
     ) -> None:
         self._terms = dict(terms)
+        self._again, self.shares = again, shares
         self.latent = {name: term for name, term in terms.items() if term.q is not None}
         self.observed = {name: term for name, term in terms.items() if term.q is None}
         self.step, self.weights, self.gate, self.fixed = step, weights, gate, fixed
@@ -274,7 +294,24 @@ class Forward(Mapping[str, Term]):
         for name, value in values.items():
             terms[name] = copy.copy(terms[name])
             terms[name].value = value
-        return Forward(terms, **{"gate": self.gate, "fixed": self.fixed, **kwargs})
+        own = {"gate": self.gate, "fixed": self.fixed, "again": self._again, "shares": self.shares}
+        return Forward(terms, **{**own, **kwargs})
+
+    def at(self, values: Mapping[str, tf.Tensor]) -> Forward:
+        """The pass at other values of latent variables, `[samples, batch, ...]` by name.
+
+        Those that are not named keep their values. Networks run with the same noise, and leave
+        moving averages and losses as they are; the gradient goes through the values. So
+        `forward.at({"z": z}).log_joint` is `log p(x, z)` for an objective that moves z.
+
+        Raises:
+          InputError: it is a pass without a model, such as a `ForwardPass`.
+        """
+        if self._again is None:
+            raise InputError("Expected a pass of a model.", type(self).__name__)
+        observed = {name: term.value for name, term in self.observed.items()}
+        of_model = {"step": self.step, "training": self.training, "weights": self.weights}
+        return self._again(values).observing(observed, **of_model)
 
     @functools.cached_property
     def log_likelihood(self) -> tf.Tensor:
@@ -315,7 +352,7 @@ class Forward(Mapping[str, Term]):
     @functools.cached_property
     def nll(self) -> tf.Tensor:
         """`-E_q[log p(x|z)]`, `[batch]`, in nats."""
-        return -tf.reduce_mean(self.log_likelihood, axis=0)
+        return -mean_of_draws(self.log_likelihood, self.shares)
 
     @functools.cached_property
     def kls(self) -> dict[str, tf.Tensor]:
@@ -436,6 +473,13 @@ def independent_base(distribution: tfd.Distribution) -> tfd.Distribution:
         "IndependentNormal and a unit normal.",
         f"a {distribution.name}, event shape {distribution.event_shape}",
     )
+
+
+def mean_of_draws(values: tf.Tensor, shares: tf.Tensor | None = None) -> tf.Tensor:
+    """The mean over the draws of `[samples, batch]`; with shares, by these."""
+    if shares is None:
+        return tf.reduce_mean(values, axis=0)
+    return tf.reduce_sum(tf.cast(shares, values.dtype) * values, axis=0)
 
 
 def folded(t: tf.Tensor) -> tf.Tensor:
