@@ -398,7 +398,7 @@ ROWS = {
     "relaxed": _relaxed(3, 0.5),
     "relaxed-cold": _relaxed(4, 0.1, saturates=True),
     "von-mises-fisher": _sphere(layers.VonMisesFisher, 3, references.VonMisesFisher),
-    "von-mises-fisher-5": _sphere(layers.VonMisesFisher, 5, references.VonMisesFisher, False),
+    "von-mises-fisher-5": _sphere(layers.VonMisesFisher, 5, references.VonMisesFisher),
     "power-spherical": _sphere(layers.PowerSpherical, 2, references.PowerSpherical),
     "power-spherical-5": _sphere(layers.PowerSpherical, 5, references.PowerSpherical),
     "gamma": _gamma((2, 2)),

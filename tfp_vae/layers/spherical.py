@@ -78,9 +78,9 @@ def _direction(t: tf.Tensor) -> tf.Tensor:
 class VonMisesFisher(SphericalLayer):
     """`C_d(kappa) exp(kappa mu' x)` with |x| = 1: a Normal's counterpart on the sphere.
 
-    `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are reparameterized only in 3
-    dimensions: elsewhere the concentration gets no right gradient through them, and
-    `PowerSpherical` is the posterior to take.
+    `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are by rejection (in 3 dimensions
+    by the inverse of the distribution function), and reparameterized in any dimension: the
+    concentration's gradient through them is the implicit one.
 
     Input `[..., d + 1]`: a vector whose direction is mu (the first axis where it is 0), then
     `kappa = softplus(t[..., d]) + 1`; batch `[...]`, event `[d]`; as a tensor a draw, of norm 1.
