@@ -46,6 +46,7 @@ from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNorm
 from tfp_vae.layers.one_hot_mixture import CategoricalMixtureOfOneHotCategorical
 from tfp_vae.layers.planar_flow import PlanarFlow
 from tfp_vae.layers.quantized_logistic_mixture import QuantizedLogisticMixture
+from tfp_vae.layers.relative_normal import PrecisionWeightedNormal, ResidualNormal
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
@@ -98,8 +99,10 @@ __all__ = [
     "OneHotCategorical",
     "PlanarFlow",
     "PowerSpherical",
+    "PrecisionWeightedNormal",
     "QuantizedLogisticMixture",
     "RelaxedOneHotCategorical",
+    "ResidualNormal",
     "SharedScale",
     "StudentT",
     "VariableLayer",
