@@ -24,7 +24,7 @@ LIKELIHOODS = _names(
     "negative_binomial zero_inflated_negative_binomial"
 )
 OBJECTIVES = _names(
-    "CIWAE DIP ELBO IWAE MIWAE MMD PIWAE Adversarial BetaTC RegularizedAE "
+    "CIWAE DIP ELBO IWAE MIWAE MMD PIWAE Adversarial BetaTC Hamiltonian RegularizedAE "
     "SemiSupervised SlicedWasserstein"
 )
 

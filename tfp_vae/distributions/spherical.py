@@ -92,8 +92,8 @@ class FisherAroundMean(AroundMean, tfd.VonMisesFisher):
     def _accepted(self, n: Any, seed: Any) -> tf.Tensor:
         """By rejection, until all are accepted: Wood, Commun. Stat. Simul. Comput. 23 (1994), 157.
 
-        No gradient passes: XLA compiles none of a loop of any length. Its Beta variables, which compile for long under XLA, are here (1 + u) / 2, u a coordinate
-        of a uniform direction.
+        No gradient passes: XLA compiles none of a loop of any length. Wood's Beta variables, which
+        compile for long under XLA, are here (1 + u) / 2, u a coordinate of a uniform direction.
         """
         k = tf.stop_gradient(self.concentration)
         d1 = tf.cast(tf.shape(self.mean_direction)[-1] - 1, self.dtype)

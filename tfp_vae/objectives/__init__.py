@@ -4,6 +4,7 @@ from tfp_vae.objectives.adversarial import Adversarial
 from tfp_vae.objectives.base import Objective, Terms
 from tfp_vae.objectives.elbo import ELBO
 from tfp_vae.objectives.forward import Forward, ForwardPass, Term
+from tfp_vae.objectives.hamiltonian import Hamiltonian
 from tfp_vae.objectives.importance_weighted import CIWAE, IWAE, MIWAE, PIWAE
 from tfp_vae.objectives.penalties import DIP, MMD, SlicedWasserstein
 from tfp_vae.objectives.regularized_ae import RegularizedAE
@@ -22,6 +23,7 @@ __all__ = [
     "BetaTC",
     "Forward",
     "ForwardPass",
+    "Hamiltonian",
     "Objective",
     "RegularizedAE",
     "SemiSupervised",
