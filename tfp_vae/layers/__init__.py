@@ -50,6 +50,7 @@ from tfp_vae.layers.relative_normal import PrecisionWeightedNormal, ResidualNorm
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
+from tfp_vae.layers.steps import PreviousStep, WordDropout
 from tfp_vae.layers.variable import VariableLayer
 from tfp_vae.layers.vector_quantized import VectorQuantized
 from tfp_vae.layers.weight_norm import WeightNorm
@@ -100,6 +101,7 @@ __all__ = [
     "PlanarFlow",
     "PowerSpherical",
     "PrecisionWeightedNormal",
+    "PreviousStep",
     "QuantizedLogisticMixture",
     "RelaxedOneHotCategorical",
     "ResidualNormal",
@@ -110,6 +112,7 @@ __all__ = [
     "VectorQuantized",
     "VonMisesFisher",
     "WeightNorm",
+    "WordDropout",
     "ZeroInflatedNegativeBinomial",
     "default_loc_scale_fn",
     "default_mean_field_normal_fn",

@@ -376,4 +376,6 @@ def _in_order(graph: Variables) -> None:
 def _sequence(graph: Variables, name: str) -> tuple[Any] | None:
     """The number of steps of a variable, as far as it is known, if it is a sequence."""
     one = graph.posteriors.get(name) or graph.likelihoods[name]
-    return one.shape[:1] if one.of_steps or len(one.shape) > 1 else None  # type: ignore[return-value]
+    of_many = one.event_shape is not None and len(one.event_shape) < len(one.shape)
+    is_sequence = one.of_steps or len(one.shape) > 1 or of_many
+    return one.shape[:1] if is_sequence else None  # type: ignore[return-value]

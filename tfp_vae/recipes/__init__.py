@@ -1,6 +1,6 @@
 """Published models, each a few choices on the four axes with its paper's defaults."""
 
-from tfp_vae.recipes import hierarchies, published, residual
+from tfp_vae.recipes import hierarchies, labels, published, residual, sequences
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
     RECIPES,
@@ -22,8 +22,10 @@ __all__ = [
     "build",
     "find",
     "hierarchies",
+    "labels",
     "likelihood_named",
     "published",
     "recipe",
     "residual",
+    "sequences",
 ]

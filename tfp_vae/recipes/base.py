@@ -46,6 +46,8 @@ class Setting:
       widths: likewise.
       activation: likewise.
       num_classes: condition the model on labels: how many there are; None: it is not conditioned.
+      num_labelled: how many of the examples have a known label, where a recipe learns from labels;
+        None: all.
       objective: stands in for the recipe's own; or makes it from the recipe's own and the number
         of examples.
       scale: of data that are standardized inside the model: the encoder's first layer, and the
@@ -67,6 +69,7 @@ class Setting:
     widths: Sequence[int] = (400, 400)
     activation: str = "silu"
     num_classes: int | None = None
+    num_labelled: int | None = None
     objective: Objective | Callable[[Objective, int], Objective] | None = None
     scale: Scale | None = None
 
@@ -116,6 +119,8 @@ class Recipe:
       prior_after: from a `Setting` to the prior that `VAE.fit_prior` fits to the trained model, so
         that it can generate; None: it generates as it is.
       conditional: whether it is nothing without labels.
+      labels: the latent variable whose values labels are, known for some of the examples; None:
+        labels are conditions.
     """
 
     name: str
@@ -125,6 +130,7 @@ class Recipe:
     make: Callable[[Setting], Any]
     prior_after: Callable[[Setting], Any] | None = None
     conditional: bool = False
+    labels: str | None = None
 
 
 RECIPES: dict[str, Recipe] = {}
@@ -143,7 +149,8 @@ def build(name: str, setting: Setting) -> Any:
     """
     recipe = find(name)
     if recipe.conditional and setting.num_classes is None:
-        raise InputError(f"{recipe.title} is conditioned on labels: expected num_classes.", None)
+        what = "conditioned on labels" if recipe.labels is None else "learnt from labels"
+        raise InputError(f"{recipe.title} is {what}: expected num_classes.", None)
     return recipe.make(setting)
 
 

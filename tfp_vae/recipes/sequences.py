@@ -1,0 +1,117 @@
+"""Published models of sequences: x is `[steps, ...]`, of any number of steps where it is None.
+
+Images are sequences of their rows. Steps of zeros at the end of a sequence of any length are
+padding, and count nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+
+from tfp_vae import layers, schedules
+from tfp_vae.errors import InputError
+from tfp_vae.model.latent_model import LatentModel
+from tfp_vae.objectives import ELBO
+from tfp_vae.recipes.base import Setting, recipe
+
+L = keras.layers
+Normal = layers.IndependentNormal
+CELLS = {"gru": L.GRU, "lstm": L.LSTM}
+
+
+@recipe(
+    "VRAE",
+    "Fabius and van Amersfoort, arXiv:1412.6581",
+    "one z for a whole series, drawn step by step",
+)
+def recurrent_vae(s: Setting, cell: str = "gru") -> LatentModel:
+    """Returns a model of series, of recurrent layers of a kind, "gru" or "lstm"."""
+    seen, x, q = _sequence(s), _sequence(s), Normal(s.latent_size)
+    posterior = q(L.Dense(q.num_parameters)(_rnn(s, cell)(_rows(s, seen))))
+    z = keras.Input((s.latent_size,), name="z")
+    before = layers.PreviousStep()(_rows(s, x))
+    h = _rnn(s, cell, True)(before, initial_state=_first(s, cell, z))
+    return LatentModel(
+        {"z": (keras.Model(seen, posterior), None)},
+        {"x": keras.Model({"z": z, "x": x}, _of_each_step(s, h))},
+        objective=s.chosen(),
+    )
+
+
+@recipe(
+    "sentence VAE",
+    "Bowman et al., arXiv:1511.06349",
+    "tokens: a strong decoder that keeps its z in use",
+)
+def sentence_vae(s: Setting, num_tokens: int | None = None, rate: float = 0.25) -> LatentModel:
+    """Returns a model of tokens, or of vectors where there is no number of tokens.
+
+    `rate` is that of the word dropout; token 0 is padding where the number of steps is open.
+    """
+    seen, x, q = _sequence(s, num_tokens), _sequence(s, num_tokens), Normal(s.latent_size)
+    posterior = q(L.Dense(q.num_parameters)(_rnn(s, "lstm")(_words(s, seen, num_tokens))))
+    z = keras.Input((s.latent_size,), name="z")
+    before = layers.WordDropout(rate)(layers.PreviousStep()(_words(s, x, num_tokens)))
+    h = _rnn(s, "lstm", True)(before, initial_state=_first(s, "lstm", z))
+    if num_tokens:
+        last: Any = layers.Categorical((), num_tokens)
+        likelihood = last(L.Dense(last.num_parameters)(h))
+    else:
+        likelihood = _of_each_step(s, h)
+    return LatentModel(
+        {"z": (keras.Model(seen, posterior), None)},
+        {"x": keras.Model({"z": z, "x": x}, likelihood)},
+        objective=s.chosen(ELBO(beta=schedules.warm_up(max(1, s.steps // 2)))),
+    )
+
+
+def _sequence(s: Setting, num_tokens: int | None = None) -> keras.KerasTensor:
+    """Returns the input of x: `[steps, ...]`, or `[steps]` of tokens."""
+    if len(s.shape) < (1 if num_tokens else 2):
+        raise InputError("Expected sequences, of shape (steps, ...).", s.shape)
+    return keras.Input(s.shape, name="x", dtype="int32" if num_tokens else None)
+
+
+def _rows(s: Setting, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns steps as vectors; where their number is open, zeros are hidden."""
+    steps, *rest = s.shape
+    first = s.first_layer()
+    if first is not None:
+        x = first(x)
+    if len(rest) != 1:
+        x = L.Reshape((-1 if steps is None else steps, math.prod(rest)))(x)
+    return L.Masking()(x) if steps is None else x
+
+
+def _words(s: Setting, x: keras.KerasTensor, num_tokens: int | None) -> keras.KerasTensor:
+    """Returns tokens as vectors; vectors as they are."""
+    if num_tokens is None:
+        return _rows(s, x)
+    return L.Embedding(num_tokens, _units(s), mask_zero=s.shape[0] is None)(x)
+
+
+def _units(s: Setting) -> int:
+    return s.widths[-1] if s.widths else 64
+
+
+def _rnn(s: Setting, cell: str, of_each_step: bool = False) -> keras.layers.Layer:
+    """Returns a recurrent layer, as wide as the setting's last."""
+    if cell not in CELLS:
+        raise InputError(f"Expected cell to be one of {', '.join(CELLS)}.", cell)
+    return CELLS[cell](_units(s), return_sequences=of_each_step)
+
+
+def _first(s: Setting, cell: str, z: keras.KerasTensor) -> Any:
+    """Returns the first state of a recurrent layer, of z."""
+    states = [L.Dense(_units(s), activation="tanh")(z) for _ in range(2 if cell == "lstm" else 1)]
+    return states if cell == "lstm" else states[0]
+
+
+def _of_each_step(s: Setting, h: keras.KerasTensor) -> Any:
+    """Returns p(x_t | h_t), independent over the steps."""
+    last = dataclasses.replace(s, shape=tuple(s.shape[1:])).last_layer()
+    return last(L.Dense(last.num_parameters)(h))
