@@ -84,21 +84,73 @@ def test_the_density_step_by_step_is_that_of_the_whole(make):
     np.testing.assert_allclose(whole, np.stack(each, 1), rtol=1e-4, atol=1e-5)
 
 
-def test_steps_are_drawn_from_the_law_of_the_whole():
-    """A GRU whose gates are shut hands nothing on: with a linear output, moments are known.
+def standard(values, p):
+    """Draws less the mean given all before, over the deviation: unit normals, independent."""
+    return ((values - p.mean()) / p.stddev()).numpy().reshape(len(values), -1)
 
-    Here the likelihood's kernel is such that x_t = w h_t + noise, h_t = tanh(u x_{t-1}) by a GRU
-    with z = 0 and r = 0: the draws' conditional means follow the draws before.
-    """
-    keras.utils.set_random_seed(3)
-    model = sequences.recurrent_vae(setting((STEPS, 1), widths=(4,)))
+
+@pytest.mark.parametrize("make", [sequences.recurrent_vae, sequences.vrnn])
+def test_steps_are_drawn_from_the_law_of_the_whole(make):
+    """The steps were drawn in turn; the networks are shown the whole."""
+    model = make(setting((STEPS, 1), widths=(4,)))
     found = model.sample(4000, mean=False, seed=1)
-    x, z = found["x"].numpy(), found["z"].numpy()
-    p = model.likelihoods["x"]({"z": z, "x": x})
-    standard = ((x - p.mean()) / p.stddev()).numpy()[..., 0]
-    assert abs(standard.mean(0)).max() < 0.06
-    np.testing.assert_allclose(np.cov(standard.T), np.eye(STEPS), atol=0.08)
-    np.testing.assert_allclose(np.cov(z.T), np.eye(2), atol=0.08)
+    x, z = found["x"], found["z"]
+    if make is sequences.vrnn:
+        more = model.priors["z"]({"x": x, "z": z})
+        errors = [standard(z, more["z"])]
+        errors.append(standard(x, model.likelihoods["x"]({"z": z, "h": more["h"]})))
+    else:
+        errors = [z.numpy(), standard(x, model.likelihoods["x"]({"z": z, "x": x}))]
+    every = np.concatenate(errors, 1)
+    assert abs(every.mean(0)).max() < 0.08
+    np.testing.assert_allclose(np.cov(every.T), np.eye(every.shape[1]), atol=0.1)
+
+
+def test_the_state_of_a_vrnn_is_one_and_its_density_a_sum_by_hand():
+    """Prior, posterior and likelihood at each step, of h_t = GRU(x_{t-1}, z_{t-1}, h_{t-1})."""
+    model, x = sequences.vrnn(setting()), walks()
+    forward = model.forward(x, seed=tf.constant([1, 2]))
+    z, layer = forward["z"].value[0].numpy(), model.posteriors["z"].layers[-1]
+    both = np.concatenate([x, z], -1)
+    before = np.concatenate([np.zeros_like(both[:, :1]), both[:, :-1]], 1)
+    h = gru_by_hand(layer.recurrent, before, np.zeros([6, 8]))
+    silu = lambda t: t / (1 + np.exp(-t))  # noqa: E731
+
+    def log_density(first, last, inputs, values):
+        loc, scale = np.split(dense(last, dense(first, inputs, silu)).astype("float64"), 2, -1)
+        return stats.norm(loc, np.logaddexp(0, scale)).logpdf(values).sum((1, 2))
+
+    q = log_density(*layer.head, np.concatenate([x, h], -1), z)
+    p = log_density(*layers_of(model.priors["z"], keras.layers.Dense), h, z)
+    of_z, of_h, last = layers_of(model.likelihoods["x"], keras.layers.Dense)
+    loc, scale = np.split(dense(last, silu(dense(of_z, z) + dense(of_h, h))), 2, -1)
+    p_x = stats.norm(loc, np.logaddexp(0, scale)).logpdf(x).sum((1, 2))
+    np.testing.assert_allclose(forward.log_q[0], q, rtol=1e-3)
+    np.testing.assert_allclose(forward.log_likelihood[0], p_x, rtol=1e-3)
+    np.testing.assert_allclose(forward.log_joint[0], p + p_x, rtol=1e-3)
+    # The KL of each step is in closed form, given the steps that were drawn.
+    many = model.forward(np.repeat(x[:1], 4000, 0), seed=tf.constant([1, 2]))
+    by_draws = many.log_q - (many.log_joint - many.log_likelihood)
+    assert np.mean(many.kl) == pytest.approx(np.mean(by_draws), abs=0.1)
+    assert np.std(many.kl) < 0.5 * np.std(by_draws)
+
+
+def test_a_vrnn_is_saved_with_its_one_state_and_padding_changes_nothing(tmp_path):
+    model, x = sequences.vrnn(setting()), walks()
+    model.compile(keras.optimizers.Adam(0.01))
+    history = model.fit(x, epochs=10, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    pad = lambda t: np.concatenate([t, np.zeros([6, 3, 2], "float32")], 1)  # noqa: E731
+    forward = model.forward(x)
+    z = pad(forward["z"].value[0])[np.newaxis]
+    longer = model.forward(pad(x)).at({"z": tf.constant(z)})
+    np.testing.assert_allclose(longer.log_joint, forward.log_joint, rtol=1e-4)
+    np.testing.assert_allclose(longer.log_q, forward.log_q, rtol=1e-4)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert len(again.trainable_weights) == len(model.trainable_weights)
+    found = [one.sample(3, length=4, seed=1)["x"] for one in (model, again)]
+    np.testing.assert_allclose(*found, rtol=1e-5)
 
 
 def test_tokens_of_any_length_are_learnt_and_drawn(tmp_path):

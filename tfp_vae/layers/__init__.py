@@ -51,6 +51,7 @@ from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
 from tfp_vae.layers.steps import PreviousStep, WordDropout
+from tfp_vae.layers.stepwise import RecurrentNormal
 from tfp_vae.layers.variable import VariableLayer
 from tfp_vae.layers.vector_quantized import VectorQuantized
 from tfp_vae.layers.weight_norm import WeightNorm
@@ -103,6 +104,7 @@ __all__ = [
     "PrecisionWeightedNormal",
     "PreviousStep",
     "QuantizedLogisticMixture",
+    "RecurrentNormal",
     "RelaxedOneHotCategorical",
     "ResidualNormal",
     "SharedScale",

@@ -15,7 +15,8 @@ from tfp_vae.arguments.rules import checked
 class PreviousStep(keras.layers.Layer):
     """`y_t = x_{t-1}`, and `y_1 = 0`: what p(x_t | x_<t) is shown of x.
 
-    Input and output `[batch, steps, ...]`. The mask is that of x: step t counts where x_t is there.
+    Input and output `[batch, steps, ...]`; several inputs are joined on the last axis. Step t is
+    masked where x_t is, of any of the inputs.
 
     Args:
       **kwargs: as for any Keras layer.
@@ -31,11 +32,22 @@ class PreviousStep(keras.layers.Layer):
 
     def call(self, x: Any) -> tf.Tensor:
         """Returns x one step late."""
+        if isinstance(x, (list, tuple)):
+            x = tf.concat([tf.cast(each, self.compute_dtype) for each in x], axis=-1)
         x = tf.convert_to_tensor(x)
         return tf.concat([tf.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
 
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        """Returns the mask of the input; of several, where all are there."""
+        if not isinstance(x, (list, tuple)):
+            return mask
+        given = [each for each in mask or () if each is not None]
+        return functools.reduce(keras.ops.logical_and, given) if given else None
+
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
+        if not isinstance(input_shape[0], (list, tuple)):
+            return input_shape
+        return (*input_shape[0][:-1], sum(shape[-1] for shape in input_shape))
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

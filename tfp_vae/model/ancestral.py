@@ -204,13 +204,16 @@ class _Pass:
         values, terms = dict(self.outset.values), {}
         for number, (name, posterior) in enumerate(self.variables.posteriors.items()):
             prior = self.variables.priors[name]
-            if prior.puts_out:
+            hands_down, of_itself = bool(prior.puts_out), name in prior.inputs
+            if hands_down and not of_itself:
                 self.emit("p", name, values)
             q = self.emit("q", name, values) if with_posteriors else Emitted(None)
             value, log_q = choose(number, name, q)
             value, known = _known(self.outset.data.get(name), value)
             mask = _mask(q, self.samples)
             values[name] = Value(_as_input(value, mask, self.samples), is_drawn=True)
+            if hands_down and of_itself:  # a causal network of its own value
+                self.emit("p", name, values)
             terms[name] = Term(
                 value,
                 functools.partial(self._p, name, values),

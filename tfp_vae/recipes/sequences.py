@@ -16,6 +16,7 @@ from tfp_vae import layers, schedules
 from tfp_vae.errors import InputError
 from tfp_vae.model.latent_model import LatentModel
 from tfp_vae.objectives import ELBO
+from tfp_vae.recipes import parts
 from tfp_vae.recipes.base import Setting, recipe
 
 L = keras.layers
@@ -66,6 +67,30 @@ def sentence_vae(s: Setting, num_tokens: int | None = None, rate: float = 0.25) 
         {"z": (keras.Model(seen, posterior), None)},
         {"x": keras.Model({"z": z, "x": x}, likelihood)},
         objective=s.chosen(ELBO(beta=schedules.warm_up(max(1, s.steps // 2)))),
+    )
+
+
+@recipe(
+    "VRNN",
+    "Chung et al., arXiv:1506.02216",
+    "series with a z at each step, whose prior knows the steps before",
+)
+def vrnn(s: Setting) -> LatentModel:
+    """Returns a model of series; prior, posterior and likelihood share the recurrent state."""
+    n, recurrent = s.latent_size, _rnn(s, "gru", True)
+    seen = _sequence(s)
+    q = layers.RecurrentNormal(n, recurrent, hidden_units=[_units(s)])(_rows(s, seen))
+    x, z, p = _sequence(s), keras.Input((s.shape[0], n), name="z"), Normal(n)
+    h = recurrent(layers.PreviousStep()([_rows(s, x), z]))
+    prior = p(L.Dense(p.num_parameters)(parts.hidden(s)(h)))
+    given = {"z": keras.Input((s.shape[0], n), name="z"),
+             "h": keras.Input((s.shape[0], _units(s)), name="h")}  # fmt: skip
+    # A sum keeps the mask of either; Keras' Concatenate takes what is not masked for all there.
+    both = L.Activation(s.activation)(L.Add()([L.Dense(_units(s))(t) for t in given.values()]))
+    return LatentModel(
+        {"z": (keras.Model(seen, q), keras.Model({"x": x, "z": z}, {"z": prior, "h": h}))},
+        {"x": keras.Model(given, _of_each_step(s, both))},
+        objective=s.chosen(),
     )
 
 
