@@ -111,7 +111,7 @@ RULES: dict[str, Rule] = {
         _COUNT,
         "batch_size conditional_size context_size dimension epochs event_size filters input_size "
         "length num_bounds num_categories num_classes num_codes num_components num_examples "
-        "num_flows num_inducing_points num_projections num_samples num_samples_each "
+        "num_flows num_inducing_points num_projections num_samples num_samples_each num_steps "
         "num_variables output_size params total units",
     ),
     **_rules(_COUNT_FROM_0, "done first_step"),
@@ -120,14 +120,14 @@ RULES: dict[str, Rule] = {
     **_rules(_ANY_REAL, "end middle"),
     **_rules(
         _POSITIVE,
-        "prior_temperature scale width",
+        "curvature largest_step_size prior_temperature scale step_size width",
     ),
     **_rules(
         _FROM_0,
         "commitment diagonal epsilon every_seconds jitter min_concentration min_rate min_scale "
         "min_slope min_total_count",
     ),
-    **_rules(_SHARE, "decay restart"),
+    **_rules(_SHARE, "decay rate restart"),
     **_rules(_WEIGHT, "alpha beta gamma gradient_penalty kl_weight l2 weight z_weight"),
     **_rules(
         _BOOL, "conditional enumerated is_singular mean trainable_scale use_bias validate_args"
@@ -166,6 +166,10 @@ RULES: dict[str, Rule] = {
     **_rules(Rule(">= 1, a number", functools.partial(kinds.is_real, low=1)), "period steps"),
     "rise": Rule(
         "to be a number, 0 < rise <= 1", functools.partial(kinds.is_real, low=0, above=True, high=1)
+    ),
+    "inverse_temperature": Rule(
+        "to be a number above 0, at most 1",
+        functools.partial(kinds.is_real, low=0, above=True, high=1),
     ),
     "posterior": Rule(
         "to be a number of latents, an integer >= 1, or a layer such as IndependentNormal(8)",

@@ -45,6 +45,7 @@ from tfp_vae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFa
 from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNormalTriL
 from tfp_vae.layers.one_hot_mixture import CategoricalMixtureOfOneHotCategorical
 from tfp_vae.layers.planar_flow import PlanarFlow
+from tfp_vae.layers.poincare import Gyroplanes, WrappedNormal
 from tfp_vae.layers.quantized_logistic_mixture import QuantizedLogisticMixture
 from tfp_vae.layers.relative_normal import PrecisionWeightedNormal, ResidualNormal
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
@@ -83,6 +84,7 @@ __all__ = [
     "Deterministic",
     "DistributionLambda",
     "Gamma",
+    "Gyroplanes",
     "IndependentBernoulli",
     "IndependentLogistic",
     "IndependentNormal",
@@ -115,6 +117,7 @@ __all__ = [
     "VonMisesFisher",
     "WeightNorm",
     "WordDropout",
+    "WrappedNormal",
     "ZeroInflatedNegativeBinomial",
     "default_loc_scale_fn",
     "default_mean_field_normal_fn",

@@ -68,7 +68,7 @@ class WordDropout(keras.layers.Layer):
       (0.0, TensorShape([1, 3, 2]))
     """
 
-    @functools.partial(checked, rate="decay")
+    @checked
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate, self.seed = rate, seed

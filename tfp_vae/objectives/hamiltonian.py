@@ -55,13 +55,7 @@ class Hamiltonian(Objective):
 
     takes_several = True
 
-    @functools.partial(
-        checked,
-        num_steps="num_samples",
-        step_size="scale",
-        largest_step_size="scale",
-        inverse_temperature="rise",
-    )
+    @checked
     def __init__(
         self,
         num_steps: int = 3,

@@ -1,6 +1,6 @@
 """Published models, each a few choices on the four axes with its paper's defaults."""
 
-from tfp_vae.recipes import hierarchies, labels, published, residual, sequences
+from tfp_vae.recipes import geometry, hierarchies, labels, published, residual, sequences
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
     RECIPES,
@@ -21,6 +21,7 @@ __all__ = [
     "Setting",
     "build",
     "find",
+    "geometry",
     "hierarchies",
     "labels",
     "likelihood_named",

@@ -79,15 +79,18 @@ class Setting:
         prior: Any = None,
         likelihood: Any = None,
         objective: Objective | None = None,
+        reader: keras.layers.Layer | None = None,
     ) -> VAE:
         """The model of these choices; of those that are not made, the usual ones.
 
-        `likelihood`, a class or a function of the shape, is taken where the setting names none.
+        `likelihood`, a class or a function of the shape, is taken where the setting names none;
+        `reader` is a layer that z goes through first.
         """
         posterior = posterior or layers.IndependentNormal(self.latent_size)
         body = (self.body, self.widths, self.activation, self.num_classes)
         encoder = networks.encoder(self.shape, posterior, *body, first=self.first_layer())
-        decoder = networks.decoder(encoder.output_shape[1:], self.last_layer(likelihood), *body)
+        last = self.last_layer(likelihood)
+        decoder = networks.decoder(encoder.output_shape[1:], last, *body, first=reader)
         return VAE(encoder, decoder, prior, self.chosen(objective))
 
     def first_layer(self) -> keras.layers.Layer | None:
