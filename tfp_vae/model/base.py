@@ -48,7 +48,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
       graph: the variables in ancestral order.
       wiring: what of the data is which variable, a `Wiring` or `NamedData`.
       objective: what is minimized.
-      has_density: whether each posterior has one.
+      has_density: whether each posterior has one, and log p(x) is what the objective trains.
     """
 
     objective: Objective
@@ -60,12 +60,14 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         """Sets up what follows from the variables and the objective; the constructor's last act."""
         self.graph = graph
         self._checks = data_checks
-        self.has_density = all(q.has_density for q in graph.posteriors.values())
+        densities = all(q.has_density for q in graph.posteriors.values())
+        self.has_density = densities and not objective.no_likelihood
         self.objective = objective
         for posterior in graph.posteriors.values():
             if objective.needs_density and not posterior.has_density:
                 networks.refuse_point_mass(posterior.layer, type(objective).__name__)
         objective.bind({name: q.shape for name, q in graph.posteriors.items()})
+        objective.bind_data({name: p.shape for name, p in graph.likelihoods.items()})
         if objective.state:
             self.objective_state = list(objective.state.values())
         self._draws = 1
@@ -312,6 +314,11 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
           InputError: the posterior is a point mass, or z its mean: there is no density then.
         """
         layers = self.posterior_layers
+        if self.objective.no_likelihood:
+            raise InputError(
+                f"There is no log p(x): {self.objective.no_likelihood}.",
+                f"the objective {type(self.objective).__name__}",
+            )
         if not self.has_density:
             of = next(la for n, la in layers.items() if not self.graph.posteriors[n].has_density)
             raise InputError(

@@ -31,7 +31,7 @@ from tfp_vae.recipes.base import RECIPES, Recipe, Setting, build, recipe
 __all__ = ["RECIPES", "Recipe", "Setting", "build"]
 
 # A Normal of variance 1/2: the squared error itself, up to a constant.
-_squared_error = functools.partial(layers.SharedScale, scale=0.5**0.5)
+squared_error = functools.partial(layers.SharedScale, scale=0.5**0.5)
 _learned_scale = functools.partial(layers.SharedScale, trainable_scale=True)
 
 
@@ -102,13 +102,13 @@ def info_vae(s: Setting) -> VAE:
 )
 def wae_mmd_imq(s: Setting) -> VAE:
     posterior = layers.Deterministic(s.latent_size)
-    return s.vae(posterior, likelihood=_squared_error, objective=MMD(weight=10.0, kernel="imq"))
+    return s.vae(posterior, likelihood=squared_error, objective=MMD(weight=10.0, kernel="imq"))
 
 
 @recipe("WAE-MMD (RBF)", "Tolstikhin et al., arXiv:1711.01558", "as the IMQ's, with lighter tails")
 def wae_mmd_rbf(s: Setting) -> VAE:
     posterior = layers.Deterministic(s.latent_size)
-    return s.vae(posterior, likelihood=_squared_error, objective=MMD(weight=10.0, kernel="rbf"))
+    return s.vae(posterior, likelihood=squared_error, objective=MMD(weight=10.0, kernel="rbf"))
 
 
 @recipe("SWAE", "Kolouri et al., arXiv:1804.01947", "any prior that can be drawn from")
@@ -244,7 +244,7 @@ def mixture_prior_vae(s: Setting) -> VAE:
 )
 def ae(s: Setting) -> VAE:
     posterior = layers.Deterministic(s.latent_size)
-    return s.vae(posterior, likelihood=_squared_error, objective=RegularizedAE(z_weight=0.0))
+    return s.vae(posterior, likelihood=squared_error, objective=RegularizedAE(z_weight=0.0))
 
 
 @recipe(
@@ -256,9 +256,7 @@ def ae(s: Setting) -> VAE:
 def rae_l2(s: Setting) -> VAE:
     # The paper chooses the weights anew for each data set.
     objective = RegularizedAE(z_weight=1e-2, l2=1e-3)
-    return s.vae(
-        layers.Deterministic(s.latent_size), likelihood=_squared_error, objective=objective
-    )
+    return s.vae(layers.Deterministic(s.latent_size), likelihood=squared_error, objective=objective)
 
 
 @recipe(
@@ -269,9 +267,7 @@ def rae_l2(s: Setting) -> VAE:
 )
 def rae_gp(s: Setting) -> VAE:
     objective = RegularizedAE(z_weight=1e-2, gradient_penalty=1e-2)
-    return s.vae(
-        layers.Deterministic(s.latent_size), likelihood=_squared_error, objective=objective
-    )
+    return s.vae(layers.Deterministic(s.latent_size), likelihood=squared_error, objective=objective)
 
 
 @recipe(

@@ -100,6 +100,7 @@ def _call(made: Any, names: tuple[str, ...] | None = None) -> str:
         and name != "num_examples"
         and value != usual[name].default
         and value is not None
+        and not isinstance(value, keras.Model)
     ]
     return type(made).__name__ + (f"({', '.join(said)})" if said else "")
 
