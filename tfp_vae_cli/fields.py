@@ -1,68 +1,77 @@
-"""An option as a field of a dataclass: its kind and help are the field's metadata."""
+"""An option as a field of a dataclass: the field's type says what values it takes."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
 
-from tfp_vae_cli.kinds import Hinted, Kind
+from tfp_vae_cli.kinds import Hinted, Kind, kind_of
 from tfp_vae_cli.refusal import Refusal, did_you_mean, short
 
+REQUIRED = dataclasses.MISSING
 
-def option(kind: Kind, help: str, default: Any = dataclasses.MISSING) -> Any:
-    """Makes the field of an option; an option without a default is given by its place."""
-    return dataclasses.field(default=default, metadata={"kind": kind, "help": help})
+
+def option(default: Any, example: str, help: str, *of_kind: Any, **more: Any) -> Any:
+    """Makes the field of an option; the arguments after the help are `kinds.kind_of`'s.
+
+    A required option is given by its place.
+    """
+    metadata = {"example": example, "help": help, "of_kind": of_kind, "more": more}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 class Option(NamedTuple):
-    """An option of a command, as a field says it."""
+    """An option of a command, as its field says it."""
 
     name: str
     kind: Kind
-    help: str
-    default: Any
     takes_null: bool
+    default: Any
+    example: str
+    help: str
 
     @property
     def is_positional(self) -> bool:
         """Whether the option is given by its place."""
-        return self.default is dataclasses.MISSING
+        return self.default is REQUIRED
 
     def read(self, label: str, value: Any) -> Any:
-        """Reads a word of the command line or a value of YAML; an error names it by the label.
+        """Reads a word of the command line or a value of YAML; errors use the label.
 
         Raises:
           Refusal: the option takes something else.
         """
         if self.takes_null and value in (None, "null"):
             return None
-        kind = self.kind
         try:
-            return kind.read(value)
+            return self.kind.read(value)
         except (ValueError, TypeError, SyntaxError, OverflowError) as error:
-            example = f"{label} {kind.example}" if label.startswith("--") else kind.example
+            example = f"{label} {self.example}" if label.startswith("--") else self.example
             hint = str(error) if isinstance(error, Hinted) else ""
-            hint += did_you_mean(str(value), kind.choices)
+            hint += did_you_mean(str(value), self.kind.choices)
             raise Refusal(
-                f"Expected {label} to be {kind.what}, such as {example}.{hint}", short(value)
+                f"Expected {label} to be {self.kind.what}, such as {example}.{hint}", short(value)
             ) from error
 
 
-def options_of(kind: type) -> dict[str, Option]:
-    """Returns the options in a dataclass by name; those whose type has None take null."""
-    return {
-        field.name: Option(
-            field.name,
-            default=field.default,
-            takes_null="None" in str(field.type),
-            **field.metadata,
+def options_of(cls: type) -> dict[str, Option]:
+    """Returns the options in a dataclass by name."""
+    hints, found = get_type_hints(cls), {}
+    for field in dataclasses.fields(cls):
+        hint, said = hints[field.name], field.metadata
+        takes_null = NoneType in get_args(hint)
+        if takes_null:
+            (hint,) = set(get_args(hint)) - {NoneType}
+        kind = kind_of(hint, *said["of_kind"], **said["more"])
+        found[field.name] = Option(
+            field.name, kind, takes_null, field.default, said["example"], said["help"]
         )
-        for field in dataclasses.fields(kind)
-    }
+    return found
 
 
-def plain(options: Any, kind: type | None = None) -> dict[str, Any]:
+def plain(options: Any, cls: type | None = None) -> dict[str, Any]:
     """Returns options by name as YAML has them: the fields of a class, else all."""
-    names = [field.name for field in dataclasses.fields(kind or options)]
+    names = [field.name for field in dataclasses.fields(cls or options)]
     return json.loads(json.dumps({name: getattr(options, name) for name in names}))

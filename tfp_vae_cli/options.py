@@ -1,4 +1,4 @@
-"""The options of each command, one field an option: name, type, default, values and help.
+"""The options of each command, one field an option: name, type, default, example and help.
 
 The command line, YAML files, the help, `tfp_vae.app` and `tfp_vae.recipes.Setting` read these
 classes. A new option is one more field, and what makes use of it.
@@ -6,168 +6,125 @@ classes. A new option is one more field, and what makes use of it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
-from tfp_vae_cli import kinds
-from tfp_vae_cli.fields import option, options_of
+from tfp_vae_cli.fields import REQUIRED, option, options_of
 from tfp_vae_cli.names import LIKELIHOODS, OBJECTIVES, RECIPES
 
 Binarize = Literal["dynamic", "fixed", "none"]
-Body = Literal["mlp", "conv"]
-_SEED = kinds.whole(0, "1", 2**32 - 1)
-_RUN = kinds.text("the folder of a run, as train writes it", "runs/digits-1")
+_SEEDS = {"least": 0, "most": 2**32 - 1}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+# fmt: off
+@dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """The data of a run, and what follows from the data where nothing is said."""
 
     data: str = option(
-        kinds.text("digits, the name of a TensorFlow data set, or a file", "mnist"),
-        "digits, a TensorFlow data set such as mnist, or a .npy or .npz file of images, real "
-        "vectors or counts.",
-        "digits",
-    )
+        "digits", "mnist", "digits, a TensorFlow data set such as mnist, or a .npy or .npz file of "
+        "images, real vectors or counts.", "digits, the name of a TensorFlow data set, or a file")
     recipe: str = option(
-        kinds.choice("a recipe, one of", RECIPES, "beta_vae"),
-        "a published model, by its name in docs/variants.md.",
-        "vae",
-    )
+        "vae", "beta_vae", "a published model, by its name in docs/variants.md.",
+        "a recipe, one of", RECIPES)
     likelihood: str | None = option(
-        kinds.choice("a likelihood, one of", LIKELIHOODS, "normal"),
-        f"{', '.join(LIKELIHOODS[:-1])} or {LIKELIHOODS[-1]}; default: the recipe's, else "
-        "bernoulli for images that are binarized, shared_normal for others, student_t for reals "
-        "that are standardized, normal for others, negative_binomial for counts.",
-        None,
-    )
+        None, "normal", f"{', '.join(LIKELIHOODS[:-1])} or {LIKELIHOODS[-1]}; default: the "
+        "recipe's, else bernoulli for images that are binarized, shared_normal for others, "
+        "student_t for reals that are standardized, normal for others, negative_binomial for "
+        "counts.", "a likelihood, one of", LIKELIHOODS)
     conditional: bool = option(
-        kinds.flag(),
-        "condition encoder and decoder on the labels of the data, integers from 0.",
-        False,
-    )
+        False, "true", "condition encoder and decoder on the labels of the data, integers from 0.")
     binarize: Binarize | None = option(
-        kinds.choice("one of", get_args(Binarize), "none"),
-        "pixels drawn as 0 or 1 afresh each epoch (dynamic), once (fixed), or left as they are "
-        "(none); default: dynamic for grey digits and nearly black and white images.",
-        None,
-    )
+        None, "none", "pixels drawn as 0 or 1 afresh each epoch (dynamic), once (fixed), or left "
+        "as they are (none); default: dynamic for grey digits and nearly black and white images.")
     standardize: bool | None = option(
-        kinds.flag(),
-        "bring real columns to mean 0 and standard deviation 1 inside the model; default: where "
-        "they are of another scale.",
-        None,
-    )
+        None, "true", "bring real columns to mean 0 and standard deviation 1 inside the model; "
+        "default: where they are of another scale.")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
     """The networks of a model; `tfp_vae.recipes.Setting` has these fields too."""
 
     latent_size: int = option(
-        kinds.whole(1, "16"),
-        "dimensions of z; 2 adds a picture of the latent plane of a unit normal prior.",
-        50,
-    )
-    body: Body = option(
-        kinds.choice("one of", get_args(Body), "conv"),
-        "a multilayer perceptron or a convolutional network.",
-        "mlp",
-    )
+        50, "16", "dimensions of z; 2 adds a picture of the latent plane of a unit normal prior.")
+    body: Literal["mlp", "conv"] = option(
+        "mlp", "conv", "a multilayer perceptron or a convolutional network.")
     widths: Sequence[int] = option(
-        kinds.wholes("'[400, 400]'"),
-        "units of the encoder's hidden layers, or channels; the decoder has them reversed.",
-        (400, 400),
-    )
+        (400, 400), "'[400, 400]'", "units of the encoder's hidden layers, or channels; the "
+        "decoder has them reversed.")
     activation: str = option(
-        kinds.text("the name of a Keras activation", "relu"),
-        "the name of a Keras activation.",
-        "silu",
-    )
+        "silu", "relu", "the name of a Keras activation.", "the name of a Keras activation")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RunOptions(NetworkOptions, DataOptions):
     """All options that make a run what it is: those in its `config.yaml`."""
 
     objective: dict[str, Any] | None = option(
-        kinds.objective(OBJECTIVES, "IWAE"),
-        "default: the recipe's, with other arguments if given, --objective.beta 4; or one of "
-        "tfp_vae.objectives, --objective IWAE --objective.num_samples 5. --objective.help IWAE "
-        "lists its arguments.",
-        None,
-    )
+        None, "IWAE", "default: the recipe's, with other arguments if given, --objective.beta 4; "
+        "or one of tfp_vae.objectives, --objective IWAE --objective.num_samples 5. "
+        "--objective.help IWAE lists its arguments.", names=OBJECTIVES)
     epochs: int | None = option(
-        kinds.whole(1, "20"),
-        "default: 36, or as many as make 3,000 steps, but 300 at most.",
-        None,
-    )
-    batch_size: int = option(kinds.whole(1, "128"), "images in a step.", 128)
+        None, "20", "default: 36, or as many as make 3,000 steps, but 300 at most.")
+    batch_size: int = option(128, "128", "images in a step.")
     learning_rate: float = option(
-        kinds.positive("0.001"), "Adam's, after a warm-up and before a cosine decay to 0.", 2e-3
-    )
-    seed: int = option(_SEED, "of weights, order and draws.", 0)
+        2e-3, "0.001", "Adam's, after a warm-up and before a cosine decay to 0.")
+    seed: int = option(0, "1", "of weights, order and draws.", **_SEEDS)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions(RunOptions):
     """The options of `tfp-vae train`: those of a run, and where the run is."""
 
     out: str | None = option(
-        kinds.text("the name of a new folder", "runs/first"),
-        "the folder; default: runs/DATA-1, -2, ...",
-        None,
-    )
+        None, "runs/first", "the folder; default: runs/DATA-1, -2, ...",
+        "the name of a new folder")
     resume: str | None = option(
-        kinds.text("the folder of a run", "runs/digits-1"),
-        "the folder of a run to go on with, by its own configuration; --epochs may extend it.",
-        None,
-    )
+        None, "runs/digits-1", "the folder of a run to go on with, by its own configuration; "
+        "--epochs may extend it.", "the folder of a run")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
+@dataclass(frozen=True, kw_only=True)
+class OfRun:
+    """The run that a command is about."""
+
+    run: str = option(
+        REQUIRED, "runs/digits-1", "the folder that train wrote.",
+        "the folder of a run, as train writes it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(OfRun):
     """The options of `tfp-vae evaluate`."""
 
-    run: str = option(_RUN, "the folder that train wrote.")
-    num_samples: int = option(
-        kinds.whole(1, "500"), "draws of z for each example, for the log-likelihood.", 500
-    )
+    num_samples: int = option(500, "500", "draws of z for each example, for the log-likelihood.")
     examples: int | None = option(
-        kinds.whole(1, "1000"),
-        "how many test examples all numbers are of, drawn at random, the same each time; null: "
-        "all.",
-        1000,
-    )
+        1000, "1000", "how many test examples all numbers are of, drawn at random, the same each "
+        "time; null: all.")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SampleOptions:
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(OfRun):
     """The options of `tfp-vae sample`."""
 
-    run: str = option(_RUN, "the folder that train wrote.")
-    num: int = option(kinds.whole(1, "64"), "how many.", 64)
+    num: int = option(64, "64", "how many.")
     draw: bool | None = option(
-        kinds.flag(),
-        "true draws x from p(x|z), false takes its mean; default: draws of counts, means of images "
-        "and reals.",
-        None,
-    )
+        None, "true", "true draws x from p(x|z), false takes its mean; default: draws of counts, "
+        "means of images and reals.")
     out: str = option(
-        kinds.text("the name of a .png or .npy file", "samples.png"),
-        "a .png for a picture, or .npy for the numbers.",
-        "samples.png",
-    )
-    seed: int = option(_SEED, "the same seed, the same images.", 0)
+        "samples.png", "samples.png", "a .png for a picture, or .npy for the numbers.",
+        "the name of a .png or .npy file")
+    seed: int = option(0, "1", "the same seed, the same images.", **_SEEDS)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportOptions:
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(OfRun):
     """The options of `tfp-vae export`."""
 
-    run: str = option(_RUN, "the folder that train wrote.")
-    out: str = option(kinds.text("the folder to write", "saved_model"), "the folder to write.")
+    out: str = option(REQUIRED, "saved_model", "the folder to write.", "the folder to write")
+# fmt: on
 
 
 class Command(NamedTuple):
@@ -181,14 +138,8 @@ COMMANDS = {
     "train": Command(
         TrainOptions, "Train a variational autoencoder: with no options, on real 8x8 digits."
     ),
-    "evaluate": Command(
-        EvaluateOptions, "Print the test ELBO and importance-weighted log-likelihood of a run."
-    ),
-    "sample": Command(
-        SampleOptions, "Draw new images from a run's model: from p(x|z) at z from the prior."
-    ),
-    "export": Command(
-        ExportOptions, "Write a run's model as a SavedModel that TensorFlow alone serves."
-    ),
+    "evaluate": Command(EvaluateOptions, "Print the test ELBO and log-likelihood of a run."),
+    "sample": Command(SampleOptions, "Draw new images from a run's model."),
+    "export": Command(ExportOptions, "Write a run's model as a SavedModel for TensorFlow alone."),
 }
 OPTIONS = {name: options_of(command.options) for name, command in COMMANDS.items()}

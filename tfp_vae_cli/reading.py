@@ -135,7 +135,7 @@ class _Words:
         if not found:
             what = "a value"
             if option:
-                what = f"{option.kind.what}, such as --{name} {option.kind.example}"
+                what = f"{option.kind.what}, such as --{name} {option.example}"
             raise Refusal(f"Expected --{name} to be followed by {what}.", "nothing")
         return found
 

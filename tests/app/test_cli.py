@@ -22,7 +22,7 @@ from conftest import command
 from tfp_vae import data, recipes
 from tfp_vae.app import runs, train_command
 from tfp_vae.evaluation import estimates
-from tfp_vae_cli import __version__, kinds
+from tfp_vae_cli import __version__
 from tfp_vae_cli import command as entry_point
 from tfp_vae_cli.fields import option, options_of
 from tfp_vae_cli.options import COMMANDS, OPTIONS, NetworkOptions, RunOptions, TrainOptions
@@ -385,7 +385,7 @@ def test_a_new_option_is_one_field(here, capsys, monkeypatch):
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Run(RunOptions):
-        depth: int = option(kinds.whole(1, "3"), "how deep the sea is.", 2)
+        depth: int = option(2, "3", "how deep the sea is.")
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Train(TrainOptions, Run):

@@ -31,7 +31,7 @@ def here(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize("command", options.OPTIONS)
 def test_options_take_their_examples_and_defaults(command):
     for name, option in options.OPTIONS[command].items():
-        option.read(name, option.kind.example.strip("'"))  # which each message shows
+        option.read(name, option.example.strip("'"))  # which each message shows
         if not option.is_positional:
             read = option.read(name, option.default)
             assert (tuple(read) if isinstance(read, list) else read) == option.default
@@ -179,7 +179,7 @@ def test_what_cannot_be_read_is_refused_in_plain_words(here, command, words, fra
 
 
 RUN = "\n".join(
-    f"{name}: {option.kind.example.strip(chr(39))}"
+    f"{name}: {option.example.strip(chr(39))}"
     for name, option in options.OPTIONS["train"].items()
     if name not in ("out", "resume", "standardize")
 )

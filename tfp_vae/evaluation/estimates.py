@@ -79,6 +79,12 @@ def evaluate(
         )
     data = taken(x, chosen(len(vae.wiring.split(x)[0]), examples, seed))
     vae.check(data)
+    values = _values(vae, data, num_samples, batch_size)
+    return {**means(values), "rows": len(vae.wiring.split(data)[0])}
+
+
+def _values(vae: VAE, data: Any, num_samples: int, batch_size: int) -> dict[str, np.ndarray]:
+    """Returns the numbers of each row, by name."""
     target, _ = vae.wiring.split(data)
     likelihood = some_likelihood(vae, data)
     kind = measures.measure(likelihood, target)
@@ -87,16 +93,15 @@ def evaluate(
     parts = [terms(keras.tree.map_structure(tf.convert_to_tensor, batch)) for batch in batches]
     nll, *kl = (np.concatenate(values).astype(np.float64) for values in zip(*parts, strict=True))
     if not kl:
-        values = {kind.key or "nll": nll}
-    elif not kind.is_likelihood:
-        values = {f"{kind.key}_plus_kl": nll + kl[0], kind.key: nll, "kl": kl[0]}
-    else:
-        log_p = vae.log_likelihood(data, num_samples, batch_size).numpy().astype(np.float64)
-        values = {"negative_elbo": nll + kl[0], "nll": nll, "kl": kl[0], "log_likelihood": log_p}
-        if measures.is_of_bytes(likelihood):
-            dimensions = int(np.prod(target.shape[1:]))
-            values["bits_per_dim"] = measures.bits_per_dimension(log_p, dimensions)
-    return {**means(values), "rows": len(target)}
+        return {kind.key or "nll": nll}
+    if not kind.is_likelihood:
+        return {f"{kind.key}_plus_kl": nll + kl[0], kind.key: nll, "kl": kl[0]}
+    log_p = vae.log_likelihood(data, num_samples, batch_size).numpy().astype(np.float64)
+    values = {"negative_elbo": nll + kl[0], "nll": nll, "kl": kl[0], "log_likelihood": log_p}
+    if measures.is_of_bytes(likelihood):
+        dimensions = int(np.prod(target.shape[1:]))
+        values["bits_per_dim"] = measures.bits_per_dimension(log_p, dimensions)
+    return values
 
 
 def chosen(count: int, examples: int | None, seed: int = 0) -> np.ndarray | slice:

@@ -98,14 +98,14 @@ class Recipe:
     """A published model.
 
     Attributes:
-      name: what `--recipe` takes.
-      title: what the paper calls it.
-      paper: where it is from.
+      name: the word for `--recipe`.
+      title: the paper's name.
+      paper: the source.
       good_for: one line.
       make: from a `Setting` to the untrained model.
-      prior_after: from a `Setting` to the prior that `VAE.fit_prior` fits to the trained model, so
-        that it can generate; None: it generates as it is.
-      conditional: whether it is nothing without labels.
+      prior_after: from a `Setting` to the prior that `VAE.fit_prior` fits to the trained model;
+        None: the model generates as it is.
+      conditional: whether the model needs labels.
     """
 
     name: str
@@ -124,7 +124,7 @@ def build(name: str, setting: Setting) -> VAE:
     """Returns the untrained model of a recipe.
 
     Raises:
-      InputError: there is no recipe of that name, or it wants labels and there are none.
+      InputError: there is no recipe of that name, or it needs labels and there are none.
 
     Example:
       >>> from tfp_vae import recipes  # which fills the table
@@ -161,7 +161,7 @@ def likelihood_named(name: str | None) -> Callable[[tuple[int, ...]], Any] | Non
 
 
 def recipe(title: str, paper: str, good_for: str, **more: Any) -> Callable[[Callable], Callable]:
-    """Puts a function from a `Setting` to a `VAE` into the table, under its own name."""
+    """Puts a function from a `Setting` to a `VAE` into the table, under the function's name."""
 
     def register(make: Callable[[Setting], VAE]) -> Callable[[Setting], VAE]:
         name = make.__name__
