@@ -50,9 +50,9 @@ def _main(arguments: list[str]) -> int:
     if not given.asks:
         folders.check(first, given)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what fails is raised too
-    from tfp_vae_cli.loading import a_sign_of_life, without_greetings
+    from tfp_vae_cli.loading import loading
 
-    with a_sign_of_life(), without_greetings():
+    with loading():
         import tensorflow as tf
 
         from tfp_vae.app.cli import run

@@ -12,51 +12,37 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def a_sign_of_life() -> Iterator[None]:
-    """Says on a terminal what takes the time, and lets Ctrl-C end the process meanwhile.
+def loading() -> Iterator[None]:
+    """Says on a terminal what takes the time, and hides what TensorFlow's C++ writes meanwhile.
 
-    TensorFlow's imports may lose a KeyboardInterrupt, or turn it into another error.
+    TensorFlow writes some of it whatever the log level; if loading fails, it is shown. Ctrl-C ends
+    the process: TensorFlow's imports may lose a KeyboardInterrupt, or make another error of it.
     """
-    screen = os.dup(2)
-    shows = sys.stderr.isatty()
+    sys.stderr.flush()
+    screen, shows = os.dup(2), sys.stderr.isatty()
 
     def end(number: int, frame: Any) -> None:
         os.write(screen, b"\ntfp-vae: interrupted\n" if shows else b"tfp-vae: interrupted\n")
         os._exit(130)
 
     takes_over = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    try:
-        if takes_over:
-            signal.signal(signal.SIGINT, end)
-        if shows:
-            os.write(screen, b"loading TensorFlow ...")
-        yield
-    finally:
-        if takes_over:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        if shows:
-            os.write(screen, b"\r\x1b[K")
-        os.close(screen)
-
-
-@contextlib.contextmanager
-def without_greetings() -> Iterator[None]:
-    """Hides what TensorFlow's C++ writes to the screen while it loads; shows it if loading fails.
-
-    TensorFlow writes some of it whatever the log level.
-    """
-    sys.stderr.flush()
-    screen = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
+    with tempfile.TemporaryFile() as hidden:
         try:
+            if takes_over:
+                signal.signal(signal.SIGINT, end)
+            if shows:
+                os.write(screen, b"loading TensorFlow ...")
+            os.dup2(hidden.fileno(), 2)
             yield
         except BaseException as error:
-            os.dup2(screen, 2)
             if type(error).__name__ != "BackendError":
-                kept.seek(0)
-                sys.stderr.write(kept.read().decode(errors="replace"))
+                hidden.seek(0)
+                os.write(screen, hidden.read())
             raise
         finally:
             os.dup2(screen, 2)
+            if takes_over:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            if shows:
+                os.write(screen, b"\r\x1b[K")
             os.close(screen)

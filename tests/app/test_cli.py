@@ -463,9 +463,9 @@ def test_a_person_sees_one_line_and_nothing_of_what_tensorflow_says(tmp_path):
 def test_what_is_said_while_loading_fails_is_shown(tmp_path):
     code = """
 import os
-from tfp_vae_cli import loading
+from tfp_vae_cli.loading import loading
 try:
-    with loading.without_greetings():
+    with loading():
         os.write(2, b"a reason\\n")
         raise ImportError("a part is missing")
 except ImportError:

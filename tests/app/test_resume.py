@@ -123,7 +123,7 @@ class Killed(BaseException):
 MOMENTS = {
     "before the first save": (callbacks.KeepGood, "on_train_begin", 0),
     "between the row of an epoch and its model": (callbacks.KeepGood, "on_epoch_end", 1),
-    "while the model is written": (runs.Run, "_save", 1),
+    "while the model is written": (runs.Run, "save", 1),
     "while figures are drawn": (reporting, "figures", 0),
     "before the results are written": (runs.Run, "write_results", 0),
 }
@@ -204,7 +204,7 @@ def test_a_run_interrupted_saved_and_resumed_ends_as_one_that_was_not(
     tmp_path, options, uninterrupted, step, hook, monkeypatch
 ):
     interrupted = fit_until(tmp_path, options, step, KeyboardInterrupt, monkeypatch, hook)
-    interrupted.run.save_model(interrupted.vae)
+    interrupted.save(interrupted.vae)
     resumed = fit(tmp_path, options)
     assert_same_end(resumed, uninterrupted)
     ours, theirs = history(resumed.run), history(uninterrupted.run)
@@ -220,7 +220,7 @@ def test_a_run_interrupted_twice_ends_as_one_that_was_not(
 ):
     for step in (EXECUTION, EPOCH + EXECUTION):
         interrupted = fit_until(tmp_path, options, step, KeyboardInterrupt, monkeypatch)
-        interrupted.run.save_model(interrupted.vae)
+        interrupted.save(interrupted.vae)
     assert_same_end(fit(tmp_path, options), uninterrupted)
 
 

@@ -32,7 +32,7 @@ def finish(training: Training) -> str:
     vae, run = training.vae, training.run
     if training.recipe.prior_after is not None:
         vae = with_fitted_prior(training)
-        run.save_fitted(vae)
+        run.save(vae, run.fitted)
     say("evaluating, and drawing the figures")
     _warn_of_overfitting(history.column(run.history, "val_loss"))
     text, results = assess(vae, training.images, training.x_test, training.binarize)

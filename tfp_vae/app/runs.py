@@ -68,18 +68,11 @@ class Run(RunFolder):
         except (yaml.YAMLError, TypeError, ValueError) as error:
             raise InputError(f"Expected {self.config} to be a run's options.", error) from error
 
-    def save_model(self, vae: VAE) -> None:
-        """Writes `model.keras`; a run that stops in the middle keeps the file before."""
-        self._save(vae, self.model)
+    def save(self, vae: VAE, file: Path) -> None:
+        """Writes `model.keras` or `fitted.keras`; a run that stops meanwhile keeps the old file.
 
-    def save_fitted(self, vae: VAE) -> None:
-        """Writes `fitted.keras`, likewise."""
-        self._save(vae, self.fitted)
-
-    def _save(self, vae: VAE, file: Path) -> None:
-        """Writes a model, with its options and the sums of its metrics in the file's comment.
-
-        So they are of that model whatever happens.
+        The options and the sums of the metrics are in the file's comment: they are of that model
+        whatever happens.
         """
         options = self.read_config() if self.config.is_file() else None
         sums = [float(variable) for variable in vae.metrics_variables]
@@ -114,10 +107,6 @@ class Run(RunFolder):
                 ", ".join(f"{name}: {json.dumps(now[name])}" for name in edited),
             )
         return model
-
-    def forget_fitted(self) -> None:
-        """Deletes `fitted.keras`: the model that it belongs to is about to change."""
-        self.fitted.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Deletes what a run that is new and did not begin has left in its folder."""

@@ -108,7 +108,7 @@ def _say_what_begins(training: Training) -> None:
 def _say_how_to_go_on(training: Training, error: KeyboardInterrupt) -> None:
     where = ""
     if isinstance(error, Interrupted):  # else a second signal came, between no two steps
-        training.run.save_model(training.vae)
+        training.save(training.vae)
         where = f" at step {training.step}. The model so far is {training.run.model}"
     path = shlex.quote(str(training.run.path))
     print(f"\nInterrupted{where}; go on with: {called()} train --resume {path}", file=sys.stderr)

@@ -107,16 +107,16 @@ class Training:
         """Training steps done so far."""
         return int(self.vae.optimizer.iterations)
 
+    def save(self, vae: Any) -> None:
+        """Writes the model as it stands."""
+        self.run.save(vae, self.run.model)
+
     def fit(self) -> KeepGood:
         """Trains from where the model stands to the last epoch; saves the model as it goes."""
         done = self.step
         if done < self.total:
-            self.run.forget_fitted()
-        keep, evaluation, between_steps = (
-            KeepGood(self.run.save_model),
-            FixedEvaluation(),
-            BetweenSteps(),
-        )
+            self.run.fitted.unlink(missing_ok=True)  # its model is about to change
+        keep, evaluation, between_steps = KeepGood(self.save), FixedEvaluation(), BetweenSteps()
         callbacks = [
             evaluation,
             # The row of an epoch is there before the model that has done the epoch: a run that is

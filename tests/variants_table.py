@@ -22,12 +22,7 @@ _PRIORS = {
 
 
 def table() -> str:
-    """Returns a row for each recipe, in Markdown: its choice on each axis, for images.
-
-    Example:
-      >>> [cell.strip() for cell in table().splitlines()[2].split("|")[3:7]]
-      ['IndependentNormal', 'unit Normal', 'IndependentBernoulli', 'ELBO']
-    """
+    """Returns a row for each recipe, in Markdown: its choice on each axis, for images."""
     rows = [_HEAD, ["---"] * len(_HEAD), *map(_row, recipes.RECIPES.values())]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
