@@ -42,6 +42,7 @@ def batches(
       labels: `[n]`; a batch with labels is a dict of "x" and "label".
 
     Example:
+      >>> from tfp_vae.data import load
       >>> x = next(iter(batches(load("digits").train, 32)))
       >>> x.shape.as_list(), float(tf.reduce_max(x))
       ([32, 8, 8, 1], 1.0)

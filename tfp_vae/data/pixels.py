@@ -48,6 +48,7 @@ def training_images(images: np.ndarray, binarize: Binarize, seed: int) -> np.nda
     for one training set, not for two sets beside each other.
 
     Example:
+      >>> from tfp_vae.data import load
       >>> images = load("digits").train
       >>> some = training_images(images[:10], "fixed", seed=3)
       >>> bool((some == training_images(images, "fixed", seed=3)[:10]).all())
