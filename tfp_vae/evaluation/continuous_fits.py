@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,36 +47,36 @@ def _ends(x: np.ndarray) -> Sequence[tuple[float, float]]:
     return ((float(x.min()), 1.0), (float(x.max()), 1.0)) if x.ndim > 2 else ()
 
 
-def real(family: str, x: np.ndarray, each: Any, scale: Any) -> LogProb:
+def normal(x: np.ndarray, each: Any, scale: Any) -> LogProb:
     """Fits a location for each column, and a scale: for each, one for all, or a given one."""
-    columns = Columns(x, _ends(x) if scale is None else ())
-    locate, spread = _CLOSED.get(family, (None, None))
-    make = getattr(tfd, family)
-    if locate is None:
-        loc, found = _logistic(columns, scale)
-    else:
-        loc = locate(columns)
-        fixed = scale is not None and not isinstance(scale, str)
-        found = scale if fixed else spread(columns, loc, scale == "shared")
-    shape = x.shape[1:]
-    found = found if np.ndim(found) == 0 else np.reshape(found, shape)
-    return of(make(loc.reshape(shape), np.maximum(found, _LEAST)))
-
-
-def _normal_scale(columns: Columns, loc: np.ndarray, shared: bool) -> Any:
+    columns = _columns(x, scale)
     variance = columns.variance()
-    return np.sqrt(variance.mean() if shared else variance)
+    own = np.sqrt(variance.mean() if isinstance(scale, str) else variance)
+    return _with_scale(tfd.Normal, x, columns.mean(), own, scale)
 
 
-def _laplace_scale(columns: Columns, loc: np.ndarray, shared: bool) -> Any:
+def laplace(x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """Likewise, around the median."""
+    columns = _columns(x, scale)
+    loc = columns.median()
     distance = columns.distance(loc)
-    return distance.mean() if shared else distance
+    own = distance.mean() if isinstance(scale, str) else distance
+    return _with_scale(tfd.Laplace, x, loc, own, scale)
 
 
-_CLOSED: dict[str, Any] = {
-    "Normal": (Columns.mean, _normal_scale),
-    "Laplace": (Columns.median, _laplace_scale),
-}
+def logistic(x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """Likewise, by steps."""
+    return _with_scale(tfd.Logistic, x, *_logistic(_columns(x, scale), scale), scale)
+
+
+def _columns(x: np.ndarray, scale: Any) -> Columns:
+    return Columns(x, _ends(x) if scale is None else ())
+
+
+def _with_scale(make: Any, x: np.ndarray, loc: np.ndarray, own: Any, scale: Any) -> LogProb:
+    found = own if scale is None or isinstance(scale, str) else scale
+    found, loc = (v if np.ndim(v) == 0 else np.reshape(v, x.shape[1:]) for v in (found, loc))
+    return of(make(loc, np.maximum(found, _LEAST)))
 
 
 def _logistic(columns: Columns, scale: Any) -> tuple[np.ndarray, Any]:
@@ -108,11 +107,6 @@ def _logistic(columns: Columns, scale: Any) -> tuple[np.ndarray, Any]:
 def _logistic_locations(columns: Columns, s: np.ndarray) -> np.ndarray:
     start = (columns.mean() / s)[:, np.newaxis]
     return columns.fit(start, lambda p: tfd.Logistic(p[:, 0] * s, s))[:, 0] * s
-
-
-normal, laplace, logistic = (
-    functools.partial(real, name) for name in ("Normal", "Laplace", "Logistic")
-)
 
 
 def student_t(x: np.ndarray, each: Any, scale: Any) -> LogProb:
