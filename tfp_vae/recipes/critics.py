@@ -8,7 +8,7 @@ from tfp_vae import layers
 from tfp_vae.model.vae import VAE
 from tfp_vae.objectives import MSSSIM, Adversarial, DeepFeatures, FactorTC, LearnedSimilarity
 from tfp_vae.recipes.base import Setting, recipe
-from tfp_vae.recipes.published import squared_error
+from tfp_vae.recipes.published import autoencoder
 
 __all__: list[str] = []  # `RECIPES` has them
 
@@ -26,8 +26,7 @@ def adversarial_autoencoder(s: Setting) -> VAE:
     "WAE-GAN", "Tolstikhin et al., arXiv:1711.01558", "as the WAE-MMD, with a critic for the kernel"
 )
 def wae_gan(s: Setting) -> VAE:
-    posterior = layers.Deterministic(s.latent_size)
-    return s.vae(posterior, likelihood=squared_error, objective=Adversarial(weight=10.0))
+    return autoencoder(s, Adversarial(weight=10.0))
 
 
 @recipe(
