@@ -20,6 +20,7 @@ EVERY = pytest.mark.parametrize("name", recipes.RECIPES)
 AGAIN = {
     "conditional_vae", "beta_vae", "capacity_beta_vae", "dip_vae_ii", "wae_mmd_rbf", "miwae",
     "ciwae", "rae_l2", "two_stage_vae", "swae", "planar_flow_vae", "sigma_vae",
+    "wae_gan", "ms_ssim_vae", "adversarial_autoencoder",
     "dip_vae", "info_vae", "wae_mmd_imq", "log_cosh_vae", "rae_gp", "iwae", "mixture_prior_vae",
 }  # fmt: skip
 DOUBLE = {"hyperspherical_vae", "vamp_prior_vae", "joint_vae", "iaf_vae", "vq_vae", "beta_tc_vae"}
@@ -99,7 +100,7 @@ def test_it_is_the_same_in_double_precision(name, x):
 # One for each posterior and each prior; the others with --full.
 KINDS = [
     "vae", "wae_mmd_imq", "gamma_vae", "categorical_vae", "joint_vae", "hyperspherical_vae",
-    "iaf_vae", "vamp_prior_vae", "mixture_prior_vae", "vq_vae",
+    "iaf_vae", "vamp_prior_vae", "mixture_prior_vae", "vq_vae", "top_down_vae",
 ]  # fmt: skip
 OTHERS = [name for name in recipes.RECIPES if name not in KINDS]
 

@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_vae.model.ancestral import standing_in
+from tfp_vae.model.generation import generate
 from tfp_vae.model.vae import VAE
+from tfp_vae.networks import categories
 
 
 def conditions(model: Any) -> dict[str, keras.KerasTensor]:
@@ -35,6 +37,23 @@ def likelihood(model: Any) -> keras.Model:
 def shape(model: Any) -> tuple[int | None, ...]:
     """Returns the shape of one x."""
     return tuple(likelihood(model).output_shape[1:])
+
+
+def num_labels(model: Any) -> int | None:
+    """Returns the number of labels that p(x | ...) is conditioned on; None: it takes no label."""
+    return categories(likelihood(model)).get("label")
+
+
+def at_prior_draws(model: Any, num: int, seed: Any, given: Any) -> Any:
+    """Returns p(x | ...) at draws of all latent variables from their priors, by a pair of seeds.
+
+    `given`: values of the conditions by name. The model's own draws go on as if this had not been.
+    """
+    values = generate(model.graph, num, seed, given)
+    if isinstance(model, VAE):
+        return model.decode(values["z"], {n: given[n] for n in model.wiring.given_names})
+    latents = {name: values[name] for name in model.posteriors}
+    return model.decode(latents, given)[model.wiring.main]
 
 
 def sampled(model: Any, num: int, given: Any = None, **kwargs: Any) -> tf.Tensor:

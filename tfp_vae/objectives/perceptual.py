@@ -34,10 +34,7 @@ class Perceptual(Objective):
 
     @property
     def no_likelihood(self) -> str:
-        return (
-            f"{type(self).__name__} holds reconstructions to x by a measure that is no density: "
-            "the likelihood layer is not trained for what it says of x"
-        )
+        return f"{type(self).__name__} holds reconstructions to x by a measure that is no density"
 
     @abc.abstractmethod
     def distance(self, x: tf.Tensor, again: tf.Tensor) -> tf.Tensor:
