@@ -21,7 +21,7 @@ def generate(
     mean: bool = True,
     length: Any = None,
 ) -> dict[str, tf.Tensor]:
-    """Values of all variables, `[num, ...]`: drawn in ancestral order, observed ones as means.
+    """Returns values of all variables, `[num, ...]`: drawn in order, observed ones as means.
 
     A network that takes its own variable or a later one is causal: step t of its distribution
     depends on the steps before. From the first such variable on values are made step by step.
@@ -40,7 +40,7 @@ def generate(
     all_of = {**variables.priors, **variables.likelihoods}
     seeds = dict(zip(all_of, tfp.random.split_seed(seed, n=len(all_of)), strict=True))
     values: Values = {name: Value(tf.convert_to_tensor(v)) for name, v in given.items()}
-    values.update(features_of(variables, values))
+    values.update(variables.features_of(values))
     order = [name for name in all_of if name not in given]
     while order:
         name = order[0]
@@ -56,19 +56,10 @@ def generate(
     return {name: values[name].tensor for name in all_of}
 
 
-def features_of(variables: Variables, values: Mapping[str, Value]) -> Values:
-    """The deterministic values of data, where all data that these take are there."""
-    features = variables.features
-    if features is None or not {t.name for t in features.tensors} <= set(values):
-        return {}
-    packed = features.pack_all({t.name: values[t.name].tensor for t in features.tensors})
-    return {n: Value(v) for n, v in features.network(packed, training=False).items()}
-
-
 def _that_need_each_other(
     all_of: Mapping[str, Conditional], name: str, order: Sequence[str]
 ) -> list[str]:
-    """A causal variable, and those that come later and that its steps depend on, in order."""
+    """Returns a causal variable and the later ones that its steps depend on, in order."""
     found, todo = {name}, [name]
     while todo:
         more = (set(all_of[todo.pop()].inputs) & set(order)) - found
@@ -97,7 +88,7 @@ def _value(
 
 
 def steps_of(posterior: Conditional, event_rank: int, length: Any) -> list[Any]:
-    """The axes of a value that a prior over one step does not have.
+    """Returns the axes of a value that a prior over one step does not have.
 
     Raises:
       InputError: one of these is open, and no length is given.
@@ -122,13 +113,14 @@ def _by_steps(
     mean: bool,
     length: Any,
 ) -> None:
-    """Fills `values` in with sequences, of which each step is drawn given the steps before."""
+    """Fills in `values` with sequences: each step is drawn given the steps before."""
     all_of = {**variables.priors, **variables.likelihoods}
     shapes = {n: _sequence_shape(variables, n, length) for n in order}
     counts = {shape[0] for shape in shapes.values() if isinstance(shape[0], int)}
     if len(counts) > 1:
         raise InputError("Expected sequences of one length of variables that are causal.", counts)
-    start = {n: tf.zeros([num, *shape], _dtype(variables, n)) for n, shape in shapes.items()}
+    dtypes = {name: tf.as_dtype(variables.shaped(name).output.dtype) for name in order}
+    start = {n: tf.zeros([num, *shape], dtypes[n]) for n, shape in shapes.items()}
     names = list(start)
 
     def body(t: tf.Tensor, *arrays: tf.Tensor) -> Any:
@@ -136,7 +128,7 @@ def _by_steps(
         found, states = dict(zip(names, means, strict=True)), dict[str, Value]()
         for name in names:
             known = {**values, **states, **{n: Value(array) for n, array in now.items()}}
-            known |= features_of(variables, known)
+            known |= variables.features_of(known)
             emitted = all_of[name].infer(known)
             states.update(emitted.more)
             seed = tf.random.experimental.stateless_fold_in(seeds[name], t)
@@ -156,24 +148,17 @@ def _by_steps(
 
 
 def _put(array: tf.Tensor, draw: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
-    """The array with its step t taken from the draw."""
+    """Returns the array with its step t taken from the draw."""
     here = tf.range(tf.shape(array)[1]) == t
     here = tf.reshape(here, [1, -1, *[1] * (array.shape.rank - 2)])
     return tf.ensure_shape(tf.where(here, tf.cast(draw, array.dtype), array), array.shape)
 
 
 def _sequence_shape(variables: Variables, name: str, length: Any) -> list[Any]:
-    """The shape of a sequence of values, its length first."""
-    where = variables.posteriors.get(name) or variables.likelihoods[name]
-    first, *rest = where.shape
+    """Returns the shape of a sequence of values, its length first."""
+    first, *rest = variables.shaped(name).shape
     if first is None and length is None:
         raise InputError(
             f"{name} is a sequence of any length: expected length=, the number of steps.", None
         )
     return [length if first is None else first, *rest]
-
-
-def _dtype(variables: Variables, name: str) -> Any:
-    where = variables.posteriors.get(name) or variables.likelihoods[name]
-    assert where.network is not None
-    return tf.as_dtype(where.output.dtype)

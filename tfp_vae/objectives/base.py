@@ -57,6 +57,10 @@ class Objective(abc.ABC):
         """Whether it needs `log q(z|x)`, which a point mass (`layers.Deterministic`) has not."""
         return True
 
+    def needs_density_of(self, name: str) -> bool:
+        """Tells whether it needs `log q` of this latent variable."""
+        return self.needs_density
+
     @property
     def state(self) -> Mapping[str, keras.layers.Layer]:
         """The networks that the objective owns, by the names of their players.
