@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ from tfp_vae.priors.second_stage import VAEPrior
 from tfp_vae.wiring import rows
 
 
-@checked
+@functools.partial(checked, num_draws="num_samples")
 def fit_prior(
     model: Any,
     x: Any,
@@ -38,19 +39,13 @@ def fit_prior(
     **kwargs: Any,
 ) -> Prior:
     """Returns a prior of a latent variable, fitted to its values at x: see `VAE.fit_prior`."""
-    numbers = {"epochs": epochs, "batch_size": batch_size, "num_draws": num_draws}
-    for name, number in numbers.items():
-        if number < 1:
-            raise InputError(f"Expected {name} >= 1.", number)
     q = model.graph.posteriors[latent]
-    posterior = q.layer
-    over_codes = isinstance(posterior, VectorQuantized)
-    if over_codes and not isinstance(prior, CodePrior):
+    shape = q.shape
+    if isinstance(q.layer, VectorQuantized) and not isinstance(prior, CodePrior):
         raise InputError(
-            f"Expected a prior over the codes of {posterior.name}, such as AutoregressiveCodes.",
+            f"Expected a prior over the codes of {q.layer.name}, such as AutoregressiveCodes.",
             prior,
         )
-    shape = q.shape
     if is_mixture(prior):
         if len(shape) != 1:
             raise InputError("Expected z to be vectors, for a mixture of scikit-learn.", shape)

@@ -107,8 +107,8 @@ def latent_sizes_match(encoder: keras.Model, decoder: Ports) -> None:
 def gradients_go_through(posterior: tfd.Distribution, layer: Any, samples: int) -> None:
     """Raises `InputError` where a draw from the posterior carries no gradient to the encoder.
 
-    A `convert_to_tensor_fn` of the user's own, such as a straight-through draw, may carry one; it
-    makes one draw, and is not asked for several.
+    A `convert_to_tensor_fn` of the user's own, such as a straight-through draw, may carry a
+    gradient; the function makes one draw, and is not asked for several.
     """
     drawn = samples > 1 or getattr(layer, "convert_to_tensor_fn", "sample") == "sample"
     if drawn and posterior.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
