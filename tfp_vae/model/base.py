@@ -18,7 +18,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.model import importance
 from tfp_vae.model.conditional import Value
 from tfp_vae.model.passes import ForwardModel
-from tfp_vae.model.regularized import regularized
+from tfp_vae.model.total_loss import total_loss
 from tfp_vae.objectives import Forward
 from tfp_vae.objectives.forward import unfolded
 from tfp_vae.objectives.gate import recorded
@@ -80,7 +80,7 @@ class ProbabilisticModel(ForwardModel):
         if gate is not None and gate.weights is not None and self._adds_behind_z():
             loss += gate.weighed_apart(loss)
         added = self.losses if added is None else added
-        return regularized(loss, added, tf.shape(forward.log_likelihood)[1])
+        return total_loss(loss, added, tf.shape(forward.log_likelihood)[1])
 
     def _record(self, forward: Forward, terms: Any, sample_weight: Any) -> None:
         """Adds a batch to the metrics."""

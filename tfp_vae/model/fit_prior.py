@@ -18,14 +18,15 @@ from tfp_vae.errors import InputError
 from tfp_vae.layers.code_prior import CodePrior
 from tfp_vae.layers.vector_quantized import VectorQuantized
 from tfp_vae.model.choosers import drawing
-from tfp_vae.model.regularized import regularized
+from tfp_vae.model.passes import ForwardModel
+from tfp_vae.model.total_loss import total_loss
 from tfp_vae.priors.second_stage import VAEPrior
 from tfp_vae.wiring import rows
 
 
 @functools.partial(checked, num_draws="num_samples")
 def fit_prior(
-    model: Any,
+    model: ForwardModel,
     x: Any,
     prior: Any,
     epochs: int = 100,
@@ -78,7 +79,7 @@ def fit_prior(
 
 
 def draws(
-    model: Any,
+    model: ForwardModel,
     x: Any,
     num_draws: int,
     seed: int | None,
@@ -146,4 +147,4 @@ class MaximumLikelihood(keras.Model):
     ) -> tf.Tensor:
         """Returns the mean of `-log p(z)`, z in x, and what regularizers within the prior add."""
         loss = -tf.reduce_mean(self.prior.distribution().log_prob(x))
-        return regularized(loss, self.losses, tf.shape(x)[0])
+        return total_loss(loss, self.losses, tf.shape(x)[0])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfp_vae.bridge import replicas
 
 
-def regularized(loss: tf.Tensor, added: Iterable[tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
+def total_loss(loss: tf.Tensor, added: Iterable[tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
     """Returns a mean over the rows of this replica with what layers have added to the losses.
 
     The sum of the gradients over replicas is that of the mean over all rows.
