@@ -57,6 +57,10 @@ class Objective(abc.ABC):
         """Whether it needs `log q(z|x)`, which a point mass (`layers.Deterministic`) has not."""
         return True
 
+    def needs_density_of(self, name: str) -> bool:
+        """Tells whether it needs `log q` of this latent variable."""
+        return self.needs_density
+
     @property
     def no_likelihood(self) -> str:
         """Why a model that it trained has no log p(x), in words; "": it has one."""
