@@ -1,6 +1,14 @@
 """Published models, each a few choices on the four axes with its paper's defaults."""
 
-from tfp_vae.recipes import geometry, hierarchies, labels, published, residual, sequences
+from tfp_vae.recipes import (
+    critics,
+    geometry,
+    hierarchies,
+    labels,
+    published,
+    residual,
+    sequences,
+)
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
     RECIPES,
@@ -20,6 +28,7 @@ __all__ = [
     "Recipe",
     "Setting",
     "build",
+    "critics",
     "find",
     "geometry",
     "hierarchies",
