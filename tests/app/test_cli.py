@@ -25,11 +25,6 @@ from tfp_vae.app import cli, runs
 from tfp_vae.evaluation import estimates
 
 
-@pytest.fixture(autouse=True)
-def _named(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tfp-vae"])  # by which jsonargparse calls nested options
-
-
 @pytest.fixture(scope="module")
 def work(tmp_path_factory) -> Path:
     """The folder that `trained` was trained in."""
@@ -47,12 +42,6 @@ def trained(work):
 @pytest.fixture(scope="module")
 def run(work, trained) -> runs.Run:
     return runs.Run.open(work / "run")
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 # -- what train leaves -------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,6 @@ from commands import SMALL, main, results
 
 from tfp_vae import data, layers, priors
 from tfp_vae.app import runs
-
-
-@pytest.fixture(autouse=True)
-def _named(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tfp-vae"])  # by which jsonargparse calls nested options
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def trained(*options) -> runs.Run:

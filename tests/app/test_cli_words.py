@@ -25,12 +25,6 @@ from tfp_vae_cli.refusal import Refusal
 JARGON = ("Union", "v>0", "<class", "NoneType", "Literal", "Traceback", "type hint", "subclass")
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.parametrize("command", options.OPTIONS)
 def test_the_options_are_those_of_the_functions(command):
     parameters = inspect.signature(getattr(cli, command)).parameters

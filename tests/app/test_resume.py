@@ -6,9 +6,7 @@ import contextlib
 import re
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,18 +15,6 @@ from commands import SMALL, STEPS, TFP_VAE, history, main, results, state
 
 from tfp_vae import InputError, callbacks
 from tfp_vae.app import runs, training
-
-
-@pytest.fixture(autouse=True)
-def _named(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tfp-vae"])  # by which jsonargparse calls nested options
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
 
 CYCLES = ["ELBO", "--objective.beta", "tfp_vae.schedules.Cyclical", "--objective.beta.period", 20]
 

@@ -1,6 +1,7 @@
 """Replicas of a strategy: noise of their own, and else what one would do with the whole batch."""
 
 import json
+import os
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -124,8 +125,9 @@ def test_two_processes_are_one_where_the_noise_is_the_same():
 
 
 def together(rows, names, **environment):
-    script = [sys.executable, ROOT / "tests" / "two_replicas.py", rows, *names]
-    return command(script, timeout=900, PYTHONPATH=str(ROOT), **environment)
+    script = [sys.executable, ROOT / "tests/bridge/two_replicas.py", rows, *names]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return command(script, timeout=900, PYTHONPATH=path, **environment)
 
 
 def agree(done, names):

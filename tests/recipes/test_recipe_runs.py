@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,8 @@ N = 70
 FAST = [*SMALL, "--epochs", 2]
 
 
-@pytest.fixture(autouse=True)
-def _named(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tfp-vae"])  # by which jsonargparse calls nested options
-
-
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def here(here) -> Path:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, N)
     labels[0] = 0
@@ -42,7 +35,7 @@ def here(tmp_path, monkeypatch) -> Path:
     write("counts", rng.poisson(3.0, [N, 6]))
     write("many", rng.poisson(3.0, [N, 6]) * 10**9)
     np.save("eight.npy", vectors[:8])
-    return tmp_path
+    return here
 
 
 @pytest.mark.again
