@@ -140,6 +140,7 @@ def test_config_yaml_holds_every_option(run):
     }
 
 
+@pytest.mark.again
 def test_the_config_repeats_the_run_exactly(work, run):
     done = command([*TFP_VAE, "train", "--config", "run/config.yaml", "--out", "again"], cwd=work)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -154,6 +155,7 @@ def test_the_config_repeats_the_run_exactly(work, run):
 # -- what is done with a run -------------------------------------------------------------------
 
 
+@pytest.mark.again
 def test_evaluate_in_another_process_prints_the_table_that_train_printed(work, trained):
     done = command([*TFP_VAE, "evaluate", "run"], cwd=work)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -180,6 +182,7 @@ def test_evaluate_takes_the_number_of_draws_and_examples(run, monkeypatch, capsy
     assert given == {"num_samples": 1, "examples": None}
 
 
+@pytest.mark.again
 def test_evaluate_says_how_many_rows_it_drew(run, capsys):
     printed = []
     for _ in range(2):
@@ -350,6 +353,7 @@ def test_help_and_version_come_within_a_second_without_tensorflow(here, argument
     assert not re.search(r"\| +(tensorflow|keras|numpy|tfp_vae)\b", imported)
 
 
+@pytest.mark.again
 def test_another_backend_is_one_line_and_exit_code_2(here):
     done = command([*TFP_VAE, "train", "--epochs", 1], cwd=here, KERAS_BACKEND="jax")
     assert done.returncode == 2
@@ -385,6 +389,7 @@ def test_print_config_is_yaml_of_the_defaults(here, capsys):
     assert not list(here.iterdir())
 
 
+@pytest.mark.again
 def test_a_person_sees_one_line_and_nothing_of_what_tensorflow_says(tmp_path):
     for arguments, environment in (
         (["evaluate", "nowhere"], {}),

@@ -97,12 +97,13 @@ OTHERS = [
 ]
 CASES = [
     pytest.param(45, ONE, id="a replica without rows"),
-    pytest.param(45, OTHERS, id="the others", marks=pytest.mark.again),
+    pytest.param(45, OTHERS, id="the others"),
     # Noise is drawn by rows: models without it.
-    pytest.param(47, ["vq_vae", "ae", "swae", "wae_mmd_rbf"], id="uneven", marks=pytest.mark.again),
+    pytest.param(47, ["vq_vae", "ae", "swae", "wae_mmd_rbf"], id="uneven"),
 ]
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(("rows", "names"), CASES)
 def test_two_replicas_are_one_where_the_noise_is_the_same(rows, names):
     """Losses, metrics and weights of two epochs of batches of 22, 22 and the rest, in float64."""
