@@ -154,6 +154,7 @@ def test_bodies_fit_images_of_any_size(body, shape):
     assert vae.reconstruct(np.zeros([2, *shape], "float32")).shape == (2, *shape)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("backend", ["jax", "torch", "nonsense"])
 def test_another_backend_is_refused_in_words(backend):
     done = command(["python", "-c", "import tfp_vae"], KERAS_BACKEND=backend)

@@ -156,6 +156,7 @@ def test_every_public_name_is_there():
         assert sorted(namespace.__all__) == sorted(set(namespace.__all__))
 
 
+@pytest.mark.again
 def test_importing_changes_nothing_outside():
     code = """
 import logging, os, random, sys

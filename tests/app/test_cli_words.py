@@ -25,12 +25,6 @@ from tfp_vae_cli.refusal import Refusal
 JARGON = ("Union", "v>0", "<class", "NoneType", "Literal", "Traceback", "type hint", "subclass")
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.parametrize("command", options.OPTIONS)
 def test_the_options_are_those_of_the_functions(command):
     parameters = inspect.signature(getattr(cli, command)).parameters
@@ -263,6 +257,7 @@ for words in {cases!r}:
     python(code, cwd=here, PYTHONPATH=str(ROOT))
 
 
+@pytest.mark.again
 def test_ctrl_c_while_tensorflow_loads_is_one_line(here):
     # A child ignores SIGINT if this process does, as one that a shell runs in the background.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -279,6 +274,7 @@ def test_ctrl_c_while_tensorflow_loads_is_one_line(here):
     assert (process.returncode, said) == (130, "tfp-vae: interrupted\n")
 
 
+@pytest.mark.again
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_a_terminal_shows_at_once_what_takes_the_time(here):
     import pty

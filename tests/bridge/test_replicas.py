@@ -1,6 +1,7 @@
 """Replicas of a strategy: noise of their own, and else what one would do with the whole batch."""
 
 import json
+import os
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -96,12 +97,13 @@ OTHERS = [
 ]
 CASES = [
     pytest.param(45, ONE, id="a replica without rows"),
-    pytest.param(45, OTHERS, id="the others", marks=pytest.mark.again),
+    pytest.param(45, OTHERS, id="the others"),
     # Noise is drawn by rows: models without it.
-    pytest.param(47, ["vq_vae", "ae", "swae", "wae_mmd_rbf"], id="uneven", marks=pytest.mark.again),
+    pytest.param(47, ["vq_vae", "ae", "swae", "wae_mmd_rbf"], id="uneven"),
 ]
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(("rows", "names"), CASES)
 def test_two_replicas_are_one_where_the_noise_is_the_same(rows, names):
     """Losses, metrics and weights of two epochs of batches of 22, 22 and the rest, in float64."""
@@ -124,8 +126,9 @@ def test_two_processes_are_one_where_the_noise_is_the_same():
 
 
 def together(rows, names, **environment):
-    script = [sys.executable, ROOT / "tests" / "two_replicas.py", rows, *names]
-    return command(script, timeout=900, PYTHONPATH=str(ROOT), **environment)
+    script = [sys.executable, ROOT / "tests/bridge/two_replicas.py", rows, *names]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return command(script, timeout=900, PYTHONPATH=path, **environment)
 
 
 def agree(done, names):

@@ -150,6 +150,7 @@ LAMBDAS = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("name", LAMBDAS)
 def test_a_lambda_reloads_with_the_names_that_it_uses(tmp_path, name):
     model = one_layer(LAMBDAS[name], lambda d: tf.convert_to_tensor(d.mean()))

@@ -58,6 +58,7 @@ def weights_of(vae):
     }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("xla", [False, True])
 @pytest.mark.parametrize(("every", "moves"), [({}, 4), ({"model": 2}, 2), ({"model": 5}, 0)])
 def test_a_player_takes_every_so_many_th_step(every, moves, xla):

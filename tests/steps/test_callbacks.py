@@ -112,6 +112,7 @@ def test_of_a_good_run_the_final_model_is_saved(x, tmp_path):
     assert_same(state(vae), state(trained(x, 3)[0]))  # and keeping changes nothing
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("every_seconds", "saved_after"),
     [(3, [*range(1, 29), 28]), (35, [*range(4, 29, 4), 28]), (65, [4, 11, 18, 25, 28])],
