@@ -443,6 +443,7 @@ def test_print_config_is_yaml_of_the_defaults(here, capsys):
     ):
         assert main(["train", f"--print_config{flag}", "--epochs", 3]) == 0
         assert yaml.safe_load(capsys.readouterr().out) == expected
+    assert main(["train", "--print-config"]) == main(["train", "--help=yes"]) == 0
     assert main(["train", "--print_config=nothing"]) == 2
     assert not list(here.iterdir())
 
