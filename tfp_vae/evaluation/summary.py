@@ -1,4 +1,4 @@
-"""What `tfp-vae` prints of a model: its numbers beside a baseline, as a table for people."""
+"""A model's numbers beside a baseline, as a table for people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tfp_vae.model.vae import VAE
 def report(
     vae: VAE, x: Any, train: np.ndarray | None = None, **kwargs: Any
 ) -> tuple[str, dict[str, Any]]:
-    """The table, and the numbers in it by name; all are of the same rows of x.
+    """Returns the table, and its numbers by name; all are of the same rows of x.
 
     Args:
       vae: the model.
@@ -61,7 +61,7 @@ def report(
         found = baselines.baseline(likelihood, train, layer)
         values = {} if found is None else {"baseline": found.nll(target)}
         if found is not None and np.isfinite(values["baseline"]).all():
-            results |= {**estimates.summary(values), "baseline_name": found.name}
+            results |= {**estimates.means(values), "baseline_name": found.name}
     return table(results, list(conditions)), results
 
 
@@ -78,10 +78,10 @@ def _check(train: np.ndarray, x: Any, likelihood: Any) -> None:
 
 
 def table(results: dict[str, Any], conditions: Sequence[str] = ()) -> str:
-    """The results of `report` as a short table for people.
+    """Returns the results of `report` as a short table for people.
 
     Args:
-      results: the numbers; those of `estimates.evaluate` alone do too.
+      results: the numbers of `report`, or of `estimates.evaluate` alone.
       conditions: names of what the model is conditioned on.
 
     Example:
@@ -111,7 +111,7 @@ def _line(results: dict[str, Any], key: str, name: str, width: int) -> str:
 
 
 def _names(results: dict[str, Any], conditions: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """What the table calls the numbers that are there, and what it says below them."""
+    """Returns the table's names of the numbers that are there, and the notes below them."""
     kinds = (measures.DENSITY, measures.CROSS_ENTROPY, measures.SCORE)
     name = results.get("measure")
     kind = next((each for each in kinds if name == each.name or each.key in results), None)

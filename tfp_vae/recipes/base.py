@@ -1,11 +1,10 @@
-"""What a recipe is: a published model as a function from data and networks to a `VAE`."""
+"""A recipe: a published model as a function from data and networks to a `VAE`."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from tfp_vae import layers, networks
@@ -13,6 +12,8 @@ from tfp_vae.errors import InputError
 from tfp_vae.layers.rescaled import Rescaled, Scale
 from tfp_vae.model.vae import VAE
 from tfp_vae.objectives import ELBO, Objective
+from tfp_vae_cli.options import NetworkOptions
+from tfp_vae_cli.refusal import did_you_mean
 
 LIKELIHOODS: dict[str, Callable[[tuple[int, ...]], Any]] = {
     "bernoulli": layers.IndependentBernoulli,
@@ -30,7 +31,7 @@ USUAL = {"images": "bernoulli", "reals": "normal", "counts": "negative_binomial"
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(NetworkOptions):
     """The data and the networks that a recipe is made for.
 
     Attributes:
@@ -43,11 +44,11 @@ class Setting:
       body: see `tfp_vae.networks`.
       widths: likewise.
       activation: likewise.
-      num_classes: condition the model on labels: how many there are; None: it is not conditioned.
+      num_classes: the number of labels that the model is conditioned on; None: it is not.
       objective: stands in for the recipe's own; or makes it from the recipe's own and the number
         of examples.
       scale: of data that are standardized inside the model: the encoder's first layer, and the
-        unit of the likelihood; None: they are taken as they are.
+        unit of the likelihood; None: the data are taken as they are.
 
     Example:
       >>> setting = Setting((8, 8, 1), num_examples=1500, widths=(32,), latent_size=2)
@@ -58,12 +59,10 @@ class Setting:
     shape: tuple[int, ...]
     num_examples: int
     steps: int = 10_000
+    _: dataclasses.KW_ONLY
     latent_size: int = 16
     likelihood: Callable[[tuple[int, ...]], Any] | None = None
     usual_likelihood: Callable[[tuple[int, ...]], Any] = layers.IndependentBernoulli
-    body: networks.Body = "mlp"
-    widths: Sequence[int] = (400, 400)
-    activation: str = "silu"
     num_classes: int | None = None
     objective: Objective | Callable[[Objective, int], Objective] | None = None
     scale: Scale | None = None
@@ -75,7 +74,7 @@ class Setting:
         likelihood: Any = None,
         objective: Objective | None = None,
     ) -> VAE:
-        """The model of these choices; of those that are not made, the usual ones.
+        """Returns the model of these choices; a choice that is not made is the usual one.
 
         `likelihood`, a class or a function of the shape, is taken where the setting names none.
         """
@@ -100,14 +99,14 @@ class Recipe:
     """A published model.
 
     Attributes:
-      name: what `--recipe` takes.
-      title: what the paper calls it.
-      paper: where it is from.
+      name: the word for `--recipe`.
+      title: the paper's name.
+      paper: the source.
       good_for: one line.
       make: from a `Setting` to the untrained model.
-      prior_after: from a `Setting` to the prior that `VAE.fit_prior` fits to the trained model, so
-        that it can generate; None: it generates as it is.
-      conditional: whether it is nothing without labels.
+      prior_after: from a `Setting` to the prior that `VAE.fit_prior` fits to the trained model;
+        None: the model generates as it is.
+      conditional: whether the model needs labels.
     """
 
     name: str
@@ -123,10 +122,10 @@ RECIPES: dict[str, Recipe] = {}
 
 
 def build(name: str, setting: Setting) -> VAE:
-    """The untrained model of a recipe.
+    """Returns the untrained model of a recipe.
 
     Raises:
-      InputError: there is no recipe of that name, or it wants labels and there are none.
+      InputError: there is no recipe of that name, or it needs labels and there are none.
 
     Example:
       >>> from tfp_vae import recipes  # which fills the table
@@ -140,20 +139,19 @@ def build(name: str, setting: Setting) -> VAE:
 
 
 def find(name: str) -> Recipe:
-    """The recipe of a name.
+    """Returns the recipe of a name.
 
     Raises:
       InputError: there is none.
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, RECIPES)
         raise InputError(f"Expected a recipe, one of {', '.join(RECIPES)}.{hint}", repr(name))
     return RECIPES[name]
 
 
 def likelihood_named(name: str | None) -> Callable[[tuple[int, ...]], Any] | None:
-    """What makes a likelihood, by its name on the command line.
+    """Returns what makes a likelihood, by its name on the command line.
 
     Raises:
       InputError: there is none of that name.
@@ -164,7 +162,7 @@ def likelihood_named(name: str | None) -> Callable[[tuple[int, ...]], Any] | Non
 
 
 def recipe(title: str, paper: str, good_for: str, **more: Any) -> Callable[[Callable], Callable]:
-    """Puts a function from a `Setting` to a `VAE` into the table, under its own name."""
+    """Puts a function from a `Setting` to a `VAE` into the table, under the function's name."""
 
     def register(make: Callable[[Setting], VAE]) -> Callable[[Setting], VAE]:
         name = make.__name__

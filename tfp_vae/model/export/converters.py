@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import re
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 import tensorflow as tf
 
+from tfp_vae.bridge.writing import replacing
 from tfp_vae.errors import InputError
 from tfp_vae.model.export import onnx_operations
 from tfp_vae.model.export.saved_model import endpoints as all_endpoints
@@ -45,8 +47,10 @@ def export_converted(
         groups = [names] if one_file else [[name] for name in names]
         made = {tuple(group): convert(folder, group) for group in groups}
     (path.parent if one_file else path).mkdir(parents=True, exist_ok=True)
-    for group, content in made.items():
-        (path if one_file else path / f"{group[0]}{suffix}").write_bytes(content)
+    with contextlib.ExitStack() as written:  # all take their places at its end, or none does
+        for group, content in made.items():
+            file = path if one_file else path / f"{group[0]}{suffix}"
+            written.enter_context(replacing(file)).write_bytes(content)
 
 
 def _chosen(
