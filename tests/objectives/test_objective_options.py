@@ -9,7 +9,7 @@ import pytest
 
 from tfp_vae import objectives, recipes, schedules
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.options import Chosen
+from tfp_vae.objectives.from_options import Chosen
 
 JARGON = ("Union", "v>0", "<class", "NoneType", "Literal", "type hint", "subclass")
 

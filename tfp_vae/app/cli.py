@@ -26,7 +26,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.evaluation.estimates import EXAMPLES
 from tfp_vae.model.export.saved_model import endpoints
 from tfp_vae.networks import Body
-from tfp_vae.objectives.options import Chosen, class_named
+from tfp_vae.objectives.from_options import Chosen, class_named
 from tfp_vae.recipes.base import find, likelihood_named
 from tfp_vae.steps.interrupt import Interrupted
 from tfp_vae_cli import COMMANDS

@@ -23,7 +23,7 @@ from tfp_vae.model.checks import networks
 from tfp_vae.model.vae import VAE
 from tfp_vae.networks import num_classes
 from tfp_vae.objectives import Objective
-from tfp_vae.objectives.options import Chosen
+from tfp_vae.objectives.from_options import Chosen
 from tfp_vae.recipes.base import LIKELIHOODS, find, likelihood_named
 from tfp_vae.steps.interrupt import BetweenSteps
 

@@ -24,8 +24,8 @@ from tfp_vae.model.checks import networks
 from tfp_vae.model.checks.data import DataChecks
 from tfp_vae.model.conditional import Conditional, Value
 from tfp_vae.objectives import Forward, Objective
-from tfp_vae.objectives.forward import unfolded
-from tfp_vae.objectives.gate import Gate, recorded
+from tfp_vae.objectives.draw_axis import unfolded
+from tfp_vae.objectives.gradient_gate import Gate, recorded
 from tfp_vae.steps.execution import Execution
 from tfp_vae.steps.fitting import Fitting
 from tfp_vae.steps.queued import Epoch

@@ -71,8 +71,8 @@ def class_named(name: str) -> type[Objective]:
       InputError: there is none.
     """
     module, _, last = name.rpartition(".")
-    found = getattr(objectives, name, None)
-    if module and _is_known(name):
+    found = getattr(objectives, last if module.startswith("tfp_vae.") else name, None)
+    if found is None and module and _is_known(name):
         try:
             found = getattr(importlib.import_module(module), last, None)
         except ImportError:
