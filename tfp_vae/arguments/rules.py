@@ -1,7 +1,6 @@
-"""Checks of the arguments of constructors and methods, in one way: a rule for each name.
+"""Checks of the arguments of constructors and methods, by one rule for each name.
 
-A name means the same wherever it stands (`num_samples`, `beta`, `min_scale`), so that its rule is
-written down once; `checked` holds the arguments of a function against the rules of their names.
+A name means the same everywhere (`num_samples`, `beta`, `min_scale`).
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Rule(NamedTuple):
-    """What a value is expected to be, in words, and whether it is."""
+    """An expectation of a value, in words and as a function."""
 
     expected: str
     holds: Callable[[Any], bool]
 
 
 def checked(function: F, **called: str) -> F:
-    """Makes `function` check its arguments, before it does anything, by the rules of their names.
+    """Makes a function check its arguments first, by the rules of their names.
 
-    None is right where the argument may be None, and a value that is not given is not looked at.
-    `called` says under which name the rule of an argument stands that means something else here.
+    None is right where the argument may be None; a default is not checked. `called` gives the rule
+    of another name to an argument that means something else here.
 
     Raises:
       InputError: (when `function` is called) an argument is not what its rule says.
@@ -65,7 +64,7 @@ def checked(function: F, **called: str) -> F:
                 _hold(rule, name, given[name], function, args[0] if of_method else None)
         return function(*args, **kwargs)
 
-    # Keras and jsonargparse read the arguments of a constructor; not all they use follow a wrapper.
+    # For Keras and jsonargparse, which read the arguments of a constructor.
     wrapper.__signature__ = signature  # type: ignore[attr-defined]
     return wrapper  # type: ignore[return-value]
 
@@ -118,10 +117,7 @@ RULES: dict[str, Rule] = {
     **_rules(_SIZES, "event_shape kernel_size strides dilation_rate latent_shape"),
     **_rules(_SEQUENCE, "hidden_units widths"),
     **_rules(_ANY_REAL, "end middle"),
-    **_rules(
-        _POSITIVE,
-        "prior_temperature scale width",
-    ),
+    **_rules(_POSITIVE, "prior_temperature scale width"),
     **_rules(
         _FROM_0,
         "commitment diagonal epsilon every_seconds jitter min_concentration min_rate min_scale "
