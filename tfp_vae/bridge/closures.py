@@ -25,18 +25,6 @@ class Holding:
 
     A function may lead back to its own layer, or to a model that contains the layer. The layer does
     not track these, and Keras' walks through a model's layers end at the layer.
-
-    Example:
-      >>> class Shift(Holding, keras.layers.Layer):
-      ...     def __init__(self, function):
-      ...         super().__init__()
-      ...         self.hold(function)
-      ...         self.function = function
-      ...     def call(self, x):
-      ...         with self.reading():
-      ...             return self.function(x)
-      >>> len(Shift(lambda x, v=tf.Variable([1.]): x + v).trainable_weights)
-      1
     """
 
     held_variables: list[keras.Variable]

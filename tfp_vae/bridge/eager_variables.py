@@ -31,12 +31,6 @@ def made_outside(make: Callable[[], Any]) -> Any:
     """Returns what `make` gives in another thread, outside of all graphs and scopes of this one.
 
     In `tf.init_scope` a function of TensorFlow still must not make variables.
-
-    Example:
-      >>> import tensorflow as tf
-      >>> with tf.Graph().as_default():
-      ...     made_outside(tf.executing_eagerly)
-      True
     """
     with ThreadPoolExecutor(1) as other:
         return other.submit(make).result()

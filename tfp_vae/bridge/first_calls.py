@@ -20,16 +20,7 @@ _ONE_AT_A_TIME = threading.RLock()
 
 
 def first_alone(method: F) -> F:
-    """Makes the first call of a method of each object wait for first calls that run.
-
-    Example:
-      >>> class Model:
-      ...     @first_alone
-      ...     def sample(self, number):
-      ...         return number
-      >>> Model().sample(3)
-      3
-    """
+    """Makes the first call of a method of each object wait for first calls that run."""
     name = f"_first_{method.__name__}"
 
     @functools.wraps(method)

@@ -22,11 +22,6 @@ def loaded(config: Any, custom_objects: Any = None) -> Any:
 
     Raises:
       InputError: another function is named anywhere in the config.
-
-    Example:
-      >>> loaded({"class_name": "function", "config": "relu", "module": "keras.activations",
-      ...         "registered_name": None}).__name__
-      'relu'
     """
     _look_through(config, custom_objects)
     return keras.saving.deserialize_keras_object(config, custom_objects)

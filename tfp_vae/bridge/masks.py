@@ -22,10 +22,6 @@ def masked(values: tf.Tensor, mask: Any) -> tf.Tensor:
 
     Raises:
       InputError: the mask has more axes than the values, and hides parts of one value.
-
-    Example:
-      >>> mask_of(masked(tf.ones([2, 3]), tf.constant([True, False]))).shape.as_list()
-      [2, 1]
     """
     if mask is None:
         return values
@@ -36,12 +32,7 @@ def masked(values: tf.Tensor, mask: Any) -> tf.Tensor:
 
 
 def masked_mean(values: tf.Tensor, mask: Any) -> tf.Tensor:
-    """Returns the mean over what is not masked, or 0 where all is masked.
-
-    Example:
-      >>> float(masked_mean(tf.constant([1., 2., 9.]), tf.constant([True, True, False])))
-      1.5
-    """
+    """Returns the mean over what is not masked, or 0 where all is masked."""
     if mask is None:
         return tf.reduce_mean(values)
     weight = tf.broadcast_to(tf.cast(along(values, mask), values.dtype), tf.shape(values))

@@ -56,11 +56,6 @@ def known_to_tfp(z: tf.Tensor) -> tf.Tensor:
 
     TFP's bijectors of one kind share a cache. So the `log_prob` of a user's
     `tfd.RelaxedOneHotCategorical` is at the logarithm that was drawn too.
-
-    Example:
-      >>> z = known_to_tfp(positive(tf.constant([-400.])))
-      >>> tfp.bijectors.Exp().inverse(z).numpy().tolist()
-      [-400.0]
     """
     exp = tfb.Exp()
     exp._forward = lambda _: z
@@ -107,11 +102,6 @@ def moved(f: Callable[[Any], tf.Tensor], z: Any) -> tf.Tensor:
     """Returns `f(z)` with its origin; f moves entries, or changes the way of their gradient.
 
     Where z is of blocks, f is of axes before the last.
-
-    Example:
-      >>> z = positive(tf.constant([-400., 0.]))
-      >>> log_of(moved(lambda t: t[tf.newaxis], z)).numpy().tolist()
-      [[-400.0, 0.0]]
     """
     origin = getattr(z, _NAME, Origin())
     new = f(z)

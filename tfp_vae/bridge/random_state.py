@@ -82,10 +82,5 @@ class Seeded:
 
 
 def pair_of(seed: int) -> tf.Tensor:
-    """Returns an integer of 0 to 2**32 - 1 as the two int32 of TensorFlow's stateless seeds.
-
-    Example:
-      >>> pair_of(3).numpy().tolist()
-      [3, 0]
-    """
+    """Returns an integer of 0 to 2**32 - 1 as the two int32 of TensorFlow's stateless seeds."""
     return tf.constant(np.array([seed, 0], np.uint32).view(np.int32))

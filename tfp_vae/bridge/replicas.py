@@ -16,23 +16,13 @@ _OF_THREAD = threading.local()  # TensorFlow runs the Python code of each replic
 
 
 def replica() -> Any:
-    """Returns the `tf.distribute.ReplicaContext` of the step, or None of a single replica.
-
-    Example:
-      >>> replica() is None
-      True
-    """
+    """Returns the `tf.distribute.ReplicaContext` of the step, or None of a single replica."""
     context = tf.distribute.get_replica_context()
     return None if context is None or context.num_replicas_in_sync == 1 else context
 
 
 def of_replica(seed: tf.Tensor) -> tf.Tensor:
-    """Returns the seed of this replica, as replicas share the state that seeds come from.
-
-    Example:
-      >>> of_replica(tf.constant([1, 2])).numpy().tolist()
-      [1, 2]
-    """
+    """Returns the seed of this replica, as replicas share the state that seeds come from."""
     this = replica()
     if this is None:
         return seed
@@ -40,12 +30,7 @@ def of_replica(seed: tf.Tensor) -> tf.Tensor:
 
 
 def global_batch(rows: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    """Returns the rows of all replicas in order; the gradient goes to each row's replica.
-
-    Example:
-      >>> global_batch(tf.constant([1, 2])).numpy().tolist()
-      [1, 2]
-    """
+    """Returns the rows of all replicas in order; the gradient goes to each row's replica."""
     this = replica()
     if this is None:
         return rows
@@ -55,12 +40,7 @@ def global_batch(rows: tf.Tensor, axis: int = 0) -> tf.Tensor:
 
 
 def own_rows(rows: tf.Tensor, count: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    """Returns the `count` rows of this replica, of the rows of all.
-
-    Example:
-      >>> own_rows(tf.constant([1, 2]), 2).numpy().tolist()
-      [1, 2]
-    """
+    """Returns the `count` rows of this replica, of the rows of all."""
     this = replica()
     if this is None:
         return rows
@@ -74,10 +54,6 @@ def share_of_loss(loss: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
 
     Keras adds up the gradients of the replicas, so that each gradient is multiplied by its share of
     the rows. Keras averages the values by rows; the value of no rows is 0.
-
-    Example:
-      >>> float(share_of_loss(tf.constant(3.), 2))
-      3.0
     """
     this = replica()
     if this is None:
@@ -93,10 +69,6 @@ def as_keras_averages(logs: Any, strategy: Any) -> Any:
     """Returns the logs of a step as Keras averages them over the replicas of a strategy.
 
     For replicas of several processes each number gets an axis, along which Keras takes the mean.
-
-    Example:
-      >>> as_keras_averages({"loss": tf.constant(2.)}, tf.distribute.get_strategy())["loss"].shape
-      TensorShape([])
     """
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     if not several or not strategy.cluster_resolver.cluster_spec().as_dict():
@@ -119,12 +91,7 @@ def step() -> Iterator[None]:
 
 
 def after_pass(do: Callable[[], None]) -> None:
-    """Runs what takes all replicas: after the pass, where there is a `step`, else at once.
-
-    Example:
-      >>> after_pass(lambda: print("done"))
-      done
-    """
+    """Runs what takes all replicas: after the pass, where there is a `step`, else at once."""
     later = getattr(_OF_THREAD, "later", None)
     if later is None or replica() is None:
         do()

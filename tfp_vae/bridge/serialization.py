@@ -29,11 +29,6 @@ def distribution_to_config(distribution: tfp.distributions.Distribution) -> dict
 
     Raises:
       InputError: TFP does not export the class: expected a subclass of `tfp_vae.priors.Prior`.
-
-    Example:
-      >>> d = distribution_from_config(distribution_to_config(tfp.distributions.Normal(0., 2.)))
-      >>> float(d.stddev())
-      2.0
     """
     return _Encoder().encode(distribution, where=type(distribution).__name__)
 

@@ -19,15 +19,6 @@ def further_pass(
     Moving averages, counts of steps and codebooks stay as they are too. Random layers go on with
     their seeds, as in any pass; with `seeds`, which `seeds_of` gave before another pass, they drop
     out the same units as in that pass.
-
-    Example:
-      >>> layer = keras.layers.Dense(2, activity_regularizer="l2")
-      >>> _ = layer(tf.ones([1, 2]))
-      >>> (before,) = layer.losses
-      >>> with further_pass(layer):
-      ...     _ = layer(tf.zeros([1, 2]))
-      >>> layer.losses[0] is before
-      True
     """
     layers = network._flatten_layers()
     kept = [(layer, list(layer._losses), set(layer._loss_ids)) for layer in layers]

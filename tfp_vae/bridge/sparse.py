@@ -10,24 +10,12 @@ import tensorflow as tf
 
 
 def is_sparse(x: Any) -> bool:
-    """Tells whether x is a `tf.SparseTensor` or a matrix or array of `scipy.sparse`.
-
-    Example:
-      >>> import scipy.sparse
-      >>> is_sparse(scipy.sparse.csr_array(np.eye(2))), is_sparse(np.eye(2))
-      (True, False)
-    """
+    """Tells whether x is a `tf.SparseTensor` or a matrix or array of `scipy.sparse`."""
     return isinstance(x, tf.SparseTensor) or _of_scipy(x)
 
 
 def dense(data: Any) -> Any:
-    """Returns data of any structure, with arrays in place of sparse parts.
-
-    Example:
-      >>> import scipy.sparse
-      >>> dense({"x": scipy.sparse.csr_array(np.eye(2, dtype="int32"))})["x"].tolist()
-      [[1, 0], [0, 1]]
-    """
+    """Returns data of any structure, with arrays in place of sparse parts."""
 
     def made(value: Any) -> Any:
         if _of_scipy(value):
