@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
@@ -104,6 +105,8 @@ def to_config(value: Any) -> Any:
     """Returns an argument as JSON: a variable by its value, a schedule or network by its config."""
     if value is None or isinstance(value, (int, float, str)):
         return value
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     if isinstance(value, (list, tuple)):
         return [to_config(each) for each in value]
     if isinstance(value, dict):

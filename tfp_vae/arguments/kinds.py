@@ -27,10 +27,8 @@ def number(value: Any) -> float | None:
     if isinstance(value, (bool, np.bool_, str, bytes)) or inspect.isclass(value):
         return None
     if isinstance(value, (np.ndarray, tf.Tensor)):
-        numeric = value.shape == () and not _is_symbolic(value)
-        value = np.asarray(value)[()] if numeric else None
-    if isinstance(value, (bool, np.bool_)):
-        return None
+        is_one = value.shape == () and not _is_symbolic(value)
+        return number(np.asarray(value)[()]) if is_one else None
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):

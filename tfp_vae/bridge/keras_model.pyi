@@ -1,4 +1,4 @@
-# The public names of a `keras.Model` on TensorFlow. Keras has no types: with Keras' class as a base,
+# The public names of a `keras.Model` on TensorFlow. Keras has no types: with its class as a base,
 # a checker takes any name for an attribute. `fit` and others have their arguments in this package's
 # own methods.
 from collections.abc import Callable, Iterable, Mapping
