@@ -14,7 +14,7 @@ from tfp_vae.objectives.base import Objective, Terms
 from tfp_vae.objectives.batch import seed_of_step
 from tfp_vae.objectives.draw_axis import folded
 from tfp_vae.objectives.forward import Forward
-from tfp_vae.objectives.players import frozen
+from tfp_vae.objectives.frozen import frozen
 from tfp_vae.objectives.weights import is_zero, now, weighted
 from tfp_vae.schedules import Scheduled
 

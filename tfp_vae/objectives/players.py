@@ -1,13 +1,14 @@
-"""Several players in one loss: the weights that a gradient reaches, and each player's optimizer.
+"""Several players in one loss, each with an optimizer.
 
-Losses add up where each reaches the weights of one player alone: the gradient of the sum is the
-gradient of each player's own loss. So a critic needs no training loop of its own.
+Losses add up where each reaches the weights of one player alone (`frozen`): the gradient of the sum
+is the gradient of each player's own loss. So a critic needs no training loop of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,29 +18,6 @@ from tfp_vae.arguments.kinds import is_integer
 from tfp_vae.bridge.loading import loaded
 from tfp_vae.bridge.replicas import replica
 from tfp_vae.errors import InputError
-
-
-def frozen(network: keras.layers.Layer, training: bool | None = None) -> Callable[[Any], Any]:
-    """Returns the network as a function whose gradient goes to its inputs, not to its weights.
-
-    Moving averages and other state of the network stay as they are.
-
-    Example:
-      >>> critic = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-      >>> z = tf.Variable([[1., 2.]])
-      >>> with tf.GradientTape() as tape:
-      ...     value = frozen(critic)(z)
-      >>> through, to = tape.gradient(value, [z, critic.layers[0].kernel.value])
-      >>> through.shape.as_list(), to
-      ([1, 2], None)
-    """
-
-    def call(inputs: Any) -> Any:
-        state = [tf.stop_gradient(tf.convert_to_tensor(v)) for v in network.trainable_variables]
-        rest = [tf.convert_to_tensor(v) for v in network.non_trainable_variables]
-        return network.stateless_call(state, rest, inputs, training=training)[0]
-
-    return call
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -87,7 +65,8 @@ class ByPlayer(keras.optimizers.Optimizer):
                 self.every,
             )
         for who, one in self.players.items():
-            _check_finite(who, one.get_config())
+            with contextlib.suppress(NotImplementedError):  # of a user's schedule
+                _check_finite(who, one.get_config())
         self._owners: dict[int, str] = {}
 
     def bind(self, state: Mapping[str, keras.layers.Layer]) -> None:

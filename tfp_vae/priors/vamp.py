@@ -95,8 +95,7 @@ class VampPrior(Prior):
                 shape=shape,
                 initializer=start if self._start is None else lambda *_, **__: self._start,
             )
-        # The weights are tracked and saved as those of the VAE.
-        self._bound = _Untracked(ports)
+        self._ports = lambda: ports  # the weights are tracked and saved as those of the VAE
 
     def distribution(self, training: bool | None = None) -> tfd.MixtureSameFamily:
         if self.pseudo_inputs is None:
@@ -108,7 +107,7 @@ class VampPrior(Prior):
         u = tf.convert_to_tensor(self.pseudo_inputs)
         if self.bounds is not None:
             u = within(u, *self.bounds)
-        ports = self._bound.ports
+        ports = self._ports()
         given = {
             name: tf.constant(self.conditions[name], tensor.dtype)
             for name, tensor in ports.conditions.items()
@@ -123,10 +122,3 @@ class VampPrior(Prior):
         conditions = {name: value.tolist() for name, value in self.conditions.items()}
         own = {"pseudo_inputs": self.count, "bounds": self.bounds, "conditions": conditions}
         return {**super().get_config(), **own}
-
-
-class _Untracked:
-    """A place for the encoder where Keras does not look for layers."""
-
-    def __init__(self, ports: Ports) -> None:
-        self.ports = ports
