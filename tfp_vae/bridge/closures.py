@@ -48,7 +48,7 @@ class Holding:
         held = Held(self._roots(), owner=self)
         self.leads_back = held.leads_back
         held = Held([*self._roots(), self], owner=self)
-        with unlocked(self):
+        with self._unlocked():
             for layer in [*self.held_layers]:
                 if self._is_within(layer):
                     self.held_layers.remove(layer)
@@ -95,7 +95,7 @@ class Holding:
                 "trained. Make them outside of the function.",
                 f"variables made within the call: {', '.join(lost)}",
             )
-        with unlocked(self):
+        with self._unlocked():
             self.held_variables.extend(_known_to_keras(variable) for variable in strange)
         self._settled |= {kind}
 
@@ -104,6 +104,9 @@ class Holding:
 
     def _is_within(self, layer: keras.layers.Layer) -> bool:
         return any(part is self for part in layer._flatten_layers())
+
+    def _unlocked(self) -> contextlib.AbstractContextManager:
+        return unlocked(self)
 
     @contextlib.contextmanager
     def _once(self) -> Iterator[bool]:

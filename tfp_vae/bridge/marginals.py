@@ -11,10 +11,9 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.closures import Holding
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.bridge.serialization import distribution_from_config, distribution_to_config
-from tfp_vae.bridge.signatures import has_parameter
+from tfp_vae.bridge.signatures import ConfigFromSignature, has_parameter
 from tfp_vae.bridge.tracking import Held
 from tfp_vae.errors import InputTypeError
 
@@ -92,20 +91,12 @@ class DistributionPrior(Prior):
         return cls(**{**config, "given": distribution_from_config(config["given"])})
 
 
-class CallablePrior(Prior):
+class CallablePrior(ConfigFromSignature, Prior):
     """A prior by a call of `make`; a subclass says how."""
 
     def __init__(self, make: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.make = make
-
-    def get_config(self) -> dict[str, Any]:
-        make = keras.saving.serialize_keras_object(self.make)
-        return {**super().get_config(), "make": make}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> CallablePrior:
-        return cls(**{**config, "make": loaded(config["make"])})
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

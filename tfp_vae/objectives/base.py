@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae import schedules
+from tfp_vae.bridge.signatures import parameters_of
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.forward import Forward
 
@@ -85,7 +85,7 @@ class Objective(abc.ABC):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments that are attributes by the same names, as JSON."""
-        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        names = [name for name in parameters_of(type(self)) if hasattr(self, name)]
         return {name: schedules.to_config(getattr(self, name)) for name in names}
 
     @classmethod

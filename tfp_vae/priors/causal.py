@@ -10,10 +10,11 @@ import keras
 import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.signatures import ConfigFromSignature
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class CausalNetwork(keras.layers.Layer):
+class CausalNetwork(ConfigFromSignature, keras.layers.Layer):
     """Logits of each integer given those before: `[n, length]` to `[n, length, num_codes]`.
 
     Embeddings of the integer before and of the position, then residual blocks `h_i <- h_i +
@@ -61,10 +62,6 @@ class CausalNetwork(keras.layers.Layer):
             both = tf.concat([h, _later(h, 2**number)], axis=-1)
             h += outer(tf.nn.relu(inner(both)))
         return self.last(h)
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("length", "num_codes", "hidden_units")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _later(h: tf.Tensor, steps: int) -> tf.Tensor:

@@ -13,13 +13,14 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.marginals import Prior, unit_normal
 from tfp_vae.bridge.precision import full_precision
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.errors import InputError
 from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.made import AutoregressiveNetwork
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class FlowPrior(Prior):
+class FlowPrior(ConfigFromSignature, Prior):
     """`log p(z) = log N(f^-1(z); 0, I) + log |det d f^-1(z) / dz|`, f a chain of trained flows.
 
     "maf": masked autoregressive flows; a density takes one pass through the networks, a draw
@@ -102,11 +103,3 @@ class FlowPrior(Prior):
         # Anew each time: TFP's bijectors keep tensors, also of another graph.
         flows = [self._bijector(number) for number in range(self.num_flows)]
         return tfd.TransformedDistribution(unit_normal(self.event_size), tfb.Chain(flows))
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("event_size", "kind", "num_flows", "hidden_units")
-        return {
-            **super().get_config(),
-            **{name: getattr(self, name) for name in names},
-            "activation": keras.activations.serialize(self.activation),
-        }

@@ -11,11 +11,12 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.marginals import Prior
 from tfp_vae.bridge.precision import full_precision
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.distributions.floors import softplus_at_least
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class MixturePrior(Prior):
+class MixturePrior(ConfigFromSignature, Prior):
     """`p(z) = sum_k w_k N(z; mu_k, diag(s_k)^2)` with trained w, mu and s.
 
     `w = softmax(logits)` starts equal, mu is drawn from a unit normal, and `s = max(softplus(.),
@@ -58,7 +59,3 @@ class MixturePrior(Prior):
             tfd.Categorical(logits=tf.convert_to_tensor(self.logits)),
             tfd.MultivariateNormalDiag(tf.convert_to_tensor(self.loc), scale),
         )
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("event_size", "num_components", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
