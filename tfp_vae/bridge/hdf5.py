@@ -1,4 +1,4 @@
-"""The legacy HDF5 format of whole models, with the registered names of their classes."""
+"""The legacy HDF5 format of whole models, which knows a class by its bare name only."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import keras
 
 
 class LegacySaving:
-    """A mixin of registered models whose `save("model.h5")` is a file that `load_model` loads.
+    """For a registered `keras.Model`: `save("model.h5")` writes a file that `load_model` loads.
 
-    Keras writes the bare name of a class, by which only Keras' own are found; here it is the
-    registered name. The optimizer is not in the file, as it is in a `.keras` file.
+    Keras puts the bare name of the class there, which it finds for its own classes; here it is the
+    name that the class is registered by. The optimizer is not in that file: what Keras writes of
+    it is of functional models only. `.keras` files have it.
 
-    `keras.saving.save_model(vae, "model.h5")` does not ask the model: its file has the bare name,
-    and loads with `custom_objects={"VAE": tfp_vae.VAE}`.
+    `keras.saving.save_model(vae, "model.h5")` does not ask the model: what it writes has the bare
+    name, and loads with `custom_objects={"VAE": tfp_vae.VAE}`.
     """
 
     def save(
         self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
-        """Saves the model, as `keras.Model.save`."""
+        """As `keras.Model.save`."""
         legacy = Path(str(filepath)).suffix in (".h5", ".hdf5")
         if legacy:
             kwargs["include_optimizer"] = False

@@ -91,17 +91,14 @@ class Adversarial(Objective):
         assert self.critic is not None
         nll, kl, z = forward.nll, forward.kl, folded(forward.z)
         drawn = folded(forward.only.draws_from_p(seed_of_step(forward, 5)))
-        of_each = functools.partial(_mean_over_draws, tf.shape(forward.z)[:2])
-        mine = of_each(tf.math.softplus(-frozen(self.critic, training=forward.training)(z)))
-        own = functools.partial(self.critic, training=forward.training)
-        its = of_each(
-            tf.math.softplus(own(tf.stop_gradient(z)))
-            + tf.math.softplus(-own(tf.stop_gradient(drawn)))
+        critic = functools.partial(self.critic, training=forward.training)
+        of_encoder = tf.math.softplus(-frozen(self.critic, training=forward.training)(z))
+        of_critic = tf.math.softplus(critic(tf.stop_gradient(z)))
+        of_critic += tf.math.softplus(-critic(tf.stop_gradient(drawn)))
+        shape = tf.shape(forward.z)[:2]
+        mine, its = (
+            tf.reduce_mean(tf.reshape(each, shape), axis=0) for each in (of_encoder, of_critic)
         )
         loss = nll + weighted(kl, self.beta, forward.step)
         loss += now(self.weight, forward.step, nll.dtype) * tf.cast(mine, nll.dtype)
         return Terms(loss + tf.cast(its, nll.dtype), nll, kl, {"critic": its})
-
-
-def _mean_over_draws(shape: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.reshape(values, shape), axis=0)

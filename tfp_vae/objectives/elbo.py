@@ -92,7 +92,7 @@ class ELBO(Objective):
 
     @property
     def needs_density(self) -> bool:
-        """False at beta = 0: an autoencoder."""
+        """Not at beta = 0: an autoencoder."""
         return not is_zero(self.beta)
 
     @property
