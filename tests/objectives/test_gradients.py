@@ -9,7 +9,8 @@ import tensorflow_probability as tfp
 
 from tfp_vae import layers, objectives
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.forward import ForwardPass, Gate
+from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.gradient_gate import Gate
 from tfp_vae.objectives.regularized_ae import squared_jacobian
 
 tfd = tfp.distributions

@@ -13,7 +13,6 @@ from tfp_vae.errors import InputError
 from tfp_vae.evaluation import measures
 from tfp_vae.model.generation import generate
 from tfp_vae.model.vae import VAE
-from tfp_vae.objectives.base import nll_and_kl
 from tfp_vae.wiring import rows
 
 EXAMPLES = 1000  # how many rows an evaluation is of, unless it is told
@@ -160,5 +159,5 @@ def some_likelihood(vae: VAE, data: Any) -> Any:
 def _terms(vae: VAE, data: Any) -> Sequence[tf.Tensor]:
     forward = vae.forward(data)
     forward.fits()
-    nll, kl = nll_and_kl(forward)
+    nll, kl = forward.nll, forward.kl
     return (nll,) if kl is None else (nll, kl)

@@ -15,8 +15,10 @@ from tfp_vae.bridge.masks import mask_of
 from tfp_vae.bridge.origins import moved
 from tfp_vae.bridge.side_effects import further_pass, seeds_of
 from tfp_vae.model.conditional import Conditional, Emitted, Value, tiled
-from tfp_vae.objectives.forward import Forward, Term, folded, unfolded
-from tfp_vae.objectives.gate import Gate, recorded
+from tfp_vae.objectives.draw_axis import folded, unfolded
+from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.gradient_gate import Gate, recorded
+from tfp_vae.objectives.term import Term
 from tfp_vae.wiring import Ports
 
 Values: TypeAlias = dict[str, Value]
