@@ -1,6 +1,6 @@
-# The public names of a `keras.Model` on TensorFlow. Keras has no types: with its class as a base,
-# a checker takes any name for an attribute. `fit` and others have their arguments in this package's
-# own methods.
+# The public names of a `keras.Model` on TensorFlow, and the few others that are used. Keras has no
+# types: with its class as a base, a checker takes any name for an attribute. `fit` and others have
+# their arguments in this package's own methods.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -51,6 +51,7 @@ class KerasModel:
     @property
     def layers(self) -> list[Any]: ...
     compiled: bool
+    _compile_config: Any
     optimizer: Any
     loss: Any
     history: History
@@ -66,6 +67,7 @@ class KerasModel:
     predict_function: Any
     compiled_metrics: Any
     distribute_strategy: Any
+    _distribute_strategy: Any
     distribute_reduction_method: Any
 
     def __init__(
@@ -140,6 +142,7 @@ class KerasModel:
     def make_train_function(self, force: bool = ...) -> Any: ...
     def make_test_function(self, force: bool = ...) -> Any: ...
     def make_predict_function(self, force: bool = ...) -> Any: ...
+    def _maybe_symbolic_build(self, iterator: Any = ..., data_batch: Any = ...) -> None: ...
     def train_step(self, data: Any) -> dict[str, Any]: ...
     def test_step(self, data: Any) -> dict[str, Any]: ...
     def predict_step(self, data: Any) -> Any: ...

@@ -57,6 +57,10 @@ class Objective(abc.ABC):
         """Whether `log q(z|x)` is needed: a point mass (`layers.Deterministic`) has none."""
         return True
 
+    def needs_density_of(self, name: str) -> bool:
+        """Tells whether it needs `log q` of this latent variable."""
+        return self.needs_density
+
     @property
     def state(self) -> Mapping[str, keras.layers.Layer]:
         """The networks that the objective owns, by the names of their players.
