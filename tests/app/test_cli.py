@@ -425,6 +425,12 @@ def test_the_help_of_a_command_names_each_option(name, capsys):
         assert each.help in " ".join(out.split())
 
 
+@pytest.mark.parametrize("words", [["--objective.help", "IWAE"], ["--objective.help=IWAE"]])
+def test_the_help_of_an_objective_names_its_arguments(words, capsys):
+    assert main(["train", *words]) == 0
+    assert "--objective.num_samples" in capsys.readouterr().out
+
+
 def test_print_config_is_yaml_of_the_defaults(here, capsys):
     defaults = {name: each.default for name, each in OPTIONS["train"].items()}
     defaults["widths"] = list(defaults["widths"])

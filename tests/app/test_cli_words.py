@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from conftest import ROOT, python
 
 from tfp_vae import objectives, recipes
 from tfp_vae.recipes.base import LIKELIHOODS
-from tfp_vae_cli import called, folders, names, options, reading, refusal
+from tfp_vae_cli import called, folders, names, options, reading
 from tfp_vae_cli.refusal import Refusal
 
 JARGON = ("Union", "v>0", "<class", "NoneType", "Literal", "Traceback", "type hint", "subclass")
@@ -309,8 +308,3 @@ def test_the_next_command_is_the_one_that_was_called(here, monkeypatch, argument
     monkeypatch.setenv("PATH", path.format(here=here) or "/nowhere")
     assert called.called() == expected
     assert called.beside("tensorboard") == ".venv/bin/tensorboard"
-
-
-@pytest.mark.parametrize("module", [reading, refusal, options, folders, called])
-def test_examples_in_docstrings_run(module):
-    assert doctest.testmod(module).failed == 0
