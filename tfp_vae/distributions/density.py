@@ -1,4 +1,4 @@
-"""The density at a draw as it was drawn, which the tensor z is too coarse for."""
+"""The density at the origin of a draw, where the tensor z is too coarse."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tfp_vae.distributions.blockwise import parts
 
 
 def log_density(p: tfd.Distribution, z: Any) -> tf.Tensor:
-    """`p.log_prob(z)`, at the logarithm that z was drawn as, where z carries one (`origins`).
+    """Returns `p.log_prob(z)`, at the logarithm that z was drawn as, where z carries one.
 
-    A tensor cannot hold numbers below 1e-38, and a density that has a power or the logarithm of
-    such a number, as those of the Gamma and of relaxed one-hot vectors, is another at the smallest
-    number. Of another density the value at z itself is as good.
+    A tensor cannot hold numbers below 1e-38. A density with a power or the logarithm of such a
+    number, such as that of the Gamma or of relaxed one-hot vectors, differs at the smallest number
+    (see `origins`); other densities do not.
 
     Example:
       >>> from tfp_vae.bridge.origins import positive
@@ -42,10 +42,9 @@ def log_density(p: tfd.Distribution, z: Any) -> tf.Tensor:
 def with_power(
     log_prob: Callable[[tf.Tensor], tf.Tensor], power: tf.Tensor, z: tf.Tensor, ndims: int = 0
 ) -> tf.Tensor:
-    """`log_prob(z)` of a density that goes as `z^power` near 0, z of `ndims` axes.
+    """Returns `log_prob(z)` of a density that goes as `z^power` near 0, z of `ndims` axes.
 
-    Entries that were raised have their gradient through their logarithm alone: that through 1 / z
-    overflows.
+    The gradient of raised entries is through the logarithm alone: the one through 1 / z overflows.
     """
     log = log_of(z)
     if log is None:
@@ -102,7 +101,7 @@ def _power(power: Callable[[Any], Any], ndims: int = 0) -> Callable[[Any, Any], 
     return lambda p, z: with_power(p.log_prob, tf.convert_to_tensor(power(p)), z, ndims)
 
 
-# The first that fits; some of those with a power are transformed distributions too.
+# The first that fits: some distributions with a power are transformed ones too.
 _RULES: dict[Any, Callable[[Any, Any], tf.Tensor]] = {
     tfd.Gamma: _power(lambda p: p.concentration - 1),
     tfd.Chi2: _power(lambda p: p.df / 2 - 1),

@@ -13,20 +13,12 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.arguments.rules import checked
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.distributions.gaussian_process import GaussianProcessOutput
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor, DistributionLayer
 from tfp_vae.layers.base.parametric import as_shape
 
 _LITTLE_NOISE = keras.initializers.Constant(-10.0)
-_SERIALIZED = (
-    "kernel_provider",
-    "mean_fn",
-    "inducing_index_points_initializer",
-    "unconstrained_observation_noise_variance_initializer",
-    "variational_inducing_observations_scale_initializer",
-)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -52,11 +44,8 @@ class VariationalGaussianProcess(DistributionLayer):
         softplus; None: there is no noise.
       variational_inducing_observations_scale_initializer: for `scale`; None: 1e-5 I.
       mean_fn: the function m(x); None: a trained constant.
-      jitter: what is added to the diagonals of kernel matrices.
-      convert_to_tensor_fn: see `DistributionLambda`.
+      jitter: is added to the diagonals of kernel matrices.
       name: the layer's name.
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
 
     Raises:
       InputError: `kernel_provider` has no such kernel.
@@ -182,8 +171,7 @@ class VariationalGaussianProcess(DistributionLayer):
         jitter: float = 1e-6,
         name: str | None = None,
     ) -> GaussianProcessOutput:
-        """The distribution of f at the index points `x [points, features]`."""
-        del event_shape
+        """Returns the distribution of f at the index points `x [points, features]`."""
         process = tfd.VariationalGaussianProcess(
             kernel=kernel_provider.kernel,
             index_points=x,
@@ -200,19 +188,7 @@ class VariationalGaussianProcess(DistributionLayer):
             name=name or "VariationalGaussianProcess",
         )
 
-    def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        return {
-            **super().get_config(),
-            "num_inducing_points": self.num_inducing_points,
-            "event_shape": list(self.event_shape),
-            "jitter": self.jitter,
-            **{key: serialize(getattr(self, key)) for key in _SERIALIZED},
-        }
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> VariationalGaussianProcess:
-        deserialize = loaded
-        return super().from_config(
-            {**config, **{key: deserialize(config[key]) for key in _SERIALIZED}}
-        )
+        initial = {key: cls.load(config[key]) for key in config if key.endswith("_initializer")}
+        return super().from_config({**config, **initial})

@@ -10,7 +10,6 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.arguments.rules import checked
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.base.parametric import ParametricLayer, as_shape
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, LocationScaleLayer
@@ -22,20 +21,14 @@ class MixtureSameFamily(ParametricLayer):
 
     Shapes: input `[..., k (1 + size)]`, where `size` is the component layer's `params_size`; batch
     `[...]`, event that of the component; as a tensor a draw, which has a gradient only where TFP's
-    mixture is reparameterized (it is not here), unless `convert_to_tensor_fn` says otherwise.
-    Bishop, "Mixture Density Networks" (1994).
+    mixture is reparameterized, unless `convert_to_tensor_fn` says otherwise.
 
     Args:
       num_components: k.
       component_layer: a distribution layer, or another function from `[..., k, size]` to a
         distribution of batch `[..., k]`.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
 
-    Raises:
-      InputError: the last axis of the input has not the mixture's number of parameters.
+    Source: Bishop, "Mixture Density Networks" (1994).
 
     Example:
       >>> from tfp_vae.layers import IndependentNormal
@@ -61,9 +54,6 @@ class MixtureSameFamily(ParametricLayer):
         self.validate_args = validate_args
         self.hold(component_layer, self.convert_to_tensor_fn)
 
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, self.num_components, self.component_layer, self.validate_args)
-
     @staticmethod
     def new(
         params: Any,
@@ -72,7 +62,7 @@ class MixtureSameFamily(ParametricLayer):
         validate_args: bool = False,
         name: str | None = None,
     ) -> tfd.MixtureSameFamily:
-        """The mixture of a parameter tensor `[..., num_components * (1 + size)]`."""
+        """Returns the mixture of a parameter tensor `[..., num_components * (1 + size)]`."""
         with tf.name_scope(name or "MixtureSameFamily"):
             params = tf.convert_to_tensor(params)
             own = params[..., num_components:]
@@ -96,8 +86,7 @@ class MixtureSameFamily(ParametricLayer):
     def params_size(
         num_components: int, component_params_size: int, name: str | None = None
     ) -> int:
-        """A weight and the component's parameters, for each component."""
-        del name
+        """Returns the number of weights and of the components' parameters."""
         return int(num_components) * (1 + int(component_params_size))
 
     @property
@@ -111,19 +100,6 @@ class MixtureSameFamily(ParametricLayer):
             self.settle()
             self.make_state()
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_components": self.num_components,
-            "component_layer": keras.saving.serialize_keras_object(self.component_layer),
-            "validate_args": self.validate_args,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MixtureSameFamily:
-        component = loaded(config["component_layer"])
-        return super().from_config({**config, "component_layer": component})
-
 
 class MixtureOfIndependent(ParametricLayer):
     """A mixture whose components are independent over `event_shape`; a subclass names them.
@@ -133,14 +109,6 @@ class MixtureOfIndependent(ParametricLayer):
 
     Args:
       num_components: k.
-      event_shape: the shape of one draw: an int, or a sequence of ints.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
-
-    Raises:
-      InputError: the last axis of the input is not `params_size(num_components, event_shape)`.
     """
 
     component: ClassVar[type[LocationScaleLayer]]
@@ -160,9 +128,6 @@ class MixtureOfIndependent(ParametricLayer):
         self.event_shape = as_shape(event_shape)
         self.validate_args = validate_args
 
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, self.num_components, self.event_shape, self.validate_args)
-
     @classmethod
     def new(
         cls,
@@ -172,7 +137,7 @@ class MixtureOfIndependent(ParametricLayer):
         validate_args: bool = False,
         name: str | None = None,
     ) -> tfd.MixtureSameFamily:
-        """The mixture of a tensor `[..., params_size(num_components, event_shape)]`."""
+        """Returns the mixture of a tensor `[..., params_size(num_components, event_shape)]`."""
         return MixtureSameFamily.new(
             params,
             num_components,
@@ -186,21 +151,9 @@ class MixtureOfIndependent(ParametricLayer):
     def params_size(
         cls, num_components: int, event_shape: int | Sequence[int] = (), name: str | None = None
     ) -> int:
-        """A weight, locations and scales, for each component."""
+        """Returns the number of weights, locations and scales."""
         own = cls.component.params_size(event_shape)
         return MixtureSameFamily.params_size(num_components, own, name)
-
-    @property
-    def num_parameters(self) -> int:
-        return self.params_size(self.num_components, self.event_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_components": self.num_components,
-            "event_shape": list(self.event_shape),
-            "validate_args": self.validate_args,
-        }
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -210,7 +163,8 @@ class MixtureNormal(MixtureOfIndependent):
     Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
     component its n locations and n scales before their softplus; batch `[...]`, event
     `event_shape`; as a tensor a draw, which has no gradient.
-    Bishop, "Mixture Density Networks" (1994).
+
+    Source: Bishop, "Mixture Density Networks" (1994).
 
     Example:
       >>> p = MixtureNormal(5, 2)(tf.zeros([1, MixtureNormal.params_size(5, 2)]))
@@ -228,7 +182,8 @@ class MixtureLogistic(MixtureOfIndependent):
     Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
     component its n locations and n scales before their softplus; batch `[...]`, event
     `event_shape`; as a tensor a draw, which has no gradient.
-    Salimans et al., arXiv:1701.05517.
+
+    Source: Salimans et al., arXiv:1701.05517.
 
     Example:
       >>> p = MixtureLogistic(5, 2)(tf.zeros([1, MixtureLogistic.params_size(5, 2)]))

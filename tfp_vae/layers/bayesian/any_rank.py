@@ -1,4 +1,4 @@
-"""What convolutions with random weights share, whatever the number of dimensions."""
+"""A convolution with random weights, of any number of dimensions."""
 
 from __future__ import annotations
 
@@ -36,8 +36,6 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
       padding: "valid" or "same".
       data_format: "channels_last" or "channels_first".
       dilation_rate: as `strides`; one of the two must be 1.
-      activity_regularizer: as for any Keras layer.
-      (all others: see `BayesianLayer`)
 
     Raises:
       InputError: the number of input channels is unknown, or an argument cannot be used.
@@ -127,7 +125,3 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
         shape = [1] * (self.rank + 2)
         shape[self.channel_axis] = tensor.shape[self.channel_axis]
         return [tf.shape(tensor)[0], *shape[1:]]
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

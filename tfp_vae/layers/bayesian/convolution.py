@@ -12,8 +12,8 @@ from tfp_vae.layers.bayesian.draws import Flipout, Reparameterization
 class Convolution1DReparameterization(Reparameterization, BayesianConvolution):
     """A convolution over sequences whose W and b are drawn once for the whole batch.
 
-    Input `[batch, steps, in]`.
-    Also named `Conv1DReparameterization`. Kingma and Welling, arXiv:1312.6114.
+    Input `[batch, steps, in]`. Also named `Conv1DReparameterization`.
+    Kingma and Welling, arXiv:1312.6114.
 
     Example:
       >>> layer = Convolution1DReparameterization(3, kernel_size=5, strides=2, padding="same")
@@ -28,8 +28,8 @@ class Convolution1DReparameterization(Reparameterization, BayesianConvolution):
 class Convolution2DReparameterization(Reparameterization, BayesianConvolution):
     """A convolution over images whose W and b are drawn once for the whole batch.
 
-    Input `[batch, height, width, in]`.
-    Also named `Conv2DReparameterization`. Kingma and Welling, arXiv:1312.6114.
+    Input `[batch, height, width, in]`. Also named `Conv2DReparameterization`.
+    Kingma and Welling, arXiv:1312.6114.
 
     Example:
       >>> layer = Convolution2DReparameterization(3, (5, 3), padding="same", activation="relu")
@@ -44,8 +44,8 @@ class Convolution2DReparameterization(Reparameterization, BayesianConvolution):
 class Convolution3DReparameterization(Reparameterization, BayesianConvolution):
     """A convolution over volumes whose W and b are drawn once for the whole batch.
 
-    Input `[batch, *three axes, in]`.
-    Also named `Conv3DReparameterization`. Kingma and Welling, arXiv:1312.6114.
+    Input `[batch, *three axes, in]`. Also named `Conv3DReparameterization`.
+    Kingma and Welling, arXiv:1312.6114.
 
     Example:
       >>> layer = Convolution3DReparameterization(3, 2)
@@ -63,9 +63,6 @@ class Convolution1DFlipout(Flipout, BayesianConvolution):
     `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input `[batch, steps,
     in]`. Also named `Conv1DFlipout`. Wen et al., arXiv:1803.04386.
 
-    Raises:
-      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
-
     Example:
       >>> y = Convolution1DFlipout(3, 5, dilation_rate=2)(tf.ones([2, 12, 4]))
       >>> y.shape.as_list(), bool(tf.reduce_all(y[0] != y[1]))
@@ -82,9 +79,6 @@ class Convolution2DFlipout(Flipout, BayesianConvolution):
     `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input `[batch, height,
     width, in]`. Also named `Conv2DFlipout`. Wen et al., arXiv:1803.04386.
 
-    Raises:
-      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
-
     Example:
       >>> model = keras.Sequential([keras.Input((8, 8, 1)), Convolution2DFlipout(3, 3)])
       >>> model.output_shape
@@ -100,9 +94,6 @@ class Convolution3DFlipout(Flipout, BayesianConvolution):
 
     `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input `[batch, *three
     axes, in]`. Also named `Conv3DFlipout`. Wen et al., arXiv:1803.04386.
-
-    Raises:
-      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
 
     Example:
       >>> layer = Convolution3DFlipout(3, 2, strides=2)

@@ -27,9 +27,7 @@ class BayesianDense(BayesianLayer, abc.ABC):
 
     Args:
       units: the size of the output's last axis.
-      activity_regularizer: as for any Keras layer.
       trainable: False freezes the weights.
-      (all others: see `BayesianLayer`)
 
     Raises:
       InputError: the size of the input's last axis is unknown, or an argument cannot be used.
@@ -76,9 +74,6 @@ class BayesianDense(BayesianLayer, abc.ABC):
     def sign_shape(self, tensor: tf.Tensor) -> Any:
         return tf.shape(tensor)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
-
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class DenseReparameterization(Reparameterization, BayesianDense):
@@ -102,12 +97,9 @@ class DenseReparameterization(Reparameterization, BayesianDense):
 class DenseLocalReparameterization(LocalReparameterization, BayesianDense):
     """`activation(x W + b)`, each output drawn: `N(x loc, x^2 scale^2)`, for q(W) a Normal.
 
-    The variance of its gradients falls with the batch size, because examples share no noise.
+    Examples share no noise, so the variance of the gradients falls with the batch size.
     Input `[..., in]`, output `[..., units]`.
     Kingma, Salimans and Welling, arXiv:1506.02557.
-
-    Raises:
-      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
 
     Example:
       >>> layer = DenseLocalReparameterization(3, bias_posterior_fn=None)
@@ -121,12 +113,9 @@ class DenseLocalReparameterization(LocalReparameterization, BayesianDense):
 class DenseFlipout(Flipout, BayesianDense):
     """`activation(x loc + s_out * ((s_in * x) D) + b)`: `D ~ N(0, scale^2)`, signs by example.
 
-    Each vector of a sequence is an example of its own, as in `tfp.layers`.
-    Twice the work of `DenseReparameterization`, and gradients of lower variance. Input
-    `[..., in]`, output `[..., units]`. Wen et al., arXiv:1803.04386.
-
-    Raises:
-      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
+    Each vector of a sequence is an example, as in `tfp.layers`. Twice the work of
+    `DenseReparameterization`, and gradients of lower variance. Input `[..., in]`, output
+    `[..., units]`. Wen et al., arXiv:1803.04386.
 
     Example:
       >>> layer = DenseFlipout(3, activation="relu", seed=1)
