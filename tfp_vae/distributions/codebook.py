@@ -44,11 +44,11 @@ class Codebook(ConfigFromSignature, keras.layers.Layer):
     """k vectors that are either trained by gradient or follow moving averages.
 
     Moving averages (van den Oord et al., arXiv:1711.00937, appendix A.1): with n_i of the vectors z
-    of a batch nearest to vector i, `N_i <- decay N_i + (1 - decay) n_i`, `m_i <- decay m_i +
-    (1 - decay) sum z`, and vector i is m_i / N_i, the counts N smoothed as `(N_i + epsilon) sum N /
-    (sum N + k epsilon)`. A code with N_i below `restart` times the mean of N starts anew at one of
-    the batch's z, with the mean of N as its count (random restarts: Dhariwal et al.,
-    arXiv:2005.00341, section 3.1).
+    of a batch nearest to vector i, `N_i <- decay N_i + (1 - decay) n_i`,
+    `m_i <- decay m_i + (1 - decay) sum z`, and vector i is m_i / N_i, the counts N smoothed as
+    `(N_i + epsilon) sum N / (sum N + k epsilon)`. A code with N_i below `restart` times the mean of
+    N starts anew at one of the batch's z, with the mean of N as its count (random restarts:
+    Dhariwal et al., arXiv:2005.00341, section 3.1).
 
     Args:
       num_codes: k.

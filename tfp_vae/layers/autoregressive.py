@@ -21,7 +21,7 @@ class AutoregressiveTransform(DistributionLayer):
     `log p(x) = log p_u((x - shift(x)) exp(-s(x))) - sum_i s_i(x)` with `shift, s = made(x)`, each a
     function of the entries of x before its own. Input: a distribution layer's output of event
     `[d]`; batch and event are those of the input; as a tensor a draw, which takes d passes through
-    the network, unless `convert_to_tensor_fn` says otherwise.
+    the network.
 
     Args:
       made: an `AutoregressiveNetwork` of 2 parameters, or another layer from `[..., d]` to

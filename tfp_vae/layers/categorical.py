@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.distributions.categorical import Categories
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
@@ -28,8 +27,8 @@ class OneHotCategorical(VectorLayer):
     """`prod_k p_k^x_k` with `p = softmax(t)`; x a one-hot vector of `event_size`.
 
     Shapes: input `[..., d]`, the logits; batch `[...]`, event `[d]`; as a tensor a draw (without a
-    gradient), unless `convert_to_tensor_fn` says otherwise. A posterior's default prior has equal
-    probabilities, with the KL in closed form; the mode stands for the posterior.
+    gradient). A posterior's default prior has equal probabilities, with the KL in closed form; the
+    mode stands for the posterior.
 
     Args:
       event_size: the number of categories d.
@@ -44,7 +43,6 @@ class OneHotCategorical(VectorLayer):
 
     support = (0.0, 1.0)
 
-    @checked
     def __init__(
         self,
         event_size: int,
@@ -86,7 +84,6 @@ class OneHotCategorical(VectorLayer):
         )
 
     @staticmethod
-    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
         """Returns the number of logits, one for each category."""
         return int(event_size)
@@ -119,7 +116,6 @@ class Categorical(IndependentLayer):
     parameters_together = True
     is_of_integers = True
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int],
@@ -158,7 +154,6 @@ class Categorical(IndependentLayer):
         )
 
     @classmethod
-    @checked
     def params_size(  # type: ignore[override]
         cls, event_shape: int | Sequence[int], num_categories: int, name: str | None = None
     ) -> int:

@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.counts import GammaPoisson, ZeroInflated
 from tfp_vae.distributions.floors import softplus_at_least
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
@@ -26,8 +25,7 @@ class NegativeBinomial(IndependentLayer):
     total count `r = softplus(t[..., n:])`.
 
     Shapes: input `[..., 2 n]`, batch `[...]`, event `event_shape`; as a tensor a draw (without a
-    gradient), unless `convert_to_tensor_fn` says otherwise. Draws work under XLA; those of
-    `tfd.NegativeBinomial` do not.
+    gradient). Draws work under XLA; those of `tfd.NegativeBinomial` do not.
 
     Args:
       min_total_count: total counts below it are raised to it.
@@ -44,7 +42,6 @@ class NegativeBinomial(IndependentLayer):
     is_of_integers = True
     parameters_per_value = 2
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -78,8 +75,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     With n = prod(event_shape): `pi = sigmoid(t[..., :n])`, the probability of an extra zero, then
     `mean = exp(t[..., n:2n])` and the total count `r = softplus(t[..., 2n:])` of a
     `NegativeBinomial`. Shapes: input `[..., 3 n]`, batch `[...]`, event `event_shape`; as a tensor
-    a draw, unless `convert_to_tensor_fn` says otherwise. Lopez et al. (scVI),
-    doi:10.1038/s41592-018-0229-2.
+    a draw. Lopez et al. (scVI), doi:10.1038/s41592-018-0229-2.
 
     Example:
       >>> p = ZeroInflatedNegativeBinomial(1)(tf.constant([[0., np.log(3.), .5413]]))

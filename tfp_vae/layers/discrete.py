@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.fast import Bernoulli
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer
@@ -34,7 +33,6 @@ class IndependentBernoulli(IndependentLayer):
 
     support = (0.0, 1.0)
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -70,8 +68,7 @@ class IndependentPoisson(IndependentLayer):
     """`prod_i rate_i^x_i exp(-rate_i) / x_i!` with `rate = exp(t)`; x in 0, 1, 2, ...: counts.
 
     Shapes: input `[..., n]`, n = prod(event_shape), the logarithms of the rates; batch `[...]`,
-    event `event_shape`; as a tensor a draw (without a gradient), unless `convert_to_tensor_fn` says
-    otherwise.
+    event `event_shape`; as a tensor a draw (without a gradient).
 
     Source: `tfp.layers.IndependentPoisson`.
 
@@ -93,9 +90,8 @@ class IndependentPoisson(IndependentLayer):
 class ContinuousBernoulli(IndependentLayer):
     """`prod_i C(p_i) p_i^x_i (1 - p_i)^(1 - x_i)`, p = sigmoid(t); x in [0, 1]: grey pixels.
 
-    A density over the interval, with its normalizing constant C. Shapes: input `[..., n]`,
-    n = prod(event_shape), the logits; batch `[...]`, event `event_shape`; as a tensor a draw,
-    unless `convert_to_tensor_fn` says otherwise.
+    A density over the interval, with its normalizing constant C. Shapes: input `[..., n]`, n =
+    prod(event_shape), the logits; batch `[...]`, event `event_shape`; as a tensor a draw.
 
     Source: Loaiza-Ganem and Cunningham, arXiv:1907.06845.
 

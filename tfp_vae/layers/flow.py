@@ -9,7 +9,6 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.floors import softplus_at_least
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.multivariate import VectorLayer, of_any_batch
@@ -27,7 +26,6 @@ class FlowLayer(VectorLayer):
       min_scale: scales of the base below it are raised to it.
     """
 
-    @checked
     def __init__(
         self,
         event_size: int,

@@ -11,7 +11,6 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.origins import positive
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.distributions.density import with_power
@@ -46,12 +45,11 @@ class _PositiveGamma(tfd.Gamma):
 class Gamma(IndependentLayer):
     """`prod_i rate_i^a_i x_i^(a_i - 1) exp(-rate_i x_i) / Gamma(a_i)`: positive numbers.
 
-    With n = prod(event_shape): concentrations `a = softplus(t[..., :n])`, then
-    `rate = softplus(t[..., n:])`. Shapes: input `[..., 2 n]`, batch `[...]`, event `event_shape`;
-    as a tensor a draw, which is reparameterized (implicitly: Figurnov et al., arXiv:1805.08498) and
-    at least 2.4e-38 (in float32), unless `convert_to_tensor_fn` says otherwise. A draw carries its
-    logarithm from before it was raised: `log_prob` is the density there. A posterior's default
-    prior is Gamma(1, 1), with the KL in closed form.
+    With n = prod(event_shape): concentrations `a = softplus(t[..., :n])`, then `rate =
+    softplus(t[..., n:])`. Shapes: input `[..., 2 n]`, batch `[...]`, event `event_shape`; as a
+    tensor a draw, which is reparameterized (implicitly: Figurnov et al., arXiv:1805.08498) and at
+    least 2.4e-38 (in float32). A draw carries its logarithm from before it was raised: `log_prob`
+    is the density there. A posterior's default prior is Gamma(1, 1), with the KL in closed form.
 
     Args:
       min_concentration: concentrations below it are raised to it; a loss that wants larger ones
@@ -68,7 +66,6 @@ class Gamma(IndependentLayer):
     parameters_per_value = 2
     outer = WholeDraws
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),

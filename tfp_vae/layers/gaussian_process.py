@@ -12,7 +12,6 @@ import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.gaussian_process import GaussianProcessOutput
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor, DistributionLayer
@@ -26,9 +25,9 @@ class VariationalGaussianProcess(DistributionLayer):
     """q(f(x)) of a sparse Gaussian process: `f ~ GP(m, k)`, known through m inducing points.
 
     `q(f) = E_q(u)[p(f|u)]` with `q(u) = N(loc, scale scale')` at trained index points. Input
-    `[points, features]`; batch `[]`, event `[points, *event_shape]`; as a tensor a draw, unless
-    `convert_to_tensor_fn` says otherwise. Besides the methods of every distribution the output has
-    `variational_loss(y, kl_weight)`, the negative ELBO: compile with
+    `[points, features]`; batch `[]`, event `[points, *event_shape]`; as a tensor a draw. Besides
+    the methods of every distribution the output has `variational_loss(y, kl_weight)`, the negative
+    ELBO: compile with
     `loss=lambda y, f: f.variational_loss(y, kl_weight=batch_size / num_examples)`.
 
     Args:
@@ -67,7 +66,6 @@ class VariationalGaussianProcess(DistributionLayer):
       [8, 1]
     """
 
-    @checked
     def __init__(
         self,
         num_inducing_points: int,

@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bijectors.inverse_autoregressive import InverseAutoregressive
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.base.parametric import as_shape
@@ -23,14 +22,13 @@ class InverseAutoregressiveFlow(FlowLayer):
 
     An autoregressive network for each map gives m_i and the gates s_i in (0, 1), from the entries
     of z before i and a context, which is a part of the input; the order of the entries reverses
-    from map to map. The networks are weights of this layer. `log q(z) =
-    log N(z_0; loc, scale^2) - sum_k sum_i log s_ki`. A draw and its `log_prob` take one pass
-    through each network, `log_prob` of any other z takes d. Draws are reparameterized. There is no
-    closed form of mean or KL: the image of the base's mean stands for the posterior.
+    from map to map. The networks are weights of this layer.
+    `log q(z) = log N(z_0; loc, scale^2) - sum_k sum_i log s_ki`. A draw and its `log_prob` take one
+    pass through each network, `log_prob` of any other z takes d. Draws are reparameterized. There
+    is no closed form of mean or KL: the image of the base's mean stands for the posterior.
 
     Shapes: input `[..., 2 d + c]`: d locations, d scales before their softplus, c numbers of
-    context; batch `[...]`, event `[d]`; as a tensor a draw, unless `convert_to_tensor_fn` says
-    otherwise.
+    context; batch `[...]`, event `[d]`; as a tensor a draw.
 
     Args:
       hidden_units: the sizes of the hidden layers of each network.
@@ -47,7 +45,6 @@ class InverseAutoregressiveFlow(FlowLayer):
       True
     """
 
-    @checked
     def __init__(
         self,
         event_size: int,
@@ -90,7 +87,6 @@ class InverseAutoregressiveFlow(FlowLayer):
         return [InverseAutoregressive(each, params, checked) for each in self.networks]
 
     @staticmethod
-    @checked
     def params_size(event_size: int, context_size: int, name: str | None = None) -> int:
         """Returns the number of the base's parameters and of the context's."""
         return 2 * int(event_size) + int(context_size)

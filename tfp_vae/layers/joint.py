@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.blockwise import SideBySide
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
@@ -26,8 +25,7 @@ class Joint(ParametricLayer):
     gives each. Draws are reparameterized where those of all blocks are.
 
     Shapes: input `[..., n]`, the blocks' parameters one after the other, n the sum of their sizes;
-    batch `[...]`; event: one vector, as long as the blocks' together; as a tensor a draw, unless
-    `convert_to_tensor_fn` says otherwise.
+    batch `[...]`; event: one vector, as long as the blocks' together; as a tensor a draw.
 
     Args:
       posteriors: the layers, each over vectors. The `convert_to_tensor_fn` and `seed` of this layer
@@ -47,7 +45,6 @@ class Joint(ParametricLayer):
       (7, [5])
     """
 
-    @checked
     def __init__(
         self,
         posteriors: Sequence[ParametricLayer],
@@ -105,7 +102,6 @@ class Joint(ParametricLayer):
         return tf.concat([layer.representative(q) for layer, q in pairs], axis=-1)
 
     @staticmethod
-    @checked
     def params_size(posteriors: Sequence[ParametricLayer], name: str | None = None) -> int:
         """Returns the sum of the posteriors' numbers of parameters."""
         return sum(layer.num_parameters for layer in posteriors)

@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.fast import Normal
 from tfp_vae.distributions.floors import softplus_at_least
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
@@ -19,15 +18,13 @@ from tfp_vae.layers.base.parametric import IndependentLayer
 class LocationScaleLayer(IndependentLayer):
     """`prod_i f((x_i - loc_i) / scale_i) / scale_i`; a subclass names the `family` of f.
 
-    With n = prod(event_shape): `loc, scale = t[..., :n], softplus(t[..., n:])`. Input `[..., 2 n]`,
-    batch `[...]`, event `event_shape`; as a tensor a draw `loc + scale * eps`, unless
-    `convert_to_tensor_fn` says otherwise.
+    Shapes: input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus;
+    batch `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
     """
 
     family: ClassVar[Callable[..., tfd.Distribution]]
     parameters_per_value = 2
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -57,9 +54,6 @@ class LocationScaleLayer(IndependentLayer):
 class IndependentNormal(LocationScaleLayer):
     """`prod_i N(x_i; loc_i, scale_i^2)`: the posterior of most VAEs, and real-valued data.
 
-    Input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus; batch
-    `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
-
     Source: Kingma and Welling, arXiv:1312.6114.
 
     Example:
@@ -76,9 +70,6 @@ class IndependentNormal(LocationScaleLayer):
 class IndependentLogistic(LocationScaleLayer):
     """`prod_i sech^2((x_i - loc_i) / (2 scale_i)) / (4 scale_i)`: heavier tails than a Normal's.
 
-    Input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus; batch
-    `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
-
     Source: Kingma et al., arXiv:1606.04934.
 
     Example:
@@ -93,9 +84,6 @@ class IndependentLogistic(LocationScaleLayer):
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class Laplace(LocationScaleLayer):
     """`prod_i exp(-|x_i - loc_i| / scale_i) / (2 scale_i)`: an absolute instead of a squared error.
-
-    Input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus; batch
-    `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
 
     Source: `tfd.Laplace`.
 

@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.base.parametric import ParametricLayer, as_shape
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, LocationScaleLayer
@@ -21,7 +20,7 @@ class MixtureSameFamily(ParametricLayer):
 
     Shapes: input `[..., k (1 + size)]`, where `size` is the component layer's `params_size`; batch
     `[...]`, event that of the component; as a tensor a draw, which has a gradient only where TFP's
-    mixture is reparameterized, unless `convert_to_tensor_fn` says otherwise.
+    mixture is reparameterized.
 
     Args:
       num_components: k.
@@ -38,7 +37,6 @@ class MixtureSameFamily(ParametricLayer):
       ([2], [[0.0, 0.0]])
     """
 
-    @checked
     def __init__(
         self,
         num_components: int,
@@ -82,7 +80,6 @@ class MixtureSameFamily(ParametricLayer):
             )
 
     @staticmethod
-    @checked
     def params_size(
         num_components: int, component_params_size: int, name: str | None = None
     ) -> int:
@@ -104,8 +101,9 @@ class MixtureSameFamily(ParametricLayer):
 class MixtureOfIndependent(ParametricLayer):
     """A mixture whose components are independent over `event_shape`; a subclass names them.
 
-    Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
-    component its n locations and n scales before their softplus.
+    Shapes: input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for
+    each component its n locations and n scales before their softplus; batch `[...]`, event
+    `event_shape`; as a tensor a draw, which has no gradient.
 
     Args:
       num_components: k.
@@ -113,7 +111,6 @@ class MixtureOfIndependent(ParametricLayer):
 
     component: ClassVar[type[LocationScaleLayer]]
 
-    @checked
     def __init__(
         self,
         num_components: int,
@@ -147,7 +144,6 @@ class MixtureOfIndependent(ParametricLayer):
         )
 
     @classmethod
-    @checked
     def params_size(
         cls, num_components: int, event_shape: int | Sequence[int] = (), name: str | None = None
     ) -> int:
@@ -159,10 +155,6 @@ class MixtureOfIndependent(ParametricLayer):
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class MixtureNormal(MixtureOfIndependent):
     """`sum_k w_k prod_i N(x_i; loc_ki, scale_ki^2)`: a mixture density network's last layer.
-
-    Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
-    component its n locations and n scales before their softplus; batch `[...]`, event
-    `event_shape`; as a tensor a draw, which has no gradient.
 
     Source: Bishop, "Mixture Density Networks" (1994).
 
@@ -178,10 +170,6 @@ class MixtureNormal(MixtureOfIndependent):
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class MixtureLogistic(MixtureOfIndependent):
     """`sum_k w_k prod_i Logistic(x_i; loc_ki, scale_ki)`: a mixture with heavier tails.
-
-    Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
-    component its n locations and n scales before their softplus; batch `[...]`, event
-    `event_shape`; as a tensor a draw, which has no gradient.
 
     Source: Salimans et al., arXiv:1701.05517.
 

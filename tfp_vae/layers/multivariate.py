@@ -10,7 +10,6 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import math as tfm
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.floors import softplus_above, softplus_at_least
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.base.parametric import ParametricLayer
@@ -35,7 +34,6 @@ class VectorLayer(ParametricLayer):
 
     each: ClassVar[Callable[..., tfd.Distribution]]
 
-    @checked
     def __init__(
         self,
         event_size: int,
@@ -68,8 +66,7 @@ class MultivariateNormalTriL(VectorLayer):
 
     The entries fill L as `tfp.math.fill_triangular` does; its diagonal is `softplus(.) + 1e-5`.
     Shapes: input `[..., d + d (d + 1) / 2]`, batch `[...]`, event `[d]`; as a tensor a draw
-    `loc + L eps`, unless `convert_to_tensor_fn` says otherwise. The layer trains under XLA with any
-    batch; that of `tfp.layers` does not.
+    `loc + L eps`. The layer trains under XLA with any batch; that of `tfp.layers` does not.
 
     Source: Kingma and Welling, arXiv:1906.02691, section 2.5.1.
 
@@ -90,7 +87,6 @@ class MultivariateNormalTriL(VectorLayer):
         return of_any_batch(normal)
 
     @staticmethod
-    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
         return int(event_size + event_size * (event_size + 1) // 2)
 
@@ -100,8 +96,7 @@ class MultivariateNormalDiag(VectorLayer):
     """`N(x; loc, diag(scale)^2)`: d locations, then d scales before their softplus.
 
     The density of `IndependentNormal`, as a `tfd.MultivariateNormalDiag`. Shapes: input
-    `[..., 2 d]`, batch `[...]`, event `[d]`; as a tensor a draw, unless `convert_to_tensor_fn` says
-    otherwise. Scales are at least 1e-6.
+    `[..., 2 d]`, batch `[...]`, event `[d]`; as a tensor a draw. Scales are at least 1e-6.
 
     Source: `tfd.MultivariateNormalDiag`.
 
@@ -119,6 +114,5 @@ class MultivariateNormalDiag(VectorLayer):
         return of_any_batch(normal)
 
     @staticmethod
-    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
         return 2 * int(event_size)

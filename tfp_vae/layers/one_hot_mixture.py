@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
 from tfp_vae.layers.categorical import OneHotCategorical, dtype_name
 from tfp_vae.layers.mixture import MixtureSameFamily
@@ -50,7 +49,6 @@ class CategoricalMixtureOfOneHotCategorical(VectorLayer):
 
     support = (0.0, 1.0)
 
-    @checked
     def __init__(
         self,
         event_size: int,
@@ -89,7 +87,6 @@ class CategoricalMixtureOfOneHotCategorical(VectorLayer):
         )
 
     @staticmethod
-    @checked
     def params_size(event_size: int, num_components: int, name: str | None = None) -> int:
         """Returns the number of weights and logits."""
         return MixtureSameFamily.params_size(num_components, event_size, name)

@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bijectors.planar import Planar
 from tfp_vae.layers.flow import FlowLayer
 
@@ -21,7 +20,7 @@ class PlanarFlow(FlowLayer):
 
     Shapes: input `[..., 2 d + K (2 d + 1)]`: d locations, d scales before their softplus, then for
     each map u `[d]`, w `[d]` and b, with v made of u so that the map has an inverse; batch `[...]`,
-    event `[d]`; as a tensor a draw, unless `convert_to_tensor_fn` says otherwise.
+    event `[d]`; as a tensor a draw.
 
     Source: Rezende and Mohamed, arXiv:1505.05770.
 
@@ -38,7 +37,6 @@ class PlanarFlow(FlowLayer):
         return [Planar(u, w, b[..., 0], validate_args=self.validate_args) for u, w, b in parts]
 
     @staticmethod
-    @checked
     def params_size(event_size: int, num_flows: int, name: str | None = None) -> int:
         """Returns the number of the base's parameters, and of u, w and b of each map."""
         return 2 * int(event_size) + int(num_flows) * (2 * int(event_size) + 1)

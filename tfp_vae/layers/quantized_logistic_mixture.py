@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.categorical import Categories
 from tfp_vae.distributions.floors import softplus_at_least
 from tfp_vae.distributions.quantized_logistic import QuantizedLogistic
@@ -29,7 +28,7 @@ class QuantizedLogisticMixture(IndependentLayer):
     order 1 suit the data. `mean()` and `variance()` are exact sums over the levels.
 
     Shapes: input `[..., n 3 k]`, n = prod(event_shape); batch `[...]`, event `event_shape`; as a
-    tensor a draw (without a gradient), unless `convert_to_tensor_fn` says otherwise.
+    tensor a draw (without a gradient).
 
     Args:
       num_components: k.
@@ -52,7 +51,6 @@ class QuantizedLogisticMixture(IndependentLayer):
     parameters_together = True
     is_of_integers = True
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int],
@@ -106,7 +104,6 @@ class QuantizedLogisticMixture(IndependentLayer):
         return tfd.MixtureSameFamily(weights, components, validate_args=validate_args)
 
     @classmethod
-    @checked
     def params_size(  # type: ignore[override]
         cls, event_shape: int | Sequence[int], num_components: int, name: str | None = None
     ) -> int:

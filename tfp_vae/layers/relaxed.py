@@ -14,7 +14,6 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.origins import known_to_tfp, log_floor, log_of, moved, positive
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.errors import InputError
@@ -55,9 +54,9 @@ class RelaxedOneHotCategorical(VectorLayer):
     `OneHotCategorical`; there is no closed form of the mean. The one-hot vector of the largest
     logit stands for the distribution.
 
-    Shapes: input `[..., d]`, the logits; batch `[...]`, event `[d]`; as a tensor a draw, unless
-    `convert_to_tensor_fn` says otherwise. With n = `num_variables` independent ones, d logits after
-    the other: input `[..., n d]`, event `[n d]`, one vector for a dense decoder.
+    Shapes: input `[..., d]`, the logits; batch `[...]`, event `[d]`; as a tensor a draw. With n =
+    `num_variables` independent ones, d logits after the other: input `[..., n d]`, event `[n d]`,
+    one vector for a dense decoder.
 
     Entries that underflow, as most do at a temperature of 0.1, are raised to 2.4e-38 (in float32).
     The draw, as a tensor, carries the logarithms of its entries: `log_prob` is the density there.
@@ -90,7 +89,6 @@ class RelaxedOneHotCategorical(VectorLayer):
 
     support = (0.0, 1.0)
 
-    @checked
     def __init__(
         self,
         event_size: int,
@@ -160,7 +158,6 @@ class RelaxedOneHotCategorical(VectorLayer):
         return hard if n is None else given.bijector.forward(hard)
 
     @staticmethod
-    @checked
     def params_size(
         event_size: int, num_variables: int | None = None, name: str | None = None
     ) -> int:

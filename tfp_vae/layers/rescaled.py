@@ -55,13 +55,13 @@ class Scale(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class Rescaled(IndependentLayer):
+class Rescaled(IndependentLayer, checks=False):  # one scale for each entry
     """`p(x) = prod_i f((x_i - loc_i) / scale_i) / scale_i`, f the density of another layer.
 
     The network before this layer works on columns of mean 0 and standard deviation 1; densities,
     means and draws are in the unit of x. The layer maps the location and the scale of the other
-    layer's distribution, which stays of its family. Input: that of the other layer; batch
-    `[...]`, event `event_shape`; as a tensor a draw, unless `convert_to_tensor_fn` says otherwise.
+    layer's distribution, which stays of its family. Input: that of the other layer; batch `[...]`,
+    event `event_shape`; as a tensor a draw.
 
     Args:
       likelihood: a layer whose distributions have a location and a scale, such as

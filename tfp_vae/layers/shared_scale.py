@@ -10,7 +10,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.floors import exp_at_least
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
@@ -26,7 +25,7 @@ class SharedScale(IndependentLayer):
     As a likelihood with s = 1, "normal" is half the squared error and a constant; a trained s is
     the noise of the data, and with it the weight between reconstruction and KL (sigma-VAE). Input
     `[..., n]`, n = prod(event_shape), the locations; batch `[...]`, event `event_shape`; as a
-    tensor a draw, unless `convert_to_tensor_fn` says otherwise.
+    tensor a draw.
 
     Args:
       family: "normal", "logistic" or "laplace", whose f is that of `tfd.Normal` and so on.
@@ -45,7 +44,6 @@ class SharedScale(IndependentLayer):
       ([[1.0, -1.0]], [[2.0, 2.0]])
     """
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),

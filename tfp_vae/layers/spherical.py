@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.distributions.floors import softplus_above
 from tfp_vae.distributions.spherical import FisherAroundMean, PowerAroundMean
@@ -20,10 +19,9 @@ from tfp_vae.layers.multivariate import VectorLayer
 class SphericalLayer(VectorLayer):
     """A distribution on the unit sphere of d dimensions around a mean direction.
 
-    `mu = t[..., :d] / |t[..., :d]|`, the first axis where that is 0; the concentration is
-    `kappa = softplus(t[..., d]) + 1`, away from the uniform distribution, as in the sources. Input
-    `[..., d + 1]`, batch `[...]`, event `[d]`; as a tensor a draw, a vector of norm 1, unless
-    `convert_to_tensor_fn` says otherwise. A posterior's default prior is
+    Shapes: input `[..., d + 1]`: a vector with the direction mu (the first axis where it is 0),
+    then `kappa = softplus(t[..., d]) + 1`, away from the uniform distribution, as in the sources;
+    batch `[...]`, event `[d]`; as a tensor a draw, of norm 1. A posterior's default prior is
     `tfd.SphericalUniform(d)`, with the KL in closed form.
 
     Args:
@@ -36,7 +34,6 @@ class SphericalLayer(VectorLayer):
     support = (-1.0, 1.0)
     family: ClassVar[Callable[..., tfd.Distribution]]
 
-    @checked
     def __init__(self, event_size: int, *args: Any, **kwargs: Any) -> None:
         if event_size < 2:
             raise InputError("Expected an event_size of at least 2: a sphere.", event_size)
@@ -55,7 +52,6 @@ class SphericalLayer(VectorLayer):
         return cls.family(mean, concentration, validate_args=validate_args)
 
     @staticmethod
-    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
         """Returns the number of parameters, of a direction and a concentration."""
         return int(event_size) + 1
@@ -75,10 +71,6 @@ class VonMisesFisher(SphericalLayer):
     `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are reparameterized in 3
     dimensions only: elsewhere the gradient of the concentration is wrong; use `PowerSpherical`.
 
-    Input `[..., d + 1]`: a vector whose direction is mu (the first axis where it is 0), then
-    `kappa = softplus(t[..., d]) + 1`; batch `[...]`, event `[d]`; as a tensor a draw, of norm 1.
-    A posterior's default prior is `tfd.SphericalUniform(d)`, with the KL in closed form.
-
     Source: Davidson et al., arXiv:1804.00891.
 
     Example:
@@ -95,10 +87,6 @@ class PowerSpherical(SphericalLayer):
     """`(1 + mu' x)^kappa / N_d(kappa)` with |x| = 1: reparameterized in any dimension.
 
     `N_d(k) = 2^(a + b) pi^b Gamma(a) / Gamma(a + b)`, `a = (d - 1) / 2 + k`, `b = (d - 1) / 2`.
-
-    Input `[..., d + 1]`: a vector whose direction is mu (the first axis where it is 0), then
-    `kappa = softplus(t[..., d]) + 1`; batch `[...]`, event `[d]`; as a tensor a draw, of norm 1.
-    A posterior's default prior is `tfd.SphericalUniform(d)`, with the KL in closed form.
 
     Source: De Cao and Aziz, arXiv:2006.04437.
 

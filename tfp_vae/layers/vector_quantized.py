@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.replicas import after_pass
 from tfp_vae.distributions.codebook import Codebook
 from tfp_vae.distributions.codes import CodePoint
@@ -67,7 +66,6 @@ class VectorQuantized(IndependentLayer):
     tells_training = True
     is_random = False
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int],

@@ -11,7 +11,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.casts import warn_where_lost
 from tfp_vae.bridge.closures import Holding
 from tfp_vae.bridge.coercible import TensorCoercible
@@ -22,6 +21,7 @@ from tfp_vae.bridge.random_state import Seeded
 from tfp_vae.bridge.signatures import ConfigFromSignature, has_parameter
 from tfp_vae.errors import InputError, InputTypeError
 from tfp_vae.layers.base.cast import GivenDistributions
+from tfp_vae.layers.base.checks import ChecksArguments
 from tfp_vae.layers.base.conversion import ConvertToTensor, by_name, concretize, is_draw
 from tfp_vae.layers.base.docstrings import DocumentsArguments
 from tfp_vae.layers.base.lambdas import with_names
@@ -32,6 +32,7 @@ from tfp_vae.layers.kl_divergence import KLDivergenceRegularizer, adds_kl_terms
 
 
 class DistributionLayer(
+    ChecksArguments,
     DocumentsArguments,
     Seeded,
     Holding,
@@ -69,7 +70,6 @@ class DistributionLayer(
     _validate_args, _sample_dtype = Theirs("validate_args"), Theirs("sample_dtype")
     _make_distribution_fn = Theirs("make_distribution")
 
-    @checked
     def __init__(
         self,
         convert_to_tensor_fn: ConvertToTensor = "sample",
@@ -232,7 +232,6 @@ class DistributionLambda(DistributionLayer):
       (-0.9189385175704956, [4.0])
     """
 
-    @checked
     def __init__(
         self,
         make_distribution_fn: Callable[..., tfd.Distribution],

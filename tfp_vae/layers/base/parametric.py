@@ -11,7 +11,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.signatures import arguments_of, parameters_of
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.distribution_lambda import ConvertToTensor, DistributionLayer
@@ -86,7 +85,6 @@ class IndependentLayer(ParametricLayer):
     outer: ClassVar[type[tfd.Independent]] = tfd.Independent
     each: ClassVar[Callable[..., tfd.Distribution]]
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -100,7 +98,6 @@ class IndependentLayer(ParametricLayer):
         self.validate_args = validate_args
 
     @classmethod
-    @checked
     def params_size(cls, event_shape: int | Sequence[int] = (), name: str | None = None) -> int:
         """Returns the size of the last axis of the input."""
         return cls.parameters_per_value * math.prod(as_shape(event_shape))

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.bayesian.base import (
@@ -43,7 +42,6 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
 
     rank: ClassVar[int]
 
-    @checked
     def __init__(
         self,
         filters: int,
@@ -65,12 +63,16 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        of_kernel = kernel_posterior_fn, kernel_posterior_tensor_fn
+        of_bias = bias_posterior_fn, bias_posterior_tensor_fn
         super().__init__(
             activation,
-            kernel_posterior_fn, kernel_posterior_tensor_fn, kernel_prior_fn, kernel_divergence_fn,
-            bias_posterior_fn, bias_posterior_tensor_fn, bias_prior_fn, bias_divergence_fn,
-            seed, activity_regularizer=activity_regularizer, **kwargs,
-        )  # fmt: skip
+            (*of_kernel, kernel_prior_fn, kernel_divergence_fn),
+            (*of_bias, bias_prior_fn, bias_divergence_fn),
+            seed,
+            activity_regularizer=activity_regularizer,
+            **kwargs,
+        )
         (self.filters,) = self._sizes("filters", filters, 1)
         self.kernel_size = self._sizes("kernel_size", kernel_size, self.rank)
         self.strides = self._sizes("strides", strides, self.rank)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.coercible import TensorCoercible
 from tfp_vae.bridge.random_state import Seeded
 from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.errors import InputError, InputTypeError
-from tfp_vae.layers.base.conversion import ConvertToTensor, by_name, concretize
+from tfp_vae.layers.base.checks import ChecksArguments
+from tfp_vae.layers.base.conversion import by_name, concretize
 from tfp_vae.layers.base.docstrings import DocumentsArguments
 from tfp_vae.layers.bayesian.default_divergence import exact_kl
 from tfp_vae.layers.bayesian.tracked_distribution import TrackedDistribution
@@ -35,7 +35,13 @@ UNIT_NORMAL = default_multivariate_normal_fn
 
 
 class BayesianLayer(
-    DocumentsArguments, Seeded, WeightLosses, ConfigFromSignature, keras.layers.Layer, abc.ABC
+    ChecksArguments,
+    DocumentsArguments,
+    Seeded,
+    WeightLosses,
+    ConfigFromSignature,
+    keras.layers.Layer,
+    abc.ABC,
 ):
     """`activation(W x + b)` with W and b drawn from `q(W)` and `q(b)` at each call.
 
@@ -71,44 +77,33 @@ class BayesianLayer(
     kernel_posterior_tensor: tf.Tensor | None = None  # of the last eager call, as in tfp.layers
     bias_posterior_tensor: tf.Tensor | None = None
 
-    @checked
     def __init__(
         self,
         activation: Any,
-        kernel_posterior_fn: MakeDistribution,
-        kernel_posterior_tensor_fn: ConvertToTensor,
-        kernel_prior_fn: MakeDistribution | None,
-        kernel_divergence_fn: Divergence | None,
-        bias_posterior_fn: MakeDistribution | None,
-        bias_posterior_tensor_fn: ConvertToTensor,
-        bias_prior_fn: MakeDistribution | None,
-        bias_divergence_fn: Divergence | None,
+        kernel_functions: Sequence[Any],
+        bias_functions: Sequence[Any],
         seed: int | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
-        self.kernel_posterior_fn = kernel_posterior_fn
-        of_kernel = by_name(kernel_posterior_tensor_fn, "kernel_posterior_tensor_fn")
-        self.kernel_posterior_tensor_fn = of_kernel
-        self.kernel_prior_fn = kernel_prior_fn
-        self.kernel_divergence_fn = kernel_divergence_fn
-        self.bias_posterior_fn = bias_posterior_fn
-        of_bias = by_name(bias_posterior_tensor_fn, "bias_posterior_tensor_fn")
-        self.bias_posterior_tensor_fn = of_bias
-        self.bias_prior_fn = bias_prior_fn
-        self.bias_divergence_fn = bias_divergence_fn
         self.seed_with(seed)
-        for name, optional in _OPTIONAL.items():
-            function = getattr(self, name)
-            if not (callable(function) or (function is None and optional)):
-                wanted = "a function or None" if optional else "a function"
-                raise InputError(f"{self.name}: expected {name} to be {wanted}.", repr(function))
+        for of, functions in (("kernel", kernel_functions), ("bias", bias_functions)):
+            for what, function in zip(_FUNCTIONS, functions, strict=True):
+                self._keep(f"{of}_{what}_fn", function, what, (of, what) != ("kernel", "posterior"))
+
+    def _keep(self, name: str, function: Any, what: str, optional: bool) -> None:
+        if what == "posterior_tensor":
+            function = by_name(function, name)
+        elif not (callable(function) or (function is None and optional)):
+            wanted = "a function or None" if optional else "a function"
+            raise InputError(f"{self.name}: expected {name} to be {wanted}.", repr(function))
+        setattr(self, name, function)
 
     @property
     @abc.abstractmethod
     def num_outputs(self) -> int:
-        """Returns the size of the bias and of the output's channel axis."""
+        """The size of the bias and of the output's channel axis."""
 
     @abc.abstractmethod
     def kernel_shape(self, channels: int) -> tuple[int, ...]:
@@ -129,15 +124,13 @@ class BayesianLayer(
     def build(self, input_shape: Any) -> None:
         self.make_state()
         channels = self._channels(input_shape)
-        shape, spec = self.kernel_shape(channels), self.input_spec
+        spec = self.input_spec
         self.input_spec = keras.layers.InputSpec(
             ndim=spec.ndim, min_ndim=spec.min_ndim, axes={self.channel_axis: channels}
         )
-        self._kernel_posterior = self._track(self.kernel_posterior_fn, shape, "kernel_posterior")
-        self._kernel_prior = self._track(self.kernel_prior_fn, shape, "kernel_prior")
-        shape = (self.num_outputs,)
-        self._bias_posterior = self._track(self.bias_posterior_fn, shape, "bias_posterior")
-        self._bias_prior = self._track(self.bias_prior_fn, shape, "bias_prior")
+        for of, shape in (("kernel", self.kernel_shape(channels)), ("bias", (self.num_outputs,))):
+            for name in (f"{of}_posterior", f"{of}_prior"):
+                setattr(self, f"_{name}", self._track(getattr(self, f"{name}_fn"), shape, name))
         q = self.kernel_posterior
         if self.needs_normal and not (
             isinstance(q, tfd.Independent) and isinstance(q.distribution, tfd.Normal)
@@ -245,8 +238,4 @@ for _name, _symbol in {
     _doc = f"{_symbol} at the current weights; None where there is none."
     setattr(BayesianLayer, _name, _current(_name, _doc))
 
-_OPTIONAL = {  # the functions, and whether None will do
-    f"{of}_{what}_fn": (of, what) != ("kernel", "posterior")
-    for of in ("kernel", "bias")
-    for what in ("posterior", "prior", "divergence")
-}
+_FUNCTIONS = ("posterior", "posterior_tensor", "prior", "divergence")

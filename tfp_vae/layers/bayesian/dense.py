@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.bayesian.base import (
     NORMAL,
@@ -33,7 +32,6 @@ class BayesianDense(BayesianLayer, abc.ABC):
       InputError: the size of the input's last axis is unknown, or an argument cannot be used.
     """
 
-    @checked
     def __init__(
         self,
         units: int,
@@ -51,12 +49,17 @@ class BayesianDense(BayesianLayer, abc.ABC):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        of_kernel = kernel_posterior_fn, kernel_posterior_tensor_fn
+        of_bias = bias_posterior_fn, bias_posterior_tensor_fn
         super().__init__(
             activation,
-            kernel_posterior_fn, kernel_posterior_tensor_fn, kernel_prior_fn, kernel_divergence_fn,
-            bias_posterior_fn, bias_posterior_tensor_fn, bias_prior_fn, bias_divergence_fn,
-            seed, activity_regularizer=activity_regularizer, trainable=trainable, **kwargs,
-        )  # fmt: skip
+            (*of_kernel, kernel_prior_fn, kernel_divergence_fn),
+            (*of_bias, bias_prior_fn, bias_divergence_fn),
+            seed,
+            activity_regularizer=activity_regularizer,
+            trainable=trainable,
+            **kwargs,
+        )
         self.units = int(units)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
         self.supports_masking = True

@@ -140,7 +140,7 @@ def default_multivariate_normal_fn(
     trainable: bool,
     add_variable_fn: Callable[..., Any],
 ) -> tfd.Independent:
-    """`prod_i N(w_i; 0, 1)` over a whole weight tensor: the default prior, without any variable.
+    """Returns `prod_i N(w_i; 0, 1)` over a whole weight tensor: the default prior, no variable.
 
     Example:
       >>> prior = default_multivariate_normal_fn(tf.float32, (2, 3), "prior", False, None)
