@@ -12,9 +12,7 @@ from tensorflow_probability import util as tfp_util
 
 from tfp_vae.bridge.origins import blocks_of, end_to_end
 from tfp_vae.distributions.construction import settings
-
-# TFP makes this of a `tfd.Blockwise` whose parts are no composite tensors.
-Blockwise = tfd.Blockwise.__bases__[0]
+from tfp_vae.distributions.containers import Blockwise
 
 
 class SideBySide(tfd.Distribution):

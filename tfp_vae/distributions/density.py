@@ -11,6 +11,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.origins import blocks_of, log_floor, log_of, moved
+from tfp_vae.distributions import containers
 from tfp_vae.distributions.blockwise import parts
 
 
@@ -110,9 +111,9 @@ _RULES: dict[Any, Callable[[Any, Any], tf.Tensor]] = {
     tfd.Kumaraswamy: _power(lambda p: p.concentration1 - 1),
     tfd.Weibull: _power(lambda p: p.concentration - 1),
     tfd.Dirichlet: _power(lambda p: p.concentration - 1, ndims=1),
-    tfd.Independent.__bases__[0]: _independent,
-    tfd.Sample.__bases__[0]: _sample,
-    tfd.MixtureSameFamily.__bases__[0]: _mixture_same_family,
-    tfd.Mixture.__bases__[0]: _mixture,
-    tfd.TransformedDistribution.__bases__[0]: _transformed,
+    containers.Independent: _independent,
+    containers.Sample: _sample,
+    containers.MixtureSameFamily: _mixture_same_family,
+    containers.Mixture: _mixture,
+    containers.TransformedDistribution: _transformed,
 }

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.distributions.containers import Independent, Sample
 from tfp_vae.errors import InputError
 
 _MVN = tfd.MultivariateNormalLinearOperator
-# TFP makes these of an Independent and a Sample whose parts are no composite tensors.
-_Independent, _Sample = tfd.Independent.__mro__[1], tfd.Sample.__mro__[1]
 _LowRank = tfd.MultivariateNormalDiagPlusLowRankCovariance
 
 
@@ -49,10 +48,10 @@ def gaussian(distribution: tfd.Distribution) -> Gaussian:
         if isinstance(d.scale, (*single, tf.linalg.LinearOperatorIdentity)):
             return Gaussian(tfd.Normal(d.mean(), d.stddev()), 1)
         return Gaussian(d, 0)
-    if isinstance(d, (_Independent, _Sample)):
+    if isinstance(d, (Independent, Sample)):
         base, axes = gaussian(d.distribution)
         new = d.event_shape.rank - d.distribution.event_shape.rank
-        if isinstance(d, _Sample):  # its new axes stand in front of those that the event has
+        if isinstance(d, Sample):  # its new axes stand in front of those that the event has
             base = base[(..., *[tf.newaxis] * new, *[slice(None)] * axes)]
         return Gaussian(base, axes + new)
     raise NotImplementedError(f"No Normal: {type(d).__name__}.")
@@ -113,7 +112,7 @@ def _over_vectors(given: Gaussian, size: tf.Tensor) -> Gaussian:
 
 
 def _register() -> None:
-    kinds = (_MVN, _Independent, _Sample, _LowRank)
+    kinds = (_MVN, Independent, Sample, _LowRank)
     for pair in ((a, b) for a in kinds for b in kinds):
         try:
             tfd.RegisterKL(*pair)(gaussian_kl)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-_Independent, _Transformed = tfd.Independent.__mro__[1], tfd.TransformedDistribution.__mro__[1]
+from tfp_vae.distributions.containers import Independent, TransformedDistribution
 
 
 def discrete(distribution: tfd.Distribution) -> tfd.Distribution | None:
@@ -29,11 +29,11 @@ def discrete(distribution: tfd.Distribution) -> tfd.Distribution | None:
         return tfd.OneHotCategorical(logits=d.logits_parameter(), dtype=d.dtype)
     if isinstance(d, tfd.RelaxedBernoulli):
         return tfd.Bernoulli(logits=d.logits_parameter(), dtype=d.dtype)
-    if isinstance(d, _Independent):
+    if isinstance(d, Independent):
         each = discrete(d.distribution)
         ndims = d.event_shape.rank - d.distribution.event_shape.rank
         return None if each is None else tfd.Independent(each, reinterpreted_batch_ndims=ndims)
-    if isinstance(d, _Transformed):  # a softmax, or another shape
+    if isinstance(d, TransformedDistribution):  # a softmax, or another shape
         return discrete(d.distribution)
     return None
 

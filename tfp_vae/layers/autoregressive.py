@@ -10,7 +10,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 from tfp_vae.layers.base.symbolic import DistributionTensor
 
 

@@ -12,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.distributions.categorical import Categories
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer
 from tfp_vae.layers.multivariate import VectorLayer
 
@@ -85,7 +85,6 @@ class OneHotCategorical(VectorLayer):
 
     @staticmethod
     def params_size(event_size: int, name: str | None = None) -> int:
-        """Returns the number of logits, one for each category."""
         return int(event_size)
 
 
@@ -157,5 +156,4 @@ class Categorical(IndependentLayer):
     def params_size(  # type: ignore[override]
         cls, event_shape: int | Sequence[int], num_categories: int, name: str | None = None
     ) -> int:
-        """Returns the number of logits, one for each category of each value."""
         return super().params_size(event_shape) * int(num_categories)

@@ -15,7 +15,7 @@ from tfp_vae.bridge.origins import positive
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.distributions.density import with_power
 from tfp_vae.distributions.floors import softplus_at_least
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer, WholeDraws, as_shape
 
 

@@ -14,7 +14,8 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.distributions.gaussian_process import GaussianProcessOutput
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor, DistributionLayer
+from tfp_vae.layers.base.conversion import ConvertToTensor
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 from tfp_vae.layers.base.parametric import as_shape
 
 _LITTLE_NOISE = keras.initializers.Constant(-10.0)
@@ -32,11 +33,10 @@ class VariationalGaussianProcess(DistributionLayer):
 
     Args:
       num_inducing_points: m.
-      kernel_provider: a Keras layer with a property `kernel`: a
-        `tfp.math.psd_kernels.PositiveSemidefiniteKernel` made of the layer's own weights. Its dtype
-        is that of this layer; float64 is advisable.
-      event_shape: the shape of f(x): an int, or a sequence of ints; an independent process for
-        each.
+      kernel_provider: a Keras layer with a property `kernel`, a
+        `tfp.math.psd_kernels.PositiveSemidefiniteKernel` of the layer's weights. This layer takes
+        its dtype; float64 is advisable.
+      event_shape: the shape of f(x), with an independent process for each number.
       inducing_index_points_initializer: a Keras initializer for `[*event_shape, m, features]`;
         scatter the points over the data. None: Keras' default.
       unconstrained_observation_noise_variance_initializer: for the noise variance before its
@@ -44,7 +44,6 @@ class VariationalGaussianProcess(DistributionLayer):
       variational_inducing_observations_scale_initializer: for `scale`; None: 1e-5 I.
       mean_fn: the function m(x); None: a trained constant.
       jitter: is added to the diagonals of kernel matrices.
-      name: the layer's name.
 
     Raises:
       InputError: `kernel_provider` has no such kernel.

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
 from tfp_vae.bijectors.inverse_autoregressive import InverseAutoregressive
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import as_shape
 from tfp_vae.layers.flow import FlowLayer
 from tfp_vae.layers.made import AutoregressiveNetwork
@@ -88,5 +88,4 @@ class InverseAutoregressiveFlow(FlowLayer):
 
     @staticmethod
     def params_size(event_size: int, context_size: int, name: str | None = None) -> int:
-        """Returns the number of the base's parameters and of the context's."""
         return 2 * int(event_size) + int(context_size)

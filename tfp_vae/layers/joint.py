@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.distributions.blockwise import SideBySide
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import ParametricLayer
 
 
@@ -103,5 +103,4 @@ class Joint(ParametricLayer):
 
     @staticmethod
     def params_size(posteriors: Sequence[ParametricLayer], name: str | None = None) -> int:
-        """Returns the sum of the posteriors' numbers of parameters."""
         return sum(layer.num_parameters for layer in posteriors)

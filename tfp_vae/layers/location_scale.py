@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.distributions.fast import Normal
 from tfp_vae.distributions.floors import softplus_at_least
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer
 
 

@@ -23,9 +23,8 @@ class AutoregressiveNetwork(ConfigFromSignature, keras.layers.Layer):
 
     `x [..., d] -> [..., d, params]`. Each unit has a degree, and takes from units of lower or,
     among hidden ones, equal degree. Arguments and values are those of
-    `tfp.bijectors.AutoregressiveNetwork`, which works on Keras 2 alone. For
-    `AutoregressiveTransform`, and for TFP's bijectors: `tfb.MaskedAutoregressiveFlow(made)` is a
-    masked autoregressive flow, `tfb.Invert` of it an inverse one.
+    `tfp.bijectors.AutoregressiveNetwork`, for Keras 2. For `AutoregressiveTransform`, and for
+    `tfb.MaskedAutoregressiveFlow(made)`; `tfb.Invert` of that is an inverse autoregressive flow.
 
     Args:
       params: the number of outputs for each input: 2 for shift and log-scale.
@@ -40,8 +39,8 @@ class AutoregressiveNetwork(ConfigFromSignature, keras.layers.Layer):
       activation: of the hidden layers.
       use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
         kernel_constraint, bias_constraint: as in `keras.layers.Dense`.
-      validate_args: taken for the sake of `tfp.bijectors`; the checks are always made.
-      seed: for random orders and degrees; saved with the layer, so that its masks come back.
+      validate_args: as in `tfp.bijectors`; the layer always checks.
+      seed: for random orders and degrees; saved, so that the masks come back.
       **kwargs: as for any Keras layer.
 
     Raises:

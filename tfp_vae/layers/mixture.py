@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import ParametricLayer, as_shape
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, LocationScaleLayer
 
@@ -83,7 +83,6 @@ class MixtureSameFamily(ParametricLayer):
     def params_size(
         num_components: int, component_params_size: int, name: str | None = None
     ) -> int:
-        """Returns the number of weights and of the components' parameters."""
         return int(num_components) * (1 + int(component_params_size))
 
     @property

@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import math as tfm
 
 from tfp_vae.distributions.floors import softplus_above, softplus_at_least
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import ParametricLayer
 
 

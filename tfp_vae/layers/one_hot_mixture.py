@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.categorical import OneHotCategorical, dtype_name
 from tfp_vae.layers.mixture import MixtureSameFamily
 from tfp_vae.layers.multivariate import VectorLayer
@@ -88,5 +88,4 @@ class CategoricalMixtureOfOneHotCategorical(VectorLayer):
 
     @staticmethod
     def params_size(event_size: int, num_components: int, name: str | None = None) -> int:
-        """Returns the number of weights and logits."""
         return MixtureSameFamily.params_size(num_components, event_size, name)

@@ -38,5 +38,4 @@ class PlanarFlow(FlowLayer):
 
     @staticmethod
     def params_size(event_size: int, num_flows: int, name: str | None = None) -> int:
-        """Returns the number of the base's parameters, and of u, w and b of each map."""
         return 2 * int(event_size) + int(num_flows) * (2 * int(event_size) + 1)

@@ -13,7 +13,7 @@ from tfp_vae.distributions.categorical import Categories
 from tfp_vae.distributions.floors import softplus_at_least
 from tfp_vae.distributions.quantized_logistic import QuantizedLogistic
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer
 
 
@@ -107,5 +107,4 @@ class QuantizedLogisticMixture(IndependentLayer):
     def params_size(  # type: ignore[override]
         cls, event_shape: int | Sequence[int], num_components: int, name: str | None = None
     ) -> int:
-        """Returns the number of weights, locations and scales."""
         return super().params_size(event_shape) * 3 * int(num_components)

@@ -17,7 +17,7 @@ from tfp_vae import schedules
 from tfp_vae.bridge.origins import known_to_tfp, log_floor, log_of, moved, positive
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import WholeDraws, to_event_shape
 from tfp_vae.layers.kl_divergence import TrainingStep
 from tfp_vae.layers.multivariate import VectorLayer
@@ -161,7 +161,6 @@ class RelaxedOneHotCategorical(VectorLayer):
     def params_size(
         event_size: int, num_variables: int | None = None, name: str | None = None
     ) -> int:
-        """Returns the number of logits, one for each category of each variable."""
         return int(event_size) * (1 if num_variables is None else int(num_variables))
 
     def config_of(self, name: str) -> Any:

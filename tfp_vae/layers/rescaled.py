@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer, independent
 
 _WITHIN = (1e-30, 1e30)  # scales that float32 can divide by

@@ -12,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.distributions.floors import exp_at_least
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer, independent, to_event_shape
 
 _FAMILIES = {"normal": tfd.Normal, "logistic": tfd.Logistic, "laplace": tfd.Laplace}

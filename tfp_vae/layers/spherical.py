@@ -53,7 +53,6 @@ class SphericalLayer(VectorLayer):
 
     @staticmethod
     def params_size(event_size: int, name: str | None = None) -> int:
-        """Returns the number of parameters, of a direction and a concentration."""
         return int(event_size) + 1
 
 

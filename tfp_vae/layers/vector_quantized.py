@@ -13,7 +13,7 @@ from tfp_vae.bridge.replicas import after_pass
 from tfp_vae.distributions.codebook import Codebook
 from tfp_vae.distributions.codes import CodePoint
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer, to_event_shape
 from tfp_vae.layers.code_prior import UniformCodes
 

@@ -13,7 +13,8 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.signatures import arguments_of, parameters_of
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor, DistributionLayer
+from tfp_vae.layers.base.conversion import ConvertToTensor
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 
 
 class ParametricLayer(DistributionLayer):
