@@ -13,7 +13,7 @@ tfd = tfp.distributions
 
 
 @keras.saving.register_keras_serializable(package="tests")
-class Gumbel(extending.IndependentLayer):
+class Cauchy(extending.IndependentLayer):
     """A leaf of one expression."""
 
     parameters_per_value = 2
@@ -21,18 +21,18 @@ class Gumbel(extending.IndependentLayer):
     @classmethod
     def each(cls, loc, log_scale, validate_args, power=1.0):
         scale = tf.exp(power * log_scale)
-        return tfd.Gumbel(loc, scale, validate_args=validate_args)
+        return tfd.Cauchy(loc, scale, validate_args=validate_args)
 
 
 def test_a_leaf_is_the_distribution_of_its_parameters():
-    layer = Gumbel((2, 2), validate_args=True, name="leaf", seed=1)
+    layer = Cauchy((2, 2), validate_args=True, name="leaf", seed=1)
     t = np.arange(8, dtype="float32").reshape(1, 8) / 8
     d = layer(t)
-    assert layer.num_parameters == Gumbel.params_size((2, 2)) == 8
+    assert layer.num_parameters == Cauchy.params_size((2, 2)) == 8
     np.testing.assert_array_equal(d.distribution.loc, t[:, :4].reshape(1, 2, 2))
     np.testing.assert_allclose(d.distribution.scale, np.exp(t[:, 4:]).reshape(1, 2, 2), rtol=1e-6)
     assert (d.validate_args, d.distribution.validate_args) == (True, True)
-    scale = Gumbel.new(t, (2, 2), power=2.0).distribution.scale
+    scale = Cauchy.new(t, (2, 2), power=2.0).distribution.scale
     np.testing.assert_allclose(scale, np.exp(2 * t[:, 4:]).reshape(1, 2, 2), rtol=1e-6)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert again.get_config() == layer.get_config()
@@ -66,3 +66,19 @@ def test_a_docstring_has_what_the_classes_above_say_once_each():
         assert doc.count(line) == 1
     assert doc.index("Shapes:") < doc.index("Args:") < doc.index("Raises:") < doc.index("Source:")
     assert "event_size: the size of one draw." not in doc
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.IndependentBernoulli(3, sample_dtype="int32"),
+        layers.OneHotCategorical(3, sample_dtype=tf.int32),
+        layers.Categorical(3, 2, sample_dtype="int32"),
+        layers.CategoricalMixtureOfOneHotCategorical(3, 2, sample_dtype="int32"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_the_dtype_of_draws_reaches_the_distribution(layer):
+    d = layer(np.zeros([1, layer.num_parameters], "float32"))
+    assert d.tensor_distribution.dtype == tf.int32
+    assert type(layer).from_config(layer.get_config()).sample_dtype == "int32"
