@@ -66,19 +66,3 @@ def test_a_docstring_has_what_the_classes_above_say_once_each():
         assert doc.count(line) == 1
     assert doc.index("Shapes:") < doc.index("Args:") < doc.index("Raises:") < doc.index("Source:")
     assert "event_size: the size of one draw." not in doc
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        layers.IndependentBernoulli(3, sample_dtype="int32"),
-        layers.OneHotCategorical(3, sample_dtype=tf.int32),
-        layers.Categorical(3, 2, sample_dtype="int32"),
-        layers.CategoricalMixtureOfOneHotCategorical(3, 2, sample_dtype="int32"),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_the_dtype_of_draws_reaches_the_distribution(layer):
-    d = layer(np.zeros([1, layer.num_parameters], "float32"))
-    assert d.tensor_distribution.dtype == tf.int32
-    assert type(layer).from_config(layer.get_config()).sample_dtype == "int32"
