@@ -18,7 +18,7 @@ import tensorflow_probability as tfp
 from conftest import ROOT, command, python
 
 import tfp_vae
-from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 
 PACKAGE = ROOT / "tfp_vae"
 ROOTS = ("tfp_vae", "tfp_vae_cli")
@@ -190,7 +190,7 @@ modules = set(sys.modules)
 before = (dict(os.environ), list(logging.getLogger().handlers), list(sys.path),
           keras.config.floatx(), random.getstate(), numpy.random.get_state()[1].tolist())
 import tfp_vae
-from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 after = (dict(os.environ), list(logging.getLogger().handlers), list(sys.path),
          keras.config.floatx(), random.getstate(), numpy.random.get_state()[1].tolist())
 assert before == after

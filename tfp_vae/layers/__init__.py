@@ -2,7 +2,6 @@
 
 from tfp_vae.layers import rescaled, util  # noqa: F401  (files name `Rescaled`)
 from tfp_vae.layers.autoregressive import AutoregressiveTransform
-from tfp_vae.layers.base.distribution_lambda import DistributionLambda
 from tfp_vae.layers.bayesian.convolution import (
     Conv1DFlipout,
     Conv1DReparameterization,
@@ -33,6 +32,7 @@ from tfp_vae.layers.counts import NegativeBinomial, ZeroInflatedNegativeBinomial
 from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.deterministic import Deterministic
 from tfp_vae.layers.discrete import ContinuousBernoulli, IndependentBernoulli, IndependentPoisson
+from tfp_vae.layers.distribution_lambda import DistributionLambda
 from tfp_vae.layers.gamma import Gamma
 from tfp_vae.layers.gaussian_process import VariationalGaussianProcess
 from tfp_vae.layers.initializers import BlockwiseInitializer
@@ -54,62 +54,20 @@ from tfp_vae.layers.vector_quantized import VectorQuantized
 from tfp_vae.layers.weight_norm import WeightNorm
 
 __all__ = [
-    "AutoregressiveNetwork",
-    "AutoregressiveTransform",
-    "BlockwiseInitializer",
-    "Categorical",
-    "CategoricalMixtureOfOneHotCategorical",
-    "ContinuousBernoulli",
-    "Conv1DFlipout",
-    "Conv1DReparameterization",
-    "Conv2DFlipout",
-    "Conv2DReparameterization",
-    "Conv3DFlipout",
-    "Conv3DReparameterization",
-    "Convolution1DFlipout",
-    "Convolution1DReparameterization",
-    "Convolution2DFlipout",
-    "Convolution2DReparameterization",
-    "Convolution3DFlipout",
-    "Convolution3DReparameterization",
-    "CouplingNetwork",
-    "DenseFlipout",
-    "DenseLocalReparameterization",
-    "DenseReparameterization",
-    "DenseVariational",
-    "Deterministic",
-    "DistributionLambda",
-    "Gamma",
-    "IndependentBernoulli",
-    "IndependentLogistic",
-    "IndependentNormal",
-    "IndependentPoisson",
-    "InverseAutoregressiveFlow",
-    "Joint",
-    "KLDivergenceAddLoss",
-    "KLDivergenceRegularizer",
-    "Laplace",
-    "MixtureLogistic",
-    "MixtureNormal",
-    "MixtureSameFamily",
-    "MultivariateNormalDiag",
-    "MultivariateNormalTriL",
-    "NegativeBinomial",
-    "OneHotCategorical",
-    "PlanarFlow",
-    "PowerSpherical",
-    "QuantizedLogisticMixture",
-    "RelaxedOneHotCategorical",
-    "SharedScale",
-    "StudentT",
-    "VariableLayer",
-    "VariationalGaussianProcess",
-    "VectorQuantized",
-    "VonMisesFisher",
-    "WeightNorm",
-    "ZeroInflatedNegativeBinomial",
-    "default_loc_scale_fn",
-    "default_mean_field_normal_fn",
-    "default_multivariate_normal_fn",
-    "util",
-]
+    "AutoregressiveNetwork", "AutoregressiveTransform", "BlockwiseInitializer", "Categorical",
+    "CategoricalMixtureOfOneHotCategorical", "ContinuousBernoulli", "Conv1DFlipout",
+    "Conv1DReparameterization", "Conv2DFlipout", "Conv2DReparameterization", "Conv3DFlipout",
+    "Conv3DReparameterization", "Convolution1DFlipout", "Convolution1DReparameterization",
+    "Convolution2DFlipout", "Convolution2DReparameterization", "Convolution3DFlipout",
+    "Convolution3DReparameterization", "CouplingNetwork", "DenseFlipout",
+    "DenseLocalReparameterization", "DenseReparameterization", "DenseVariational",
+    "Deterministic", "DistributionLambda", "Gamma", "IndependentBernoulli",
+    "IndependentLogistic", "IndependentNormal", "IndependentPoisson",
+    "InverseAutoregressiveFlow", "Joint", "KLDivergenceAddLoss", "KLDivergenceRegularizer",
+    "Laplace", "MixtureLogistic", "MixtureNormal", "MixtureSameFamily",
+    "MultivariateNormalDiag", "MultivariateNormalTriL", "NegativeBinomial", "OneHotCategorical",
+    "PlanarFlow", "PowerSpherical", "QuantizedLogisticMixture", "RelaxedOneHotCategorical",
+    "SharedScale", "StudentT", "VariableLayer", "VariationalGaussianProcess", "VectorQuantized",
+    "VonMisesFisher", "WeightNorm", "ZeroInflatedNegativeBinomial", "default_loc_scale_fn",
+    "default_mean_field_normal_fn", "default_multivariate_normal_fn", "util",
+]  # fmt: skip

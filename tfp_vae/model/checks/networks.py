@@ -8,7 +8,7 @@ import keras
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 from tfp_vae.layers.kl_divergence import KLDivergenceAddLoss
 from tfp_vae.wiring import Ports
 
