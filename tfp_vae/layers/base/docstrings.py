@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
-_SECTIONS = re.compile(r"\n    Args:\n.*?(?=\n    Example:|\n    Source:|\Z)", re.DOTALL)
-_ARGUMENTS = re.compile(r"\n    Args:\n(.*?)\n(?=\n|\s*\Z)", re.DOTALL)
-_RAISES = re.compile(r"\n    Raises:\n(.*?\n)(?=\n|\s*\Z)", re.DOTALL)
-_ALL_OTHERS = re.compile(r"      \(all others: see `\w+`\)")
+_SECTIONS = re.compile(r"\nArgs:\n.*?(?=\nExample:|\nSource:|\Z)", re.DOTALL)
+_ARGUMENTS = re.compile(r"\nArgs:\n(.*?)\n(?=\n|\s*\Z)", re.DOTALL)
+_RAISES = re.compile(r"\nRaises:\n(.*?\n)(?=\n|\s*\Z)", re.DOTALL)
+_ALL_OTHERS = re.compile(r"  \(all others: see `\w+`\)")
+
+
+def _unindented(cls: type) -> str:
+    """Returns the docstring as Python 3.13 keeps it; older ones keep its indentation."""
+    own = inspect.cleandoc(vars(cls).get("__doc__") or "")
+    return own and own + "\n"
 
 
 class DocumentsArguments:
@@ -34,15 +41,15 @@ class DocumentsArguments:
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        own = cls.__dict__.get("__doc__") or ""
-        above = [base.__doc__ or "" for base in cls.__mro__[1:] if "__init__" in vars(base)]
+        own = _unindented(cls)
+        above = [_unindented(base) for base in cls.__mro__[1:] if "__init__" in vars(base)]
         if _ALL_OTHERS.search(own):
             others = next(found[1] for doc in above if (found := _ARGUMENTS.search(doc)))
             cls.__doc__ = _ALL_OTHERS.sub(lambda match: others, own)
-        elif own and "__init__" not in vars(cls) and "\n    Args:" not in own:
+        elif own and "__init__" not in vars(cls) and "\nArgs:" not in own:
             sections = _SECTIONS.search(above[0])
             if sections:
                 own_errors = "".join(found[1] for found in _RAISES.finditer(own))
-                before, example, after = _RAISES.sub("", own).partition("\n    Example:")
+                before, example, after = _RAISES.sub("", own).partition("\nExample:")
                 middle = f"\n{sections[0].rstrip()}\n{own_errors}"
-                cls.__doc__ = before.rstrip() + middle + (example + after if example else "    ")
+                cls.__doc__ = before.rstrip() + middle + example + after
