@@ -44,6 +44,7 @@ def test_what_is_imported_is_declared():
     assert found <= {name.replace("_", "-") for name in known}
 
 
+@pytest.mark.again
 def test_the_source_distribution_is_whole(tmp_path):
     pytest.importorskip("setuptools")
     if not (ROOT / "MANIFEST.in").exists():

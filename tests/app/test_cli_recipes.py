@@ -46,6 +46,7 @@ def test_a_recipe_whose_prior_comes_afterwards_samples_and_resumes(here, capsys)
     assert run.fitted.read_bytes() != before
 
 
+@pytest.mark.again
 def test_a_model_conditioned_on_labels_draws_each_of_them(here):
     run = trained("--conditional", "true", "--recipe", "vamp_prior_vae")
     vae = run.load_model()
@@ -58,7 +59,7 @@ def test_a_model_conditioned_on_labels_draws_each_of_them(here):
     assert main(["train", "--resume", "run", "--epochs", 2]) == 0
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     ("kind", "layer"),
     [

@@ -269,7 +269,7 @@ def test_ctrl_c_leaves_a_model_that_resume_goes_on_with(here, capsys):
     assert history(run)[-1]["epoch"] == epochs - 1
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     ("arguments", "epoch"),
     [

@@ -74,6 +74,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.again
 def test_replicas_draw_noise_of_their_own():
     told = json.loads(python(CODE).splitlines()[-1])
     draws = [z for step in told["found"] for z in step[0]]

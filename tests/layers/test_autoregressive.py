@@ -185,7 +185,7 @@ def banana(n, seed=0):
     return np.stack([x2, rng.normal(size=n) + x2**2 / 4], axis=-1).astype("float32")
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("mode", [{"jit_compile": True}, {"jit_compile": False}], ids=str)
 def test_a_flow_of_one_network_learns_a_density(mode):
     x, nothing = banana(2000), np.zeros([2000, 0], "float32")

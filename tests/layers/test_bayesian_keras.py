@@ -33,7 +33,7 @@ def test_fits_with_a_partial_last_batch(row, mode):
     check_fits(row, mode)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("name", UNDER_XLA)
 def test_fits_under_xla(name):
     check_fits(WITH_VARIATIONAL[name], {"jit_compile": True})

@@ -210,7 +210,7 @@ def test_against_tfp_layers_where_tf_keras_is_installed(data):
     )
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("floatx", ["float32", "float64"])
 def test_the_loss_in_a_function_whatever_the_dtypes(dtype, floatx):

@@ -79,6 +79,7 @@ def dense_variational():
     return posterior_mean_field, prior_trainable
 
 
+@pytest.mark.again
 def test_regression_whose_weights_are_distributions():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, [400, 1]).astype("float32")

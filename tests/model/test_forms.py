@@ -244,6 +244,7 @@ def test_words_in_every_place(spoken, tmp_path):
     np.testing.assert_allclose(served.serve(PIXELS, WORDS), spoken.reconstruct(given), rtol=1e-5)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("word", "message"),
     [

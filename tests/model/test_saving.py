@@ -79,6 +79,7 @@ def saved(tmp_path_factory, x):
     return folder
 
 
+@pytest.mark.again
 def test_reloads_in_a_fresh_process_with_identical_outputs(saved):
     """Draws, loss and the next training step included: the seeds and the optimizer are saved."""
     code = f"""
