@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from latent_models import sequence
 
 from tfp_vae import IWAE, VAE, InputError, LatentModel, layers
 
@@ -215,11 +216,7 @@ def test_a_prior_of_the_data_before_draws_both_together():
 
 def test_what_a_mask_hides_of_a_known_sequence_may_be_anything():
     """A row is known if all its steps are known that are there."""
-    (x, hidden), q = padded(), vae()
-    given, z = keras.Input((None, 2), name="x"), keras.Input((None, 3), name="z")
-    model = LatentModel(
-        {"z": (keras.Model(given, q.encoder(given)), None)}, {"x": keras.Model(z, q.decoder(z))}
-    )
+    (x, hidden), model = padded(), sequence()
     known = np.ones([4, 5, 3], "float32")
     known[hidden] = np.nan
     known[3, 0] = np.nan

@@ -75,9 +75,9 @@ class Variables:
         return self._begin(data, training, drawn=True)
 
     def infer(self, data: Mapping[str, Any], with_priors: bool = True) -> Outset:
-        """Returns the same outside of training; the networks draw nothing.
+        """Returns the same outside of training: networks draw nothing.
 
-        Without priors those alone run that put out states.
+        `with_priors=False`: of the priors those run that put out states.
         """
         return self._begin(data, False, drawn=False, with_priors=with_priors)
 

@@ -46,8 +46,8 @@ def with_targets(x: Any, first: Any, own_target: Callable[[Any], Any]) -> Any:
       own_target: what of the inputs is the target where none is given.
 
     Returns:
-      The same batches: as a generator of tuples where x is an iterator, since Keras takes no other
-      kind; x itself where nothing is missing.
+      The same batches, as a generator of tuples where x is an iterator: Keras takes no other kind;
+      x itself where nothing is missing.
     """
     _, target, weights = first
 
