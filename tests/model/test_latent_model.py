@@ -329,9 +329,9 @@ REFUSED = {
         ),
         "distribution whose draws are reparameterized",
     ),
-    "a model of several, for the report": (
-        lambda: estimates.evaluate(ladder(), given_to(ladder)["x"]),
-        "Expected a VAE",
+    "two observed variables, for the report": (
+        lambda: estimates.evaluate(two_observed(), given_to(two_observed)),
+        "one observed variable.*w",
     ),
     "a prior fitted to nobody": (
         lambda: ladder().fit_prior(given_to(ladder), None, latent="z"),

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tfp_vae.model.vae import VAE
+from tfp_vae.model import main_variable
 
 
-def inputs(vae: VAE, x: np.ndarray, labels: np.ndarray | None) -> Any:
+def inputs(vae: Any, x: np.ndarray, labels: np.ndarray | None) -> Any:
     """Returns x, with the labels if the model is conditioned on them."""
-    if not vae.wiring.conditions:
+    if not main_variable.conditions(vae):
         return x
     assert labels is not None
     return {"x": x, "label": labels.astype(np.int32)}

@@ -16,10 +16,11 @@ import numpy as np
 from tfp_vae.bridge.loading import loaded
 from tfp_vae.bridge.writing import replacing
 from tfp_vae.errors import InputError
+from tfp_vae.model.latent_model import LatentModel
 from tfp_vae.model.vae import VAE
 
 
-def save(vae: VAE, file: Path, beside: dict[str, Any]) -> None:
+def save(vae: Any, file: Path, beside: dict[str, Any]) -> None:
     """Writes a model, with values in the file's comment: they are of that model for good.
 
     A process that ends in the middle leaves the file before.
@@ -30,8 +31,8 @@ def save(vae: VAE, file: Path, beside: dict[str, Any]) -> None:
             archive.comment = json.dumps(beside).encode()
 
 
-def load(file: Path) -> VAE:
-    """Loads a `VAE` of finite weights.
+def load(file: Path) -> Any:
+    """Loads a `VAE` or a `LatentModel` of finite weights.
 
     Raises:
       InputError: there is no such file, or it does not load, or declares more values than it has.
@@ -47,8 +48,8 @@ def load(file: Path) -> VAE:
             model = keras.models.load_model(file)
     except Exception as error:  # of another program, or changed by hand
         raise InputError(what, f"{type(error).__name__}: {error}") from error
-    if not isinstance(model, VAE):
-        raise InputError(f"Expected {file} to be a VAE.", type(model).__name__)
+    if not isinstance(model, (VAE, LatentModel)):
+        raise InputError(f"Expected {file} to be a VAE or a LatentModel.", type(model).__name__)
     weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
     bad = sum(w.dtype.kind == "f" and not np.isfinite(w).all() for w in weights)
     if bad:
@@ -73,9 +74,16 @@ def _check_sizes(file: Path) -> None:
 def _declared(config: dict[str, Any]) -> int:
     """Returns how many values the variables of a model would have; makes none of them."""
     with keras.StatelessScope(initialize_variables=False):
-        names = [name for name in ("encoder", "decoder", "prior") if config.get(name)]
-        parts = [loaded(config[name]) for name in names]
+        parts = [loaded(part) for part in _parts(config)]
     return sum(math.prod(variable.shape) for part in parts for variable in part.variables)
+
+
+def _parts(config: dict[str, Any]) -> list[Any]:
+    """Returns the configs of networks and priors, of a `VAE` or of a `LatentModel`."""
+    parts = [config.get(name) for name in ("encoder", "decoder", "prior", "features")]
+    parts += [one for name, *rest in config.get("latents", []) for one in rest]
+    parts += [one for name, one in config.get("observed", [])]
+    return [part for part in parts if part]
 
 
 def comment(file: Path) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from tfp_vae.bridge.writing import replacing
 from tfp_vae.callbacks import ProgressBar, say
 from tfp_vae.evaluation import estimates, measures, summary
 from tfp_vae.evaluation.columns import MOST_VALUES
-from tfp_vae.model.vae import VAE
 from tfp_vae.steps.interrupt import BetweenSteps
 
 FOR_PRIOR = 20_000  # examples that a prior is fitted to afterwards, at most
@@ -45,7 +44,7 @@ def finish(training: Training) -> str:
 
 
 def assess(
-    vae: VAE, images: data.Examples, x_test: np.ndarray, binarize: data.Binarize, **kwargs: Any
+    vae: Any, images: data.Examples, x_test: np.ndarray, binarize: data.Binarize, **kwargs: Any
 ) -> tuple[str, dict[str, Any]]:
     """Returns the table for people, and its numbers: see `summary.report`."""
     few = inputs(vae, x_test[:2], some(images.test_labels, slice(2)))
@@ -58,7 +57,7 @@ def assess(
     return summary.report(vae, inputs(vae, x_test, images.test_labels), train, **kwargs)
 
 
-def with_fitted_prior(training: Training) -> VAE:
+def with_fitted_prior(training: Training) -> Any:
     """Returns the trained model with the prior of its recipe, fitted to some of the rows."""
     assert training.recipe.prior_after is not None
     rows = estimates.chosen(len(training.train), FOR_PRIOR, training.seed)

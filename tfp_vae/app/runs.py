@@ -13,7 +13,6 @@ from tfp_vae.app import model_files
 from tfp_vae.app.run_folder import RunFolder
 from tfp_vae.bridge.writing import replacing
 from tfp_vae.errors import InputError
-from tfp_vae.model.vae import VAE
 from tfp_vae_cli.folders import check_files
 
 
@@ -68,7 +67,7 @@ class Run(RunFolder):
         except (yaml.YAMLError, TypeError, ValueError) as error:
             raise InputError(f"Expected {self.config} to be a run's options.", error) from error
 
-    def save(self, vae: VAE, file: Path) -> None:
+    def save(self, vae: Any, file: Path) -> None:
         """Writes `model.keras` or `fitted.keras`; a run that stops meanwhile keeps the old file.
 
         The options and the sums of the metrics are in the file's comment: they are of that model
@@ -82,21 +81,21 @@ class Run(RunFolder):
         """Reads what the metrics had of the epoch in which `model.keras` was saved."""
         return model_files.comment(self.model).get("sums", [])
 
-    def load_model(self) -> VAE:
+    def load_model(self) -> Any:
         """Loads the model to use: `fitted.keras` if there is one, else `model.keras`.
 
         Raises:
-          InputError: the file is none, or not a VAE, or was made by other options than
-            `config.yaml` has, those of the data aside.
+          InputError: the file is none, or not a model of this package, or was made by other
+            options than `config.yaml` has, those of the data aside.
         """
         file = self.fitted if self.fitted.is_file() else self.model
         return self._load(file, ("data", "binarize"))
 
-    def load_trained(self) -> VAE:
+    def load_trained(self) -> Any:
         """Loads the model to train further, `model.keras`; likewise, the data included."""
         return self._load(self.model)
 
-    def _load(self, file: Path, free: tuple[str, ...] = ()) -> VAE:
+    def _load(self, file: Path, free: tuple[str, ...] = ()) -> Any:
         model, made_by = model_files.load(file), model_files.comment(file).get("options") or {}
         now, free = self.read_config(), ("epochs", *free)
         edited = [k for k in made_by if k not in free and now.get(k, made_by[k]) != made_by[k]]

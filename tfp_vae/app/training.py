@@ -16,6 +16,7 @@ from tfp_vae.app.runs import Run
 from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar
 from tfp_vae.errors import InputError
 from tfp_vae.evaluation.estimates import chosen
+from tfp_vae.model import main_variable
 from tfp_vae.model.checks import networks
 from tfp_vae.objectives import Objective
 from tfp_vae.objectives.from_options import Chosen
@@ -95,7 +96,7 @@ class Training:
         self.vae.compile(keras.optimizers.Adam(rate))
 
     def _notes(self) -> list[str]:
-        layer = networks.final_operation(self.vae.decoder, "decoder")
+        layer = networks.final_operation(main_variable.likelihood(self.vae), "decoder")
         held, which = int(self.watched.sum()), "training rows, held out"
         if self.images.validation is not None:
             held, which = min(MOST, len(self.images.validation)), "rows of the validation split"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,8 +10,8 @@ import tensorflow as tf
 
 from tfp_vae.errors import InputError
 from tfp_vae.evaluation import measures
-from tfp_vae.model.generation import generate
-from tfp_vae.model.vae import VAE
+from tfp_vae.model import main_variable
+from tfp_vae.model.base import ProbabilisticModel
 from tfp_vae.wiring import rows
 
 EXAMPLES = 1000  # how many rows an evaluation is of, unless it is told
@@ -20,7 +19,7 @@ _STREAM = 101  # of the draws of rows, apart from what else is drawn with the sa
 
 
 def evaluate(
-    vae: VAE,
+    vae: Any,
     x: np.ndarray,
     num_samples: int = 500,
     examples: int | None = EXAMPLES,
@@ -42,9 +41,10 @@ def evaluate(
     Returns:
       Means over the rows in nats, whatever the model's objective: `negative_elbo` = `nll` + `kl`
       (one z for each example), `log_likelihood`, and of bytes `bits_per_dim` = `-log_likelihood /
-      (D log 2)`; the standard errors, `nll_error` and so on, if there are several rows; and `rows`,
-      their number. A model without a density has `nll` alone. A log p(x|z) that is no likelihood,
-      such as a Bernoulli's at grey pixels, gives `cross_entropy`, `kl` and their sum
+      (D log 2)`; of several latent variables `kl_<name>` of each; the standard errors, `nll_error`
+      and so on, if there are several rows; and `rows`, their number. A model without a density has
+      `nll` alone, and `kl` if it is its objective that is no likelihood. A log p(x|z) that is no
+      likelihood, such as a Bernoulli's at grey pixels, gives `cross_entropy`, `kl` and their sum
       `cross_entropy_plus_kl`.
 
     Raises:
@@ -53,7 +53,7 @@ def evaluate(
     Source: Burda et al., arXiv:1509.00519, for the log-likelihood.
 
     Example:
-      >>> from tfp_vae import data, layers, networks
+      >>> from tfp_vae import VAE, data, layers, networks
       >>> x = data.binarized(data.load("digits").test)
       >>> vae = VAE(networks.encoder((8, 8, 1), 2),
       ...           networks.decoder(2, layers.IndependentBernoulli((8, 8, 1))))
@@ -63,10 +63,13 @@ def evaluate(
       >>> found["rows"], found["negative_elbo"] > -found["log_likelihood"]
       (100, True)
     """
-    if not isinstance(vae, VAE):
+    if not isinstance(vae, ProbabilisticModel):
+        raise InputError("Expected a VAE, or a LatentModel.", type(vae).__name__)
+    if len(vae.graph.likelihoods) > 1:
         raise InputError(
-            "Expected a VAE; of another model, model.evaluate(x) and model.log_likelihood(x).",
-            type(vae).__name__,
+            "Expected one observed variable; of several, model.evaluate(x) and "
+            "model.log_likelihood(x).",
+            ", ".join(vae.graph.likelihoods),
         )
     if num_samples < 1 or batch_size < 1:
         raise InputError(
@@ -79,7 +82,7 @@ def evaluate(
     return {**means(values), "rows": len(vae.wiring.split(data)[0])}
 
 
-def _values(vae: VAE, data: Any, num_samples: int, batch_size: int) -> dict[str, np.ndarray]:
+def _values(vae: Any, data: Any, num_samples: int, batch_size: int) -> dict[str, np.ndarray]:
     """Returns the numbers of each row, by name."""
     target, _ = vae.wiring.split(data)
     likelihood = some_likelihood(vae, data)
@@ -87,13 +90,16 @@ def _values(vae: VAE, data: Any, num_samples: int, batch_size: int) -> dict[str,
     terms = tf.function(lambda batch: _terms(vae, batch), autograph=False)
     batches = [rows(data, i, batch_size) for i in range(0, len(target), batch_size)]
     parts = [terms(keras.tree.map_structure(tf.convert_to_tensor, batch)) for batch in batches]
-    nll, *kl = (np.concatenate(values).astype(np.float64) for values in zip(*parts, strict=True))
-    if not kl:
-        return {kind.key or "nll": nll}
+    each = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    kls = {name: value.astype(np.float64) for name, value in each.items()}
+    nll = kls.pop("nll")
+    if not kls or vae.objective.no_likelihood:
+        return {kind.key or "nll": nll, **kls}
+    total = nll + kls["kl"]
     if not kind.is_likelihood:
-        return {f"{kind.key}_plus_kl": nll + kl[0], kind.key: nll, "kl": kl[0]}
+        return {f"{kind.key}_plus_kl": total, kind.key: nll, **kls}
     log_p = vae.log_likelihood(data, num_samples, batch_size).numpy().astype(np.float64)
-    values = {"negative_elbo": nll + kl[0], "nll": nll, "kl": kl[0], "log_likelihood": log_p}
+    values = {"negative_elbo": total, "nll": nll, **kls, "log_likelihood": log_p}
     if measures.is_of_bytes(likelihood):
         dimensions = int(np.prod(target.shape[1:]))
         values["bits_per_dim"] = measures.bits_per_dimension(log_p, dimensions)
@@ -134,19 +140,23 @@ def means(values: dict[str, np.ndarray]) -> dict[str, float]:
     return found
 
 
-def some_likelihood(vae: VAE, data: Any) -> Any:
+def some_likelihood(vae: Any, data: Any) -> Any:
     """Returns p(x|z) at eight z of the prior, always the same, to tell the likelihood's family.
 
     The model's own draws go on as if this had not been.
     """
     x, conditions = vae.wiring.split(data)
     given = taken(conditions, np.arange(8) % len(x))
-    z = generate(vae.graph, 8, tf.constant([_STREAM, 0]), given)["z"]
-    return vae.decode(z, {name: given[name] for name in vae.wiring.given_names})
+    return main_variable.at_prior_draws(vae, 8, tf.constant([_STREAM, 0]), given)
 
 
-def _terms(vae: VAE, data: Any) -> Sequence[tf.Tensor]:
+def _terms(vae: Any, data: Any) -> dict[str, tf.Tensor]:
+    """Returns the nll and the KL, and the KL of each of several latent variables."""
     forward = vae.forward(data)
     forward.fits()
-    nll, kl = forward.nll, forward.kl
-    return (nll,) if kl is None else (nll, kl)
+    found = {"nll": forward.nll}
+    if forward.kl is not None:
+        found["kl"] = forward.kl
+    if len(forward.latent) > 1:
+        found |= {f"kl_{name}": kl for name, kl in forward.kls.items()}
+    return found

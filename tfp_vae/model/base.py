@@ -197,9 +197,15 @@ class ProbabilisticModel(ForwardModel):
             of log p(y) then, with z drawn from q(z|x).
 
         Raises:
-          InputError: the posterior is a point mass, or z its mean: there is no density then.
+          InputError: the posterior is a point mass, or z its mean, or the objective is no
+            likelihood: there is no density then.
         """
         posteriors = self.graph.posteriors.values()
+        if self.objective.no_likelihood:
+            raise InputError(
+                f"There is no log p(x): {self.objective.no_likelihood}.",
+                f"the objective {type(self.objective).__name__}",
+            )
         if not self.has_density:
             of = next(q.layer for q in posteriors if not q.has_density)
             raise InputError(

@@ -36,7 +36,7 @@ class ForwardModel(Seeded, CheckedData):
       graph: the variables in ancestral order.
       wiring: what of the data is which variable.
       answers: what the variables say of data outside of training.
-      has_density: whether each posterior has one.
+      has_density: whether each posterior has one, and log p(x) is what the objective trains.
     """
 
     graph: Variables
@@ -49,9 +49,11 @@ class ForwardModel(Seeded, CheckedData):
         """Sets up what follows from variables, data and objective; the constructor's last act."""
         self.graph, self.wiring, self.answers = graph, wiring, Answers(graph)
         self._checks = DataChecks(wiring)
-        self.has_density = all(q.has_density for q in graph.posteriors.values())
+        densities = all(q.has_density for q in graph.posteriors.values())
+        self.has_density = densities and not objective.no_likelihood
         self.objective = objective
         objective.bind({name: q.shape for name, q in graph.posteriors.items()})
+        objective.bind_data({name: p.shape for name, p in graph.likelihoods.items()})
         for name, posterior in graph.posteriors.items():
             if objective.needs_density_of(name) and not posterior.has_density:
                 networks.refuse_point_mass(posterior.layer, type(objective).__name__)

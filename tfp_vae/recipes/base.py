@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import keras
+
 from tfp_vae import layers, networks
 from tfp_vae.errors import InputError
 from tfp_vae.layers.rescaled import Rescaled, Scale
@@ -79,16 +81,22 @@ class Setting(NetworkOptions):
         `likelihood`, a class or a function of the shape, is taken where the setting names none.
         """
         posterior = posterior or layers.IndependentNormal(self.latent_size)
-        ends = self.likelihood or likelihood or self.usual_likelihood
         body = (self.body, self.widths, self.activation, self.num_classes)
-        last, first = ends(self.shape), None
-        if self.scale is not None:
-            last, first = Rescaled(last, *self.scale), self.scale.to_standard()
-        encoder = networks.encoder(self.shape, posterior, *body, first=first)
-        decoder = networks.decoder(encoder.output_shape[1:], last, *body)
-        return VAE(encoder, decoder, prior, self._objective(objective))
+        encoder = networks.encoder(self.shape, posterior, *body, first=self.first_layer())
+        decoder = networks.decoder(encoder.output_shape[1:], self.last_layer(likelihood), *body)
+        return VAE(encoder, decoder, prior, self.chosen(objective))
 
-    def _objective(self, own: Objective | None) -> Objective | None:
+    def first_layer(self) -> keras.layers.Layer | None:
+        """Returns the layer that x goes through first, if any."""
+        return None if self.scale is None else self.scale.to_standard()
+
+    def last_layer(self, likelihood: Callable[[tuple[int, ...]], Any] | None = None) -> Any:
+        """Returns the layer of p(x | ...): the setting's own, else the recipe's, else the usual."""
+        last = (self.likelihood or likelihood or self.usual_likelihood)(self.shape)
+        return last if self.scale is None else Rescaled(last, *self.scale)
+
+    def chosen(self, own: Objective | None = None) -> Objective | None:
+        """Returns the objective: the setting's, or what the setting makes of the recipe's own."""
         if self.objective is None or isinstance(self.objective, Objective):
             return self.objective or own
         return self.objective(own or ELBO(), self.num_examples)
@@ -113,7 +121,7 @@ class Recipe:
     title: str
     paper: str
     good_for: str
-    make: Callable[[Setting], VAE]
+    make: Callable[[Setting], Any]
     prior_after: Callable[[Setting], Any] | None = None
     conditional: bool = False
 
@@ -121,8 +129,8 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {}
 
 
-def build(name: str, setting: Setting) -> VAE:
-    """Returns the untrained model of a recipe.
+def build(name: str, setting: Setting) -> Any:
+    """Returns the untrained model of a recipe: a `VAE`, or a `LatentModel` of x.
 
     Raises:
       InputError: there is no recipe of that name, or it needs labels and there are none.
@@ -162,9 +170,9 @@ def likelihood_named(name: str | None) -> Callable[[tuple[int, ...]], Any] | Non
 
 
 def recipe(title: str, paper: str, good_for: str, **more: Any) -> Callable[[Callable], Callable]:
-    """Puts a function from a `Setting` to a `VAE` into the table, under the function's name."""
+    """Puts a function from a `Setting` to a model into the table, under the function's name."""
 
-    def register(make: Callable[[Setting], VAE]) -> Callable[[Setting], VAE]:
+    def register(make: Callable[[Setting], Any]) -> Callable[[Setting], Any]:
         name = make.__name__
         make.__doc__ = f"{title}: {good_for}. {paper}."
         RECIPES[name] = Recipe(name, title, paper, good_for, make, **more)

@@ -34,7 +34,8 @@ _squared_error = functools.partial(layers.SharedScale, scale=0.5**0.5)
 _learned_scale = functools.partial(layers.SharedScale, trainable_scale=True)
 
 
-def _autoencoder(s: Setting, objective: Objective) -> VAE:
+def autoencoder(s: Setting, objective: Objective) -> VAE:
+    """Returns a model without noise in z, of the squared error."""
     posterior = layers.Deterministic(s.latent_size)
     return s.vae(posterior, likelihood=_squared_error, objective=objective)
 
@@ -105,12 +106,12 @@ def info_vae(s: Setting) -> VAE:
     "WAE-MMD (IMQ)", "Tolstikhin et al., arXiv:1711.01558", "sharp reconstructions, and sampling"
 )
 def wae_mmd_imq(s: Setting) -> VAE:
-    return _autoencoder(s, MMD(weight=10.0, kernel="imq"))
+    return autoencoder(s, MMD(weight=10.0, kernel="imq"))
 
 
 @recipe("WAE-MMD (RBF)", "Tolstikhin et al., arXiv:1711.01558", "as the IMQ's, with lighter tails")
 def wae_mmd_rbf(s: Setting) -> VAE:
-    return _autoencoder(s, MMD(weight=10.0, kernel="rbf"))
+    return autoencoder(s, MMD(weight=10.0, kernel="rbf"))
 
 
 @recipe("SWAE", "Kolouri et al., arXiv:1804.01947", "any prior that can be drawn from")
@@ -215,6 +216,11 @@ def iaf_vae(s: Setting) -> VAE:
     "a prior as rich as the posteriors themselves",
 )
 def vamp_prior_vae(s: Setting) -> VAE:
+    return s.vae(prior=vamp_prior(s))
+
+
+def vamp_prior(s: Setting) -> priors.VampPrior:
+    """Returns a mixture of 500 posteriors, or of a third as many as there are examples."""
     count = max(1, min(500, s.num_examples // 3))
     pixels = (0.0, 1.0) if len(s.shape) == 3 else None
     labels = None if s.num_classes is None else {"label": np.arange(count) % s.num_classes}
@@ -222,7 +228,7 @@ def vamp_prior_vae(s: Setting) -> VAE:
     if s.scale is not None:  # pseudo-inputs are of the unit of x
         noise = np.random.default_rng(0).uniform(-1, 1, [count, *s.shape])
         start = np.asarray(s.scale.loc) + np.asarray(s.scale.scale) * noise
-    return s.vae(prior=priors.VampPrior(start, pixels, labels))
+    return priors.VampPrior(start, pixels, labels)
 
 
 @recipe("mixture-prior VAE", "Tomczak and Welling, arXiv:1705.07120, section 2", "clustered z")
@@ -240,7 +246,7 @@ def mixture_prior_vae(s: Setting) -> VAE:
     prior_after=_mixture,
 )
 def ae(s: Setting) -> VAE:
-    return _autoencoder(s, RegularizedAE(z_weight=0.0))
+    return autoencoder(s, RegularizedAE(z_weight=0.0))
 
 
 @recipe(
@@ -251,7 +257,7 @@ def ae(s: Setting) -> VAE:
 )
 def rae_l2(s: Setting) -> VAE:
     # The paper chooses the weights anew for each data set.
-    return _autoencoder(s, RegularizedAE(z_weight=1e-2, l2=1e-3))
+    return autoencoder(s, RegularizedAE(z_weight=1e-2, l2=1e-3))
 
 
 @recipe(
@@ -261,7 +267,7 @@ def rae_l2(s: Setting) -> VAE:
     prior_after=_mixture,
 )
 def rae_gp(s: Setting) -> VAE:
-    return _autoencoder(s, RegularizedAE(z_weight=1e-2, gradient_penalty=1e-2))
+    return autoencoder(s, RegularizedAE(z_weight=1e-2, gradient_penalty=1e-2))
 
 
 @recipe(
