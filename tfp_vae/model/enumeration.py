@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfp_vae.errors import InputError
 from tfp_vae.model.choosers import Chooser, drawing
 from tfp_vae.model.conditional import Conditional, Emitted
-from tfp_vae.objectives.forward import Term
+from tfp_vae.objectives.term import Term
 
 
 def enumerating(

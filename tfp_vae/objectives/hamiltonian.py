@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Objective, Terms, seed_of_step
+from tfp_vae.objectives.base import Objective, Terms
+from tfp_vae.objectives.batch import seed_of_step
 from tfp_vae.objectives.forward import Forward
 
 Values: TypeAlias = dict[str, tf.Tensor]
@@ -115,10 +116,6 @@ class Hamiltonian(Objective):
         end = forward.at(z)
         log_w = end.log_joint - forward.log_q + (_energy(noise) - _energy(momentum))
         return log_w, end
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("num_steps", "step_size", "largest_step_size", "inverse_temperature")
-        return {**{name: getattr(self, name) for name in names}, "num_samples": self.num_samples}
 
 
 def leapfrog(

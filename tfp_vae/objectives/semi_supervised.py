@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 
-from tfp_vae import schedules
 from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Objective, Terms, is_zero, now, of_variable, weighted
-from tfp_vae.objectives.forward import Forward, mean_of_draws
+from tfp_vae.objectives.base import Objective, Terms
+from tfp_vae.objectives.draw_axis import mean_of_draws
+from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.weights import is_zero, now, of_variable, weighted
 from tfp_vae.schedules import Scheduled
 
 
@@ -98,8 +98,3 @@ class SemiSupervised(Objective):
                 log_q = forward.latent[name].log_q_of_known()
                 loss -= alpha * mean_of_draws(log_q, forward.shares)
         return Terms(loss, nll, forward.kl)
-
-    def get_config(self) -> dict[str, Any]:
-        weights = {key: schedules.to_config(getattr(self, key)) for key in ("alpha", "beta")}
-        own = {key: getattr(self, key) for key in ("labels", "enumerated", "num_samples_each")}
-        return {**own, **weights}
