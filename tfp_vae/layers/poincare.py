@@ -14,7 +14,7 @@ from tfp_vae.bijectors import exponential_map as ball
 from tfp_vae.bridge.marginals import Prior
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.distributions.floors import softplus_at_least
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.multivariate import VectorLayer, of_any_batch
 
 _FARTHEST = 8.0  # distance of a mean from the origin, at curvature 1, where float32 has its digits
@@ -99,10 +99,6 @@ class WrappedNormal(VectorLayer):
         """A tangent vector, and a scale for each of its entries."""
         del name
         return 2 * int(event_size)
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"curvature": self.curvature, "min_scale": self.min_scale}
-        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

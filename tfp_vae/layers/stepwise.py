@@ -10,12 +10,12 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.arguments.rules import checked
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.bridge.masks import mask_of
 from tfp_vae.distributions.floors import softplus_at_least
 from tfp_vae.distributions.stepwise import StepwiseNormal
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor, DistributionLayer
+from tfp_vae.layers.base.conversion import ConvertToTensor
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 from tfp_vae.layers.steps import PreviousStep
 
 
@@ -134,19 +134,6 @@ class RecurrentNormal(DistributionLayer):
         loc, scale = tf.split(tf.cast(t, self.compute_dtype), 2, axis=-1)
         normal = tfd.Normal(loc, softplus_at_least(scale, self.min_scale))
         return tfd.Independent(normal, reinterpreted_batch_ndims=1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "event_size": self.event_size,
-            "recurrent": keras.saving.serialize_keras_object(self.recurrent),
-            "hidden_units": self.hidden_units,
-            "min_scale": self.min_scale,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> RecurrentNormal:
-        return super().from_config({**config, "recurrent": loaded(config["recurrent"])})
 
 
 def _steps_first(t: tf.Tensor) -> tf.Tensor:
