@@ -176,3 +176,8 @@ def test_a_saved_model_goes_on(tmp_path):
         again.encode(given["x"])["y"].mean(), model.encode(given["x"])["y"].mean(), rtol=1e-5
     )
     again.fit(given, verbose=0)
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(tmp_path / "served")
+    np.testing.assert_allclose(
+        served.serve(given["x"])["x"], model.reconstruct(given["x"])["x"], rtol=1e-4, atol=1e-5
+    )

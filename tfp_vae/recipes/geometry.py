@@ -7,6 +7,8 @@ from tfp_vae.model.vae import VAE
 from tfp_vae.objectives import Hamiltonian
 from tfp_vae.recipes.base import Setting, recipe
 
+__all__: list[str] = []  # `RECIPES` has them
+
 
 @recipe(
     "von Mises-Fisher VAE",
@@ -14,7 +16,6 @@ from tfp_vae.recipes.base import Setting, recipe
     "directions in any dimension, with the paper's own distribution",
 )
 def von_mises_fisher_vae(s: Setting) -> VAE:
-    """Returns a model with z on the unit sphere."""
     return s.vae(layers.VonMisesFisher(max(2, s.latent_size)))
 
 
@@ -24,7 +25,6 @@ def von_mises_fisher_vae(s: Setting) -> VAE:
     "trees in the data, laid out in few dimensions",
 )
 def poincare_vae(s: Setting, curvature: float = 1.0) -> VAE:
-    """Returns a model with z on the Poincare ball, whose decoder is shown distances to planes."""
     planes = layers.Gyroplanes(s.widths[-1] if s.widths else 64, curvature)
     return s.vae(layers.WrappedNormal(s.latent_size, curvature), reader=planes)
 
@@ -35,5 +35,4 @@ def poincare_vae(s: Setting, curvature: float = 1.0) -> VAE:
     "posteriors that a simple encoder does not reach",
 )
 def hamiltonian_vae(s: Setting) -> VAE:
-    """Returns a model whose z move by leapfrog steps."""
     return s.vae(objective=Hamiltonian(num_steps=3))

@@ -12,6 +12,8 @@ from tfp_vae.objectives import SemiSupervised
 from tfp_vae.recipes import parts
 from tfp_vae.recipes.base import Setting, recipe
 
+__all__: list[str] = []  # `RECIPES` has them
+
 Normal = layers.IndependentNormal
 
 
@@ -23,7 +25,6 @@ Normal = layers.IndependentNormal
     labels="y",
 )
 def m2(s: Setting) -> LatentModel:
-    """Returns a model of x, its label and a style."""
     assert s.num_classes is not None
     label = layers.OneHotCategorical(s.num_classes)
     s = dataclasses.replace(s, num_classes=None)  # labels are values here, not conditions

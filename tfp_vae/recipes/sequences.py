@@ -19,6 +19,8 @@ from tfp_vae.objectives import ELBO
 from tfp_vae.recipes import parts
 from tfp_vae.recipes.base import Setting, recipe
 
+__all__: list[str] = []  # `RECIPES` has them
+
 L = keras.layers
 Normal = layers.IndependentNormal
 CELLS = {"gru": L.GRU, "lstm": L.LSTM}
@@ -30,17 +32,9 @@ CELLS = {"gru": L.GRU, "lstm": L.LSTM}
     "one z for a whole series, drawn step by step",
 )
 def recurrent_vae(s: Setting, cell: str = "gru") -> LatentModel:
-    """Returns a model of series, of recurrent layers of a kind, "gru" or "lstm"."""
-    seen, x, q = _sequence(s), _sequence(s), Normal(s.latent_size)
-    posterior = q(L.Dense(q.num_parameters)(_rnn(s, cell)(_rows(s, seen))))
-    z = keras.Input((s.latent_size,), name="z")
+    x = _sequence(s)
     before = layers.PreviousStep()(_rows(s, x))
-    h = _rnn(s, cell, True)(before, initial_state=_first(s, cell, z))
-    return LatentModel(
-        {"z": (keras.Model(seen, posterior), None)},
-        {"x": keras.Model({"z": z, "x": x}, _of_each_step(s, h))},
-        objective=s.chosen(),
-    )
+    return _of_one_z(s, cell, _rows(s, seen := _sequence(s)), seen, x, before)
 
 
 @recipe(
@@ -49,25 +43,12 @@ def recurrent_vae(s: Setting, cell: str = "gru") -> LatentModel:
     "tokens: a strong decoder that keeps its z in use",
 )
 def sentence_vae(s: Setting, num_tokens: int | None = None, rate: float = 0.25) -> LatentModel:
-    """Returns a model of tokens, or of vectors where there is no number of tokens.
-
-    `rate` is that of the word dropout; token 0 is padding where the number of steps is open.
-    """
-    seen, x, q = _sequence(s, num_tokens), _sequence(s, num_tokens), Normal(s.latent_size)
-    posterior = q(L.Dense(q.num_parameters)(_rnn(s, "lstm")(_words(s, seen, num_tokens))))
-    z = keras.Input((s.latent_size,), name="z")
+    # Token 0 is padding where the number of steps is open; without tokens words are vectors.
+    seen, x = _sequence(s, num_tokens), _sequence(s, num_tokens)
     before = layers.WordDropout(rate)(layers.PreviousStep()(_words(s, x, num_tokens)))
-    h = _rnn(s, "lstm", True)(before, initial_state=_first(s, "lstm", z))
-    if num_tokens:
-        last: Any = layers.Categorical((), num_tokens)
-        likelihood = last(L.Dense(last.num_parameters)(h))
-    else:
-        likelihood = _of_each_step(s, h)
-    return LatentModel(
-        {"z": (keras.Model(seen, posterior), None)},
-        {"x": keras.Model({"z": z, "x": x}, likelihood)},
-        objective=s.chosen(ELBO(beta=schedules.warm_up(max(1, s.steps // 2)))),
-    )
+    objective = ELBO(beta=schedules.warm_up(max(1, s.steps // 2)))
+    shown = _words(s, seen, num_tokens)
+    return _of_one_z(s, "lstm", shown, seen, x, before, num_tokens, objective)
 
 
 @recipe(
@@ -76,22 +57,71 @@ def sentence_vae(s: Setting, num_tokens: int | None = None, rate: float = 0.25) 
     "series with a z at each step, whose prior knows the steps before",
 )
 def vrnn(s: Setting) -> LatentModel:
-    """Returns a model of series; prior, posterior and likelihood share the recurrent state."""
-    n, recurrent = s.latent_size, _rnn(s, "gru", True)
+    n, recurrent = s.latent_size, _rnn(s, "gru", True)  # prior, posterior and likelihood share it
     seen = _sequence(s)
     q = layers.RecurrentNormal(n, recurrent, hidden_units=[_units(s)])(_rows(s, seen))
     x, z, p = _sequence(s), keras.Input((s.shape[0], n), name="z"), Normal(n)
     h = recurrent(layers.PreviousStep()([_rows(s, x), z]))
     prior = p(L.Dense(p.num_parameters)(parts.hidden(s)(h)))
-    given = {"z": keras.Input((s.shape[0], n), name="z"),
-             "h": keras.Input((s.shape[0], _units(s)), name="h")}  # fmt: skip
+    given = {
+        "z": keras.Input((s.shape[0], n), name="z"),
+        "h": keras.Input((s.shape[0], _units(s)), name="h"),
+        **parts.label(s),
+    }
     # A sum keeps the mask of either; Keras' Concatenate takes what is not masked for all there.
-    both = L.Activation(s.activation)(L.Add()([L.Dense(_units(s))(t) for t in given.values()]))
+    summed = [L.Dense(_units(s))(given[name]) for name in ("z", "h")]
+    if "label" in given:
+        of_label = L.Dense(_units(s))(parts.shown(s, {"label": given["label"]}))
+        summed.append(L.Reshape((1, _units(s)))(of_label))
+    both = L.Activation(s.activation)(L.Add()(summed))
     return LatentModel(
         {"z": (keras.Model(seen, q), keras.Model({"x": x, "z": z}, {"z": prior, "h": h}))},
         {"x": keras.Model(given, _of_each_step(s, both))},
         objective=s.chosen(),
     )
+
+
+def _of_one_z(
+    s: Setting,
+    cell: str,
+    shown: keras.KerasTensor,
+    seen: keras.KerasTensor,
+    x: keras.KerasTensor,
+    before: keras.KerasTensor,
+    num_tokens: int | None = None,
+    objective: Any = None,
+) -> LatentModel:
+    """Returns the model of one z: q(z | all steps), and p(x_t | steps before, z).
+
+    Args:
+      s: the setting.
+      cell: the kind of the recurrent layers.
+      shown: what the encoder is shown of its input `seen`.
+      seen: the encoder's x.
+      x: the decoder's x.
+      before: what the decoder is shown of the steps before.
+      num_tokens: of tokens.
+      objective: the recipe's own.
+    """
+    q, z = Normal(s.latent_size), keras.Input((s.latent_size,), name="z")
+    ours, theirs = parts.label(s), parts.label(s)
+    posterior = q(L.Dense(q.num_parameters)(_beside(s, _rnn(s, cell)(shown), ours)))
+    h = _rnn(s, cell, True)(before, initial_state=_first(s, cell, _beside(s, z, theirs)))
+    if num_tokens:
+        last: Any = layers.Categorical((), num_tokens)
+        likelihood = last(L.Dense(last.num_parameters)(h))
+    else:
+        likelihood = _of_each_step(s, h)
+    return LatentModel(
+        {"z": (keras.Model({"x": seen, **ours}, posterior), None)},
+        {"x": keras.Model({"z": z, "x": x, **theirs}, likelihood)},
+        objective=s.chosen(objective),
+    )
+
+
+def _beside(s: Setting, h: keras.KerasTensor, given: Any) -> keras.KerasTensor:
+    """Returns a vector, with the label beside it where there is one."""
+    return L.Concatenate()([h, parts.shown(s, given)]) if given else h
 
 
 def _sequence(s: Setting, num_tokens: int | None = None) -> keras.KerasTensor:
