@@ -65,9 +65,12 @@ def at_prior_draws(model: ProbabilisticModel, num: int, seed: Any, given: Mappin
 
     `given`: values of the conditions by name. The model's own draws go on as if this had not been.
     """
-    values = model.answers.draw(num, seed, given)
-    latents = {name: values[name] for name in model.graph.posteriors}
-    return model.answers.likelihoods(latents, given)[model.wiring.main]
+    graph = model.graph
+    causal = [n for n in graph.likelihoods if any(n in one.inputs for one in graph.conditionals)]
+    values = model.answers.draw(num, seed, given, mean=not causal)
+    latents = {name: values[name] for name in graph.posteriors}
+    seen = {name: values[name] for name in causal}  # by a network of the steps before
+    return model.answers.likelihoods(latents, {**seen, **given})[model.wiring.main]
 
 
 def sampled(
