@@ -95,7 +95,7 @@ class Forward(Mapping[str, Term]):
         """`log p` of all that is observed, known latent values too, `[samples, batch]`, in nats."""
         found = [term.log_p() for term in self.observed.values()]
         found += [term.log_known() for term in self.latent.values() if term.known is not None]
-        return functools.reduce(operator.add, found)
+        return functools.reduce(operator.add, [tf.cast(each, found[0].dtype) for each in found])
 
     @property
     def has_density(self) -> bool:
