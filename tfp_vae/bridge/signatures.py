@@ -86,15 +86,12 @@ class ConfigFromSignature:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        objects = {
-            name: cls.load(value)
-            for name, value in config.items()
-            if name in arguments_of(cls)
-            and name.split("_")[-1] not in _OF_KERAS
-            and (isinstance(value, dict) or (isinstance(value, list) and _has_objects(value)))
-        }
+        theirs = [n for n in arguments_of(cls) if n.split("_")[-1] not in _OF_KERAS]
+        objects = {n: cls.load(config[n]) for n in theirs if _has_objects(config.get(n))}
         return cls(**{**config, **objects})
 
 
-def _has_objects(values: list[Any]) -> bool:
-    return any(isinstance(value, dict) for value in values)
+def _has_objects(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(isinstance(each, dict) for each in value)
+    return isinstance(value, dict)
