@@ -10,9 +10,9 @@ from unittest import mock
 import keras
 import numpy as np
 
-import tfp_vae_cli
 from tfp_vae import VAE
 from tfp_vae.app import runs
+from tfp_vae_cli import command
 
 TFP_VAE = [sys.executable, "-m", "tfp_vae_cli"]
 SMALL = ["--widths", "[16]", "--latent_size", "2"]
@@ -23,7 +23,7 @@ def main(arguments) -> int:
     """The exit code of the command in this process, which has TensorFlow loaded already."""
     with mock.patch.object(sys, "argv", ["tfp-vae"]):  # jsonargparse calls nested options by it
         try:
-            return tfp_vae_cli.main([str(argument) for argument in arguments])
+            return command.main([str(argument) for argument in arguments])
         except SystemExit as stop:
             return stop.code
 

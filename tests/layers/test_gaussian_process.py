@@ -166,7 +166,7 @@ def test_it_reloads_and_serves_in_a_fresh_process(data, tmp_path):
     np.savez(tmp_path / "known.npz", x=x, draw=model.predict(x, verbose=0))
     code = f"""
 import sys
-sys.path.insert(0, "tests/layers")
+sys.path[:0] = ["tests/layers", "tests"]
 import keras, numpy as np, tensorflow as tf
 import test_gaussian_process  # where the kernel is registered
 keras.config.set_floatx("float64")

@@ -320,7 +320,7 @@ def test_models_reload_and_serve_in_a_fresh_process(tmp_path):
         np.savez(tmp_path / f"{name}.npz", x=x, y=np.asarray(model(x)))
     code = f"""
 import sys
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests/layers", "tests"]
 import keras, numpy as np, tensorflow as tf, test_variable_layers
 for name in ("body", "alone"):
     known = np.load(f"{tmp_path}/{{name}}.npz")

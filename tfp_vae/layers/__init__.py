@@ -2,7 +2,6 @@
 
 from tfp_vae.layers import rescaled, util  # noqa: F401  (files name `Rescaled`)
 from tfp_vae.layers.autoregressive import AutoregressiveTransform
-from tfp_vae.layers.base.distribution_lambda import DistributionLambda
 from tfp_vae.layers.bayesian.convolution import (
     Conv1DFlipout,
     Conv1DReparameterization,
@@ -33,6 +32,7 @@ from tfp_vae.layers.counts import NegativeBinomial, ZeroInflatedNegativeBinomial
 from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.deterministic import Deterministic
 from tfp_vae.layers.discrete import ContinuousBernoulli, IndependentBernoulli, IndependentPoisson
+from tfp_vae.layers.distribution_lambda import DistributionLambda
 from tfp_vae.layers.gamma import Gamma
 from tfp_vae.layers.gaussian_process import VariationalGaussianProcess
 from tfp_vae.layers.initializers import BlockwiseInitializer
@@ -46,6 +46,7 @@ from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNorm
 from tfp_vae.layers.one_hot_mixture import CategoricalMixtureOfOneHotCategorical
 from tfp_vae.layers.planar_flow import PlanarFlow
 from tfp_vae.layers.quantized_logistic_mixture import QuantizedLogisticMixture
+from tfp_vae.layers.relative_normal import PrecisionWeightedNormal, ResidualNormal
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
@@ -98,8 +99,10 @@ __all__ = [
     "OneHotCategorical",
     "PlanarFlow",
     "PowerSpherical",
+    "PrecisionWeightedNormal",
     "QuantizedLogisticMixture",
     "RelaxedOneHotCategorical",
+    "ResidualNormal",
     "SharedScale",
     "StudentT",
     "VariableLayer",

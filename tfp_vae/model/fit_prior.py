@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,19 +13,20 @@ import tensorflow as tf
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge import sparse
 from tfp_vae.bridge.marginals import Prior, as_prior
-from tfp_vae.bridge.replicas import share_of_loss
 from tfp_vae.distributions.estimated import fitted_mixture, is_mixture
 from tfp_vae.errors import InputError
 from tfp_vae.layers.code_prior import CodePrior
 from tfp_vae.layers.vector_quantized import VectorQuantized
-from tfp_vae.model.ancestral import drawing
+from tfp_vae.model.choosers import drawing
+from tfp_vae.model.passes import ForwardModel
+from tfp_vae.model.total_loss import total_loss
 from tfp_vae.priors.second_stage import VAEPrior
 from tfp_vae.wiring import rows
 
 
-@checked
+@functools.partial(checked, num_draws="num_samples")
 def fit_prior(
-    vae: Any,
+    model: ForwardModel,
     x: Any,
     prior: Any,
     epochs: int = 100,
@@ -37,24 +39,18 @@ def fit_prior(
     latent: str = "z",
     **kwargs: Any,
 ) -> Prior:
-    """The prior of a latent variable, fitted to its values of x: see `VAE.fit_prior`."""
-    numbers = {"epochs": epochs, "batch_size": batch_size, "num_draws": num_draws}
-    for name, number in numbers.items():
-        if number < 1:
-            raise InputError(f"Expected {name} >= 1.", number)
-    q = vae.graph.posteriors[latent]
-    posterior = q.layer
-    over_codes = isinstance(posterior, VectorQuantized)
-    if over_codes and not isinstance(prior, CodePrior):
+    """Returns a prior of a latent variable, fitted to its values at x: see `VAE.fit_prior`."""
+    q = model.graph.posteriors[latent]
+    shape = q.shape
+    if isinstance(q.layer, VectorQuantized) and not isinstance(prior, CodePrior):
         raise InputError(
-            f"Expected a prior over the codes of {posterior.name}, such as AutoregressiveCodes.",
+            f"Expected a prior over the codes of {q.layer.name}, such as AutoregressiveCodes.",
             prior,
         )
-    shape = q.shape
     if is_mixture(prior):
         if len(shape) != 1:
             raise InputError("Expected z to be vectors, for a mixture of scikit-learn.", shape)
-        return as_prior(fitted_mixture(prior, draws(vae, x, num_draws, seed, latent=latent)))
+        return as_prior(fitted_mixture(prior, draws(model, x, num_draws, seed, latent=latent)))
     prior = as_prior(prior)
     prior.bind(q.network)
     event, wanted = tuple(prior.distribution().event_shape), q.event_shape or shape
@@ -62,16 +58,16 @@ def fit_prior(
         raise InputError(f"Expected a prior over z of shape {wanted}.", f"one over {event}")
     if not prior.trainable_weights:
         raise InputError("Expected a prior with weights to be trained.", prior)
-    z = draws(vae, x, num_draws, seed, latent=latent)
+    z = draws(model, x, num_draws, seed, latent=latent)
     batches = tf.data.Dataset.from_tensor_slices(z).shuffle(len(z), seed).batch(batch_size)
     if validation_data is not None:
-        others = draws(vae, validation_data, num_draws, seed, latent=latent)
+        others = draws(model, validation_data, num_draws, seed, latent=latent)
         validation_data = tf.data.Dataset.from_tensor_slices(others).batch(batch_size)
     second = isinstance(prior, VAEPrior)
-    model = prior.second_vae() if second else MaximumLikelihood(prior)
-    if not (second and model.compiled):
-        model.compile(optimizer)
-    model.fit(
+    trained = prior.second_vae() if second else MaximumLikelihood(prior)
+    if not (second and trained.compiled):
+        trained.compile(optimizer)
+    trained.fit(
         batches,
         epochs=epochs,
         verbose=verbose,
@@ -83,17 +79,17 @@ def fit_prior(
 
 
 def draws(
-    vae: Any,
+    model: ForwardModel,
     x: Any,
     num_draws: int,
     seed: int | None,
     batch_size: int = 256,
     latent: str = "z",
 ) -> np.ndarray:
-    """z drawn from q(z|x), `num_draws` for each x: `[num_draws * n, ...]`.
+    """Returns z drawn from q(z|x), `num_draws` for each x: `[num_draws * n, ...]`.
 
     Args:
-      vae: the model.
+      model: the model.
       x: an array, with the conditions if there are any; or a data set or generator of batches,
         which ends, of x or of tuples that begin with it.
       num_draws: for each x.
@@ -110,23 +106,21 @@ def draws(
         batches = (x[number] for number in range(len(x)))
     else:
         data = sparse.by_row(x)
-        count = sparse.count(vae.wiring.split(data))
+        count = sparse.count(model.wiring.split(data))
         batches = ((rows(data, i, batch_size),) for i in range(0, count, batch_size))
     found = []
     for number, batch in enumerate(batches):
         inputs = keras.utils.unpack_x_y_sample_weight(batch)[0]
         pair = None if seed is None else tf.constant([seed, number])
-        outset = vae.graph.begin(
-            vae.wiring.by_name(sparse.dense(inputs)), training=False, undrawn=True
-        )
-        terms, _ = vae.graph.encode(outset, drawing(num_draws, pair), num_draws)
+        outset = model.graph.infer(model.wiring.by_name(sparse.dense(inputs)), with_priors=False)
+        terms, _ = model.graph.encode(outset, drawing(num_draws, pair), num_draws)
         z = terms[latent].value.numpy()
         found.append(z.reshape(-1, *z.shape[2:]))
     return np.concatenate(found)
 
 
 class MaximumLikelihood(keras.Model):
-    """Fits a prior to z: the loss is the mean of `-log p(z)`, in nats.
+    """A model that fits a prior to z: the loss is the mean of `-log p(z)`, in nats.
 
     Args:
       prior: a `Prior` with trainable weights.
@@ -139,7 +133,7 @@ class MaximumLikelihood(keras.Model):
         self.built = True
 
     def call(self, z: Any, training: bool | None = None) -> Any:
-        """z as it is: the loss is all there is."""
+        """Returns z as it is: the loss is all there is."""
         del training
         return z
 
@@ -151,8 +145,6 @@ class MaximumLikelihood(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """The mean of `-log p(z)`, z in x, and what regularizers within the prior add."""
+        """Returns the mean of `-log p(z)`, z in x, and what regularizers within the prior add."""
         loss = -tf.reduce_mean(self.prior.distribution().log_prob(x))
-        for added in self.losses:
-            loss += tf.cast(tf.reduce_sum(added), loss.dtype)
-        return share_of_loss(loss, tf.shape(x)[0])
+        return total_loss(loss, self.losses, tf.shape(x)[0])

@@ -1,6 +1,6 @@
 """Published models, each a few choices on the four axes with its paper's defaults."""
 
-from tfp_vae.recipes import published
+from tfp_vae.recipes import critics, hierarchies, published, residual
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
     RECIPES,
@@ -20,8 +20,11 @@ __all__ = [
     "Recipe",
     "Setting",
     "build",
+    "critics",
     "find",
+    "hierarchies",
     "likelihood_named",
     "published",
     "recipe",
+    "residual",
 ]

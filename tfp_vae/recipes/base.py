@@ -1,18 +1,21 @@
-"""What a recipe is: a published model as a function from data and networks to a `VAE`."""
+"""A recipe: a published model as a function from data and networks to a `VAE`."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
+
+import keras
 
 from tfp_vae import layers, networks
 from tfp_vae.errors import InputError
 from tfp_vae.layers.rescaled import Rescaled, Scale
 from tfp_vae.model.vae import VAE
 from tfp_vae.objectives import ELBO, Objective
+from tfp_vae_cli.options import NetworkOptions
+from tfp_vae_cli.refusal import did_you_mean
 
 LIKELIHOODS: dict[str, Callable[[tuple[int, ...]], Any]] = {
     "bernoulli": layers.IndependentBernoulli,
@@ -30,7 +33,7 @@ USUAL = {"images": "bernoulli", "reals": "normal", "counts": "negative_binomial"
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(NetworkOptions):
     """The data and the networks that a recipe is made for.
 
     Attributes:
@@ -43,11 +46,11 @@ class Setting:
       body: see `tfp_vae.networks`.
       widths: likewise.
       activation: likewise.
-      num_classes: condition the model on labels: how many there are; None: it is not conditioned.
+      num_classes: the number of labels that the model is conditioned on; None: it is not.
       objective: stands in for the recipe's own; or makes it from the recipe's own and the number
         of examples.
       scale: of data that are standardized inside the model: the encoder's first layer, and the
-        unit of the likelihood; None: they are taken as they are.
+        unit of the likelihood; None: the data are taken as they are.
 
     Example:
       >>> setting = Setting((8, 8, 1), num_examples=1500, widths=(32,), latent_size=2)
@@ -58,12 +61,10 @@ class Setting:
     shape: tuple[int, ...]
     num_examples: int
     steps: int = 10_000
+    _: dataclasses.KW_ONLY
     latent_size: int = 16
     likelihood: Callable[[tuple[int, ...]], Any] | None = None
     usual_likelihood: Callable[[tuple[int, ...]], Any] = layers.IndependentBernoulli
-    body: networks.Body = "mlp"
-    widths: Sequence[int] = (400, 400)
-    activation: str = "silu"
     num_classes: int | None = None
     objective: Objective | Callable[[Objective, int], Objective] | None = None
     scale: Scale | None = None
@@ -75,21 +76,27 @@ class Setting:
         likelihood: Any = None,
         objective: Objective | None = None,
     ) -> VAE:
-        """The model of these choices; of those that are not made, the usual ones.
+        """Returns the model of these choices; a choice that is not made is the usual one.
 
         `likelihood`, a class or a function of the shape, is taken where the setting names none.
         """
         posterior = posterior or layers.IndependentNormal(self.latent_size)
-        ends = self.likelihood or likelihood or self.usual_likelihood
         body = (self.body, self.widths, self.activation, self.num_classes)
-        last, first = ends(self.shape), None
-        if self.scale is not None:
-            last, first = Rescaled(last, *self.scale), self.scale.to_standard()
-        encoder = networks.encoder(self.shape, posterior, *body, first=first)
-        decoder = networks.decoder(encoder.output_shape[1:], last, *body)
-        return VAE(encoder, decoder, prior, self._objective(objective))
+        encoder = networks.encoder(self.shape, posterior, *body, first=self.first_layer())
+        decoder = networks.decoder(encoder.output_shape[1:], self.last_layer(likelihood), *body)
+        return VAE(encoder, decoder, prior, self.chosen(objective))
 
-    def _objective(self, own: Objective | None) -> Objective | None:
+    def first_layer(self) -> keras.layers.Layer | None:
+        """Returns the layer that x goes through first, if any."""
+        return None if self.scale is None else self.scale.to_standard()
+
+    def last_layer(self, likelihood: Callable[[tuple[int, ...]], Any] | None = None) -> Any:
+        """Returns the layer of p(x | ...): the setting's own, else the recipe's, else the usual."""
+        last = (self.likelihood or likelihood or self.usual_likelihood)(self.shape)
+        return last if self.scale is None else Rescaled(last, *self.scale)
+
+    def chosen(self, own: Objective | None = None) -> Objective | None:
+        """Returns the objective: the setting's, or what the setting makes of the recipe's own."""
         if self.objective is None or isinstance(self.objective, Objective):
             return self.objective or own
         return self.objective(own or ELBO(), self.num_examples)
@@ -100,21 +107,21 @@ class Recipe:
     """A published model.
 
     Attributes:
-      name: what `--recipe` takes.
-      title: what the paper calls it.
-      paper: where it is from.
+      name: the word for `--recipe`.
+      title: the paper's name.
+      paper: the source.
       good_for: one line.
       make: from a `Setting` to the untrained model.
-      prior_after: from a `Setting` to the prior that `VAE.fit_prior` fits to the trained model, so
-        that it can generate; None: it generates as it is.
-      conditional: whether it is nothing without labels.
+      prior_after: from a `Setting` to the prior that `VAE.fit_prior` fits to the trained model;
+        None: the model generates as it is.
+      conditional: whether the model needs labels.
     """
 
     name: str
     title: str
     paper: str
     good_for: str
-    make: Callable[[Setting], VAE]
+    make: Callable[[Setting], Any]
     prior_after: Callable[[Setting], Any] | None = None
     conditional: bool = False
 
@@ -122,11 +129,11 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {}
 
 
-def build(name: str, setting: Setting) -> VAE:
-    """The untrained model of a recipe.
+def build(name: str, setting: Setting) -> Any:
+    """Returns the untrained model of a recipe: a `VAE`, or a `LatentModel` of x.
 
     Raises:
-      InputError: there is no recipe of that name, or it wants labels and there are none.
+      InputError: there is no recipe of that name, or it needs labels and there are none.
 
     Example:
       >>> from tfp_vae import recipes  # which fills the table
@@ -140,20 +147,19 @@ def build(name: str, setting: Setting) -> VAE:
 
 
 def find(name: str) -> Recipe:
-    """The recipe of a name.
+    """Returns the recipe of a name.
 
     Raises:
       InputError: there is none.
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, RECIPES)
         raise InputError(f"Expected a recipe, one of {', '.join(RECIPES)}.{hint}", repr(name))
     return RECIPES[name]
 
 
 def likelihood_named(name: str | None) -> Callable[[tuple[int, ...]], Any] | None:
-    """What makes a likelihood, by its name on the command line.
+    """Returns what makes a likelihood, by its name on the command line.
 
     Raises:
       InputError: there is none of that name.
@@ -164,9 +170,9 @@ def likelihood_named(name: str | None) -> Callable[[tuple[int, ...]], Any] | Non
 
 
 def recipe(title: str, paper: str, good_for: str, **more: Any) -> Callable[[Callable], Callable]:
-    """Puts a function from a `Setting` to a `VAE` into the table, under its own name."""
+    """Puts a function from a `Setting` to a model into the table, under the function's name."""
 
-    def register(make: Callable[[Setting], VAE]) -> Callable[[Setting], VAE]:
+    def register(make: Callable[[Setting], Any]) -> Callable[[Setting], Any]:
         name = make.__name__
         make.__doc__ = f"{title}: {good_for}. {paper}."
         RECIPES[name] = Recipe(name, title, paper, good_for, make, **more)
