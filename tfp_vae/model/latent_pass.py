@@ -38,8 +38,8 @@ class LatentPass:
     """One pass over latent variables: what has run in it runs again with the same noise.
 
     Args:
-      posteriors: of the latent variables, in ancestral order.
-      priors: of the same ones.
+      posteriors: of the latent variables, in the order of inference.
+      priors: of the same ones, in ancestral order.
       outset: what does not depend on a draw.
       samples: how many draws.
       training: as for Keras' layers.
@@ -75,8 +75,7 @@ class LatentPass:
         """Returns the terms of the latent variables, and all values by then."""
         values, terms = dict(self.outset.values), {}
         for number, (name, posterior) in enumerate(self.posteriors.items()):
-            if self.priors[name].puts_out:
-                self.emit("p", name, values)
+            self._hand_down(values)
             q = self.emit("q", name, values)
             value, log_q = choose(number, name, q)
             mask = mask_on(q, self.samples)
@@ -94,7 +93,15 @@ class LatentPass:
                 has_density=posterior.has_density,
                 of_steps=posterior.of_steps,
             )
-        return terms, values
+        self._hand_down(values)
+        return {name: terms[name] for name in self.priors}, values
+
+    def _hand_down(self, values: Values) -> None:
+        """Adds the states that priors put out, of those whose inputs are there by now."""
+        for name, prior in self.priors.items():
+            lacking = set(prior.puts_out) - set(values)
+            if lacking and set(prior.inputs) <= set(values):
+                self.emit("p", name, values)
 
     def _p(self, name: str, values: Values) -> tuple[Any, bool, bool]:
         """Returns p of a variable when it is asked for, all values of the pass being there."""
