@@ -1,4 +1,4 @@
-"""Distributions over vectors that stand for integer codes: in nats of the codes."""
+"""Distributions over vectors for integer codes, with log_prob in nats of the codes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.distributions.codebook import nearest, usage
+from tfp_vae.distributions.construction import settings
 
 
 class CodePoint(tfd.Distribution):
@@ -22,7 +23,6 @@ class CodePoint(tfd.Distribution):
       codebook: `[k, d]`.
       event_ndims: the number of axes of positions, and one for d.
       validate_args: as for any TFP distribution.
-      allow_nan_stats: likewise.
       name: likewise.
 
     Attributes:
@@ -40,7 +40,6 @@ class CodePoint(tfd.Distribution):
         codebook: Any,
         event_ndims: int = 1,
         validate_args: bool = False,
-        allow_nan_stats: bool = True,
         name: str = "CodePoint",
     ) -> None:
         parameters = dict(locals())
@@ -50,20 +49,12 @@ class CodePoint(tfd.Distribution):
             self._ndims = event_ndims
             self.codes = nearest(self._z_e, self._codebook)
             self._vectors = tf.gather(self._codebook, self.codes)
-            super().__init__(
-                dtype=self._z_e.dtype,
-                # A constant of z_e, but with the gradient that straight-through gives it: what a
-                # VAE asks of its draws, which it refuses where none reaches the encoder.
-                reparameterization_type=tfd.FULLY_REPARAMETERIZED,
-                validate_args=validate_args,
-                allow_nan_stats=allow_nan_stats,
-                parameters=parameters,
-                name=name,
-            )
+            # Straight-through draws carry a gradient, as a VAE asks of its draws.
+            super().__init__(**settings(parameters, self._z_e.dtype, reparameterized=True))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
-        # The codebook, which has no batch, is not among them: a part of the batch has all of it.
+        # Without the codebook, which has no batch: a part of the batch has all of it.
         return {"z_e": tfp.util.ParameterProperties(event_ndims=lambda self: self._ndims)}
 
     def _event_shape(self) -> tf.TensorShape:
@@ -74,7 +65,7 @@ class CodePoint(tfd.Distribution):
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
         del seed
-        # In this order the value is exactly a row of the codebook: z_e - z_e is exactly 0.
+        # z_e - z_e is exactly 0: the value is exactly a row of the codebook.
         z = self._vectors + (self._z_e - tf.stop_gradient(self._z_e))
         return tf.broadcast_to(z, tf.concat([[n], tf.shape(z)], axis=0))
 
@@ -95,9 +86,9 @@ class CodePoint(tfd.Distribution):
         return tf.zeros(self.batch_shape_tensor(), self.dtype)
 
     def perplexity(self) -> tf.Tensor:
-        """`exp(-sum_k f_k log f_k)`, f_k how often code k is used here: 1 to the number of codes.
+        """Returns `exp(-sum_k f_k log f_k)`, f_k the frequency of code k: 1 to the number of codes.
 
-        That of a data set is not the mean over its batches: encode it at once.
+        The perplexity of a data set is not the mean over batches: encode all at once.
         """
         count = usage(self.codes, self._codebook.shape[0], self.dtype)
         frequency = count / tf.reduce_sum(count)
@@ -105,15 +96,12 @@ class CodePoint(tfd.Distribution):
 
 
 class CodeVectors(tfd.Distribution):
-    """`p(z) = p(codes)`: the probability of the codes that z stands for, in nats.
-
-    A z that is no row of the codebook stands for the nearest.
+    """`p(z) = p(codes)`: the probability of the codes nearest to z.
 
     Args:
       over_codes: a distribution of integers, batch `[]`, event `[*positions]`.
       codebook: `[k, d]`.
       validate_args: as for any TFP distribution.
-      allow_nan_stats: likewise.
       name: likewise.
 
     Attributes:
@@ -130,20 +118,12 @@ class CodeVectors(tfd.Distribution):
         over_codes: tfd.Distribution,
         codebook: Any,
         validate_args: bool = False,
-        allow_nan_stats: bool = True,
         name: str = "CodeVectors",
     ) -> None:
         parameters = dict(locals())
         self.over_codes = over_codes
         self._codebook = tf.stop_gradient(tf.convert_to_tensor(codebook))
-        super().__init__(
-            dtype=self._codebook.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=allow_nan_stats,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(**settings(parameters, self._codebook.dtype))
 
     def _batch_shape(self) -> tf.TensorShape:
         return self.over_codes.batch_shape

@@ -20,11 +20,10 @@ from tfp_vae.errors import InputError
 class CodePrior(Prior):
     """p(z) = p(codes): a subclass says how the codes are distributed, in `over_codes`.
 
-    The codebook, and with it the number of codes and of positions, is that of the encoder of the
-    `VAE` that the prior is given to.
+    The codebook is that of the encoder of the prior's `VAE`.
 
     Attributes:
-      num_codes: k; there once the prior has its `VAE`.
+      num_codes: k, known once the prior has its `VAE`.
       positions: the shape of the codes of one z, likewise.
 
     Raises:
@@ -44,14 +43,14 @@ class CodePrior(Prior):
                 "VectorQuantized layer, the only one.",
                 f"{len(codebooks)} codebooks",
             )
-        # A function, since Keras would take the codebook itself for a part of the prior.
+        # A function: Keras would track the codebook itself as a part of the prior.
         self._vectors = lambda: codebooks[0].vectors
         self.num_codes = codebooks[0].num_codes
         self.positions = tuple(encoder.output_shape[1:-1])
 
     @abc.abstractmethod
     def over_codes(self, dtype: tf.DType) -> tfd.Distribution:
-        """p(codes), batch `[]`, event `positions`; `dtype` is that of its log_prob."""
+        """Returns p(codes), batch `[]`, event `positions`; its log_prob is of `dtype`."""
 
     def distribution(self) -> CodeVectors:
         if self._vectors is None:
@@ -66,9 +65,9 @@ class CodePrior(Prior):
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class UniformCodes(CodePrior):
-    """`p(codes) = num_codes^(-positions)`: all codes alike, the prior of a VQ-VAE while it trains.
+    """`p(codes) = num_codes^(-positions)`: the uniform prior of a VQ-VAE in training.
 
-    Its KL is `positions log(num_codes)` nats, whatever the codes. Van den Oord et al.,
+    The KL is `positions log(num_codes)` nats, whatever the codes. Van den Oord et al.,
     arXiv:1711.00937.
 
     Example:
