@@ -8,7 +8,7 @@ import tensorflow as tf
 from recipe_models import made
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import InputError, LatentModel, layers, recipes
+from tfp_vae import IWAE, InputError, LatentModel, layers, recipes
 
 A, B, PRIOR_SCALE, NOISE = 0.8, 1.5, 0.6, 0.4  # z1 = A z2 + ..., x = B z1 + ...
 
@@ -182,3 +182,18 @@ def test_the_upper_prior_is_a_mixture_of_the_upper_posteriors(x):
     each = [np.asarray(q.log_prob(np.broadcast_to(one, [len(u), 3]))) for one in z]
     expected = [np.logaddexp.reduce(row) - np.log(len(u)) for row in each]
     np.testing.assert_allclose(mixture.log_prob(z), expected, rtol=1e-4)
+
+
+def test_a_hierarchy_with_a_vamp_prior_and_doubly_reparameterized_gradients_on_counts():
+    """Nobody published these together."""
+    x = np.random.default_rng(0).poisson(3.0, [64, 6]).astype("float32")
+    s = recipes.Setting(
+        (6,), 64, latent_size=2, widths=(8,), likelihood=layers.IndependentPoisson,
+        objective=IWAE(3, estimator="dreg"),
+    )  # fmt: skip
+    model = recipes.build("hierarchical_vamp_vae", s)
+    model.compile(keras.optimizers.Adam(0.01))
+    losses = model.fit(x, batch_size=32, epochs=10, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert np.isfinite(model.log_likelihood(x, num_samples=5)).all()
+    assert model.sample(3, mean=False)["x"].shape == (3, 6)
