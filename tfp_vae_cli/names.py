@@ -7,8 +7,8 @@ RECIPES = (
     "hyperspherical_vae", "planar_flow_vae", "iaf_vae", "vamp_prior_vae", "mixture_prior_vae",
     "ae", "rae_l2", "rae_gp", "vq_vae", "two_stage_vae",
     "adversarial_autoencoder", "wae_gan", "factor_vae", "vae_gan", "deep_feature_vae",
-    "ms_ssim_vae", "von_mises_fisher_vae", "poincare_vae", "hamiltonian_vae",
-    "ladder_vae", "hierarchical_vamp_vae", "m2", "top_down_vae",
+    "ms_ssim_vae", "von_mises_fisher_vae", "poincare_vae", "hamiltonian_vae", "two_layer_iwae",
+    "ladder_vae", "hierarchical_vamp_vae", "m2", "m1_m2", "top_down_vae",
     "recurrent_vae", "sentence_vae", "vrnn",
 )  # fmt: skip
 LIKELIHOODS = (

@@ -107,6 +107,33 @@ def test_under_the_exact_posteriors_the_bound_is_log_p():
     np.testing.assert_allclose(model.log_likelihood(given, 50), expected, atol=1e-4)
 
 
+def test_what_the_label_depends_on_is_the_same_draw_for_each_label():
+    """M1+M2: q(y|z1) sums to 1 over the labels, and the bound is the sum over these."""
+    model = LatentModel(
+        {
+            "y": (net({"z1": (2,)}, layers.OneHotCategorical(3)), None),
+            "z1": (net(X, Normal(2)), net({"y": (3,)}, Normal(2))),
+        },
+        {"x": net({"z1": (2,)}, Bernoulli(SIZE))},
+        objective=SemiSupervised("y", alpha=0.0),
+    )
+    given = {"x": tf.constant(half_known()["x"])}
+    forward = model._forward(given, True, 3).forward.observing(given, step=0)
+    z1 = forward["z1"].value
+    np.testing.assert_array_equal(z1[0], z1[1])
+    probability = model.posteriors["y"](z1[0]).probs_parameter().numpy()
+    np.testing.assert_allclose(np.transpose(forward.shares), probability, rtol=1e-5)
+    q, eye = model.posteriors["z1"](given["x"]), np.eye(3, dtype="float32")
+    p = model.priors["z1"](tf.constant(eye))
+    each = [
+        q.log_prob(z1[0]) - log_normal(z1[0], p.mean()[k].numpy(), p.stddev()[k].numpy())
+        for k in range(3)
+    ]
+    kl = (probability * (np.transpose(each) + np.log(3 * probability))).sum(1)
+    nll = -model.likelihoods["x"](z1[0]).log_prob(given["x"]).numpy()
+    np.testing.assert_allclose(model.objective(forward).loss, nll + kl, rtol=1e-4)
+
+
 def test_the_classifier_learns_from_both_and_labels_are_asked_for():
     model, given = m2(), half_known(96)
     model.compile(keras.optimizers.Adam(1e-2))

@@ -13,6 +13,7 @@ from tfp_vae.bridge.origins import moved
 from tfp_vae.model.choosers import Chooser, at, drawing
 from tfp_vae.model.conditional import Conditional, Emitted, Value
 from tfp_vae.model.enumeration import enumerating, share_draws
+from tfp_vae.model.inference_order import inference_order
 from tfp_vae.model.latent_pass import LatentPass, Outset, Values, mask_on
 from tfp_vae.objectives.forward import Forward
 from tfp_vae.objectives.gradient_gate import Gate, recorded
@@ -31,6 +32,7 @@ class Variables:
 
     Attributes:
       made: the names of the deterministic values, each with its `keras.KerasTensor`.
+      inferred: the names of the latent variables in the order of their posteriors.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Variables:
         features: keras.Model | None = None,
     ) -> None:
         self.posteriors, self.priors, self.likelihoods = posteriors, priors, likelihoods
+        self.inferred = inference_order(posteriors, priors)
         self.features = None if features is None else Ports(features)
         outputs: Any = {} if features is None else features._outputs_struct
         self.made: dict[str, keras.KerasTensor] = dict(outputs)
@@ -121,7 +124,7 @@ class Variables:
         """
         one = self._pass(outset, samples, training)
         if enumerated:
-            choose = enumerating(self.posteriors, enumerated, samples)
+            choose = enumerating(self.posteriors, self.inferred, enumerated, samples)
         terms, values = one.latents(choose or drawing(samples))
         fixed, gated = None, {}
         if gate is not None:
@@ -144,7 +147,8 @@ class Variables:
         return Forward({**terms, **self._observed(one, all_values, by_xla=False)})
 
     def _pass(self, *args: Any, **kwargs: Any) -> LatentPass:
-        return LatentPass(self.posteriors, self.priors, *args, **kwargs)
+        posteriors = {name: self.posteriors[name] for name in self.inferred}
+        return LatentPass(posteriors, self.priors, *args, **kwargs)
 
     def _observed(self, one: LatentPass, values: Values, by_xla: bool) -> dict[str, Term]:
         terms = {}

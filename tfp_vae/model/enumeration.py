@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_vae.bridge.origins import moved
 from tfp_vae.errors import InputError
 from tfp_vae.model.choosers import Chooser, drawing
 from tfp_vae.model.conditional import Conditional, Emitted
@@ -17,18 +18,28 @@ from tfp_vae.objectives.term import Term
 
 
 def enumerating(
-    posteriors: Mapping[str, Conditional], names: Sequence[str], samples: int
+    posteriors: Mapping[str, Conditional],
+    order: Sequence[str],
+    enumerated: Sequence[str],
+    samples: int,
 ) -> Chooser:
     """Returns a chooser of each value of some variables in turn, which draws the others.
 
     The layer of such a posterior has `all_values()`, `[count, ...]`; the draws are as many as there
-    are combinations of values, or a multiple of this number.
+    are combinations of values, or a multiple of this number. Variables before an enumerated one
+    have the same draw for all of its values, so that q of these values sums to 1.
+
+    Args:
+      posteriors: of the latent variables.
+      order: the names in the order of inference.
+      enumerated: the variables that take each of their values.
+      samples: the number of draws.
 
     Raises:
       InputError: a posterior's values cannot be counted, or the draws are not such a number.
     """
-    values = {}
-    for name in names:
+    values: dict[str, np.ndarray] = {}
+    for name in [name for name in order if name in enumerated]:
         layer = posteriors[name].layer
         if not hasattr(layer, "all_values"):
             raise InputError(
@@ -45,7 +56,12 @@ def enumerating(
 
     def choose(number: int, name: str, q: Emitted) -> tuple[tf.Tensor, Any]:
         if name not in chosen:
-            return draw(number, name, q)
+            value, log_q = draw(number, name, q)
+            later = [values[n] for n in order[order.index(name) :] if n in values]
+            alike = math.prod(len(each) for each in later)
+            if alike == 1:
+                return value, log_q
+            return moved(lambda t: tf.repeat(t[::alike], alike, axis=0), value), None
         each = tf.constant(chosen[name], q.distribution.dtype)[:, tf.newaxis]
         batch = q.distribution.batch_shape_tensor()[:1] // (samples if q.is_drawn else 1)
         tail = tf.ones([each.shape.rank - 2], tf.int32)

@@ -42,6 +42,33 @@ def m2(s: Setting) -> LatentModel:
     )
 
 
+@recipe(
+    "M1+M2",
+    "Kingma et al., arXiv:1406.5298",
+    "few labels: classes are told apart by a vector of features that is learnt from all examples",
+    conditional=True,
+    labels="y",
+)
+def m1_m2(s: Setting) -> LatentModel:
+    # The two are trained together; the paper trains M1 first. q(y) and q(z2) are of a draw of z1.
+    assert s.num_classes is not None
+    label = layers.OneHotCategorical(s.num_classes)
+    s = dataclasses.replace(s, num_classes=None)
+    k, n = label.event_size, s.latent_size
+    return LatentModel(
+        {
+            "y": (parts.conditional(s, parts.vectors(z1=n), label), None),
+            "z2": (parts.conditional(s, parts.vectors(z1=n, y=k), Normal(n)), None),
+            "z1": (
+                parts.conditional(s, parts.data(s), Normal(n)),
+                parts.conditional(s, parts.vectors(z2=n, y=k), Normal(n)),
+            ),
+        },
+        {"x": parts.likelihood(s, z1=n)},
+        objective=s.chosen(SemiSupervised("y", alpha=_share_of_classifier(s))),
+    )
+
+
 def _share_of_classifier(s: Setting) -> float:
     """Returns the weight of the classifier's loss."""
     return 0.1 * s.num_examples / (s.num_labelled or s.num_examples)
