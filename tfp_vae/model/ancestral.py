@@ -13,8 +13,8 @@ from tfp_vae.bridge.origins import moved
 from tfp_vae.model.choosers import Chooser, at, drawing
 from tfp_vae.model.conditional import Conditional, Emitted, Value
 from tfp_vae.model.enumeration import enumerating, share_draws
-from tfp_vae.model.inference_order import inference_order
 from tfp_vae.model.latent_pass import LatentPass, Outset, Values, mask_on
+from tfp_vae.model.posterior_order import posterior_order
 from tfp_vae.objectives.forward import Forward
 from tfp_vae.objectives.gradient_gate import Gate, recorded
 from tfp_vae.objectives.term import Term
@@ -43,7 +43,7 @@ class Variables:
         features: keras.Model | None = None,
     ) -> None:
         self.posteriors, self.priors, self.likelihoods = posteriors, priors, likelihoods
-        self.inferred = inference_order(posteriors, priors)
+        self.inferred = posterior_order(posteriors, priors)
         self.features = None if features is None else Ports(features)
         outputs: Any = {} if features is None else features._outputs_struct
         self.made: dict[str, keras.KerasTensor] = dict(outputs)

@@ -8,7 +8,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.model.conditional import Conditional
 
 
-def inference_order(
+def posterior_order(
     posteriors: Mapping[str, Conditional], priors: Mapping[str, Conditional]
 ) -> list[str]:
     """Returns the names of the latent variables, in ancestral order as far as posteriors allow it.
