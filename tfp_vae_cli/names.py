@@ -7,7 +7,7 @@ RECIPES = (
     "hyperspherical_vae", "planar_flow_vae", "iaf_vae", "vamp_prior_vae", "mixture_prior_vae",
     "ae", "rae_l2", "rae_gp", "vq_vae", "two_stage_vae",
     "adversarial_autoencoder", "wae_gan", "factor_vae", "vae_gan", "deep_feature_vae",
-    "ms_ssim_vae", "ladder_vae", "hierarchical_vamp_vae", "top_down_vae",
+    "ms_ssim_vae", "two_layer_iwae", "ladder_vae", "hierarchical_vamp_vae", "top_down_vae",
 )  # fmt: skip
 LIKELIHOODS = (
     "bernoulli", "continuous_bernoulli", "normal", "shared_normal", "logistic", "laplace",

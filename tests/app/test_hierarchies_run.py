@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from commands import SMALL, main, results
 
-from tfp_vae.app import runs
+from tfp_vae import recipes
+from tfp_vae.app import figures, runs
 
 FAST = [*SMALL, "--epochs", 2]
 
@@ -33,7 +34,12 @@ def test_a_hierarchy_trains_is_evaluated_sampled_exported_and_goes_on(recipe, na
     assert all(f"kl_{name}" in printed for name in names)
     assert "importance-weighted -log p(x)" in printed
     figures = {path.stem for path in runs.Run.open("run").figures.iterdir()}
-    assert {"reconstructions", "samples", *(f"latent_space_of_{n}" for n in names)} <= figures
+    assert {
+        "reconstructions",
+        "samples",
+        "by_layer",
+        *(f"latent_space_of_{n}" for n in names),
+    } <= figures
     for command in (["evaluate", "run"], ["sample", "run", "--out", "a.npy"],
                     ["sample", "run", "--out", "b.npy"], ["export", "run", "saved"]):  # fmt: skip
         assert main(command) == 0
@@ -58,3 +64,14 @@ def test_what_is_no_likelihood_is_said_in_the_report(capsys):
     assert {"nll", "kl"} <= set(found)
     assert "negative_elbo" not in found
     assert "there is no log p(x): MSSSIM holds" in capsys.readouterr().out
+
+
+def test_a_row_for_each_layer_keeps_what_is_above():
+    """The rows differ less and less: with all but the lowest variable kept, by this one alone."""
+    model = recipes.build("ladder_vae", recipes.Setting((8, 8, 1), 100, latent_size=4, widths=(8,)))
+    rows = figures.by_layer(model, 8, seed=0).reshape(3, 8, 64)
+    kept = {name: value for name, value in model.sample(8, seed=0).items() if name != "x"}
+    upper = {name: np.repeat(np.asarray(kept[name])[:1], 8, axis=0) for name in ("z3", "z2")}
+    again = model.sample(given=upper, seed=2)["x"]
+    np.testing.assert_allclose(rows[2], np.reshape(again, [8, 64]), atol=1e-6)
+    assert (rows.std(axis=1) > 0).any(axis=1).all()

@@ -182,7 +182,8 @@ REFUSED = {
     ),
     "a posterior of a later variable": (
         lambda: LatentModel(
-            {"z": (normal({**X, **Z2}), None), "z2": (normal(X), None)}, {"x": likelihood(Z)}
+            {"z": (normal({**X, **Z2}), None), "z2": (normal({**X, **Z}), None)},
+            {"x": likelihood(Z)},
         ),
         "posterior of z to take latent variables that come before it.*z2",
     ),

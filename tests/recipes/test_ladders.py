@@ -8,7 +8,7 @@ import tensorflow as tf
 from recipe_models import made
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae import InputError, LatentModel, layers, recipes
+from tfp_vae import IWAE, InputError, LatentModel, layers, recipes
 
 A, B, PRIOR_SCALE, NOISE = 0.8, 1.5, 0.6, 0.4  # z1 = A z2 + ..., x = B z1 + ...
 
@@ -58,6 +58,46 @@ def test_a_linear_ladder_with_precision_weighted_posteriors_has_the_exact_log_p(
     weights = model.forward(x, 5, seed=(1, 2)).log_weights
     np.testing.assert_allclose(weights, np.broadcast_to(exact, [5, 7]), atol=2e-5)
     np.testing.assert_allclose(model.log_likelihood(x, num_samples=1), exact, atol=2e-5)
+
+
+def linear_bottom_up():
+    """The same model, with the exact q(z1|x) and q(z2|z1) in place of q(z2|x) and q(z1|x, z2)."""
+    of_z1 = A**2 + PRIOR_SCALE**2
+    of_x = B**2 * of_z1 + NOISE**2
+    rest_1, rest_2 = (of_z1 - (B * of_z1) ** 2 / of_x) ** 0.5, (1 - A**2 / of_z1) ** 0.5
+    x, z1 = (keras.Input((1,), name=name) for name in ("x", "z1"))
+    h1 = fixed([[B * of_z1 / of_x, 0.0]], [0.0, raw(rest_1)])(x)
+    h2 = fixed([[A / of_z1, 0.0]], [0.0, raw(rest_2)])(z1)
+    normal, ladder = layers.IndependentNormal, linear_ladder()
+    return LatentModel(
+        {
+            "z2": (keras.Model({"z1": z1}, normal(1)(h2)), None),
+            "z1": (keras.Model({"x": x}, normal(1)(h1)), ladder.priors["z1"]),
+        },
+        dict(ladder.likelihoods),
+    )
+
+
+def test_bottom_up_posteriors_are_drawn_in_the_order_that_they_need():
+    model = linear_bottom_up()
+    assert list(model.forward(np.zeros([2, 1], "float32")).latent) == ["z2", "z1"]
+    x = np.linspace(-3, 3, 7, dtype="float32")[:, None]
+    variance = B**2 * (A**2 + PRIOR_SCALE**2) + NOISE**2
+    exact = scipy.stats.norm(0, variance**0.5).logpdf(x[:, 0])
+    weights = model.forward(x, 5, seed=(1, 2)).log_weights
+    np.testing.assert_allclose(weights, np.broadcast_to(exact, [5, 7]), atol=5e-5)
+    np.testing.assert_allclose(model.log_likelihood(x, num_samples=1), exact, atol=5e-5)
+
+
+def test_values_above_are_given_and_those_below_are_drawn():
+    """Also where a prior hands a state down beside its distribution."""
+    model = made("top_down_vae")
+    above = {name: np.zeros([6, 1], "float32") for name in ("z5", "z4", "z3")}
+    drawn = model.sample(given=above, seed=1)
+    np.testing.assert_array_equal(drawn["z4"], above["z4"])
+    assert np.std(drawn["z2"]) > 0
+    again = model.decode({name: drawn[name] for name in drawn if name != "x"})["x"]
+    np.testing.assert_allclose(drawn["x"], again.mean(), atol=1e-6)
 
 
 def test_a_residual_posterior_that_adds_nothing_is_the_prior():
@@ -142,3 +182,18 @@ def test_the_upper_prior_is_a_mixture_of_the_upper_posteriors(x):
     each = [np.asarray(q.log_prob(np.broadcast_to(one, [len(u), 3]))) for one in z]
     expected = [np.logaddexp.reduce(row) - np.log(len(u)) for row in each]
     np.testing.assert_allclose(mixture.log_prob(z), expected, rtol=1e-4)
+
+
+def test_a_hierarchy_with_a_vamp_prior_and_doubly_reparameterized_gradients_on_counts():
+    """Nobody published these together."""
+    x = np.random.default_rng(0).poisson(3.0, [64, 6]).astype("float32")
+    s = recipes.Setting(
+        (6,), 64, latent_size=2, widths=(8,), likelihood=layers.IndependentPoisson,
+        objective=IWAE(3, estimator="dreg"),
+    )  # fmt: skip
+    model = recipes.build("hierarchical_vamp_vae", s)
+    model.compile(keras.optimizers.Adam(0.01))
+    losses = model.fit(x, batch_size=32, epochs=10, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert np.isfinite(model.log_likelihood(x, num_samples=5)).all()
+    assert model.sample(3, mean=False)["x"].shape == (3, 6)

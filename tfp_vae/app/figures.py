@@ -35,6 +35,22 @@ def drawn(vae: Any, num: int, seed: int, draw: bool | None = None) -> np.ndarray
     return np.rint(x).astype(np.int64) if counts and draw else x
 
 
+def by_layer(model: Any, num: int, seed: int) -> np.ndarray:
+    """Returns means of p(x|z), `num` for each latent variable: one draw is kept from the top down.
+
+    In the first row all latent variables are drawn anew for each image, in the second all but the
+    top one, and so on: a row shows what the variables below decide.
+    """
+    given: dict[str, Any] = {}
+    if "label" in main_variable.conditions(model):
+        given = {"label": np.zeros(num, np.int32)}
+    kept, rows = model.sample(num, given=given, seed=seed), []
+    for number, name in enumerate(model.graph.posteriors):
+        rows.append(main_variable.sampled(model, num, given, seed=seed + number).numpy())
+        given = {**given, name: np.repeat(np.asarray(kept[name])[:1], num, axis=0)}
+    return np.concatenate(rows)
+
+
 def figures(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) -> dict[str, Any]:
     """Returns the figures of a run by name: pictures only of what can be shown."""
     shows = plots.can_show(images.shape)
@@ -69,6 +85,13 @@ def _pictures(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) ->
     }
     if isinstance(vae, VAE) and classes is None and _is_plane(vae):
         found["manifold"] = plots.manifold(vae)
+    if len(vae.graph.posteriors) > 1 and set(main_variable.conditions(vae)) <= {"label"}:
+        names = list(vae.graph.posteriors)
+        found["by_layer"] = plots.image_grid(
+            by_layer(vae, 8, seed),
+            8,
+            f"{images.name}: all drawn, then {', '.join(names[:-1])} kept one by one, row by row",
+        )
     return found
 
 

@@ -34,18 +34,7 @@ class PrecisionWeightedNormal(LocationScaleLayer):
     n = prod(event_shape): the 2 n parameters of the prior, as an `IndependentNormal` takes them,
     then those of the data, likewise; batch `[...]`, event `event_shape`; as a tensor a draw.
 
-    Args:
-      event_shape: the shape of one draw: an int, or a sequence of ints.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      min_scale: scales below it are raised to it.
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
-
-    Raises:
-      InputError: the last axis of the input is not `params_size(event_shape)`.
-
-    Source: Sonderby et al., arXiv:1602.02282, equations 12 and 13.
+    Source: Sonderby et al., arXiv:1602.02282.
 
     Example:
       >>> one = .5413  # softplus of it is 1
@@ -75,18 +64,7 @@ class ResidualNormal(LocationScaleLayer):
     `IndependentNormal` takes them, then d_m and r, `log d_s = 5 tanh(r / 5)`; batch `[...]`, event
     `event_shape`; as a tensor a draw.
 
-    Args:
-      event_shape: the shape of one draw: an int, or a sequence of ints.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      min_scale: scales of the prior below it are raised to it.
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
-
-    Raises:
-      InputError: the last axis of the input is not `params_size(event_shape)`.
-
-    Source: Vahdat and Kautz, arXiv:2007.03898, section 3.2.
+    Source: Vahdat and Kautz, arXiv:2007.03898.
 
     Example:
       >>> q = ResidualNormal(1)(tf.constant([[3., .5413, 0.5, 0.]]))

@@ -13,6 +13,7 @@ from tfp_vae.bridge.origins import moved
 from tfp_vae.model.choosers import Chooser, at, drawing
 from tfp_vae.model.conditional import Conditional, Emitted, Value
 from tfp_vae.model.latent_pass import LatentPass, Outset, Values, mask_on
+from tfp_vae.model.posterior_order import posterior_order
 from tfp_vae.objectives.forward import Forward
 from tfp_vae.objectives.gradient_gate import Gate, recorded
 from tfp_vae.objectives.term import Term
@@ -30,6 +31,7 @@ class Variables:
 
     Attributes:
       made: the names of the deterministic values, each with its `keras.KerasTensor`.
+      inferred: the names of the latent variables in the order of their posteriors.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Variables:
         features: keras.Model | None = None,
     ) -> None:
         self.posteriors, self.priors, self.likelihoods = posteriors, priors, likelihoods
+        self.inferred = posterior_order(posteriors, priors)
         self.features = None if features is None else Ports(features)
         outputs: Any = {} if features is None else features._outputs_struct
         self.made: dict[str, keras.KerasTensor] = dict(outputs)
@@ -129,7 +132,8 @@ class Variables:
             return Forward({**terms, **self._observed(one, values, by_xla)}, gate=gate, fixed=fixed)
 
     def _pass(self, *args: Any, **kwargs: Any) -> LatentPass:
-        return LatentPass(self.posteriors, self.priors, *args, **kwargs)
+        posteriors = {name: self.posteriors[name] for name in self.inferred}
+        return LatentPass(posteriors, self.priors, *args, **kwargs)
 
     def _observed(self, one: LatentPass, values: Values, by_xla: bool) -> dict[str, Term]:
         terms = {}

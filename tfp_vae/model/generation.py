@@ -54,6 +54,7 @@ class _Generation:
         order = [name for name in self.all if name not in given]
         while order:
             name = order[0]
+            self._hand_down(values, given)
             if set(self.all[name].inputs) & set(order):
                 group = self._that_need_each_other(name, order)
                 values.update(self._by_steps(group, values))
@@ -67,6 +68,13 @@ class _Generation:
                 values[name] = Value(self._draw(name, emitted, self.seeds[name]))
             order.pop(0)
         return {name: values[name].tensor for name in self.all}
+
+    def _hand_down(self, values: Values, given: Mapping[str, Any]) -> None:
+        """Adds the states that the networks of given variables put out, once these can run."""
+        for name in [name for name in self.all if name in given]:
+            one = self.all[name]
+            if set(one.puts_out) - set(values) and set(one.inputs) <= set(values):
+                values.update(one.infer(values).more)
 
     def _draw(self, name: str, emitted: Emitted, seed: Any) -> tf.Tensor:
         distribution = emitted.distribution

@@ -53,7 +53,7 @@ def estimate_batch(
         weights = tf.reduce_logsumexp(forward.log_weights, axis=0)
         return done + size, _log_add_exp(total, weights)
 
-    dtype = outset.emitted["q", next(iter(graph.posteriors))].distribution.dtype
+    dtype = outset.emitted["q", graph.inferred[0]].distribution.dtype
     start = tf.fill([count], tf.constant(-float("inf"), dtype))
     _, total = tf.while_loop(
         lambda done, total: done < num_samples,

@@ -39,8 +39,8 @@ class LatentPass:
     """One pass over latent variables: what has run in it runs again with the same noise.
 
     Args:
-      posteriors: of the latent variables, in ancestral order.
-      priors: of the same ones.
+      posteriors: of the latent variables, in the order of inference.
+      priors: of the same ones, in ancestral order.
       outset: what does not depend on a draw.
       samples: how many draws.
       training: as for Keras' layers.
@@ -75,9 +75,9 @@ class LatentPass:
     def latents(self, choose: Chooser) -> tuple[dict[str, Term], Values]:
         """Returns the terms of the latent variables, and all values by then."""
         values, terms = dict(self.outset.values), {}
+        handed: dict[str, Emitted] = {}
         for number, (name, posterior) in enumerate(self.posteriors.items()):
-            if self.priors[name].puts_out:
-                self.emit("p", name, values)
+            handed |= self._hand_down(values)
             q = self.emit("q", name, values)
             value, log_q = choose(number, name, q)
             mask = mask_on(q, self.samples)
@@ -85,7 +85,7 @@ class LatentPass:
             values[name] = Value(_as_input(value, mask, self.samples), is_drawn=True)
             terms[name] = Term(
                 value,
-                functools.partial(self._p, name, values),
+                functools.partial(self._p, name, values, handed),
                 q.distribution,
                 samples=self.samples,
                 q_is_drawn=q.is_drawn,
@@ -95,11 +95,23 @@ class LatentPass:
                 has_density=posterior.has_density,
                 of_steps=posterior.of_steps,
             )
-        return terms, values
+        handed |= self._hand_down(values)
+        return {name: terms[name] for name in self.priors}, values
 
-    def _p(self, name: str, values: Values) -> tuple[Any, bool, bool]:
+    def _hand_down(self, values: Values) -> dict[str, Emitted]:
+        """Adds the states that priors put out, and returns what those gave that ran for these."""
+        found = {}
+        for name, prior in self.priors.items():
+            lacking = set(prior.puts_out) - set(values)
+            if lacking and set(prior.inputs) <= set(values):
+                found[name] = self.emit("p", name, values)
+        return found
+
+    def _p(
+        self, name: str, values: Values, handed: Mapping[str, Emitted]
+    ) -> tuple[Any, bool, bool]:
         """Returns p of a variable when it is asked for, all values of the pass being there."""
-        p = self.emit("p", name, values)
+        p = handed[name] if name in handed else self.emit("p", name, values)
         return p.distribution, p.is_drawn, self.priors[name].network is not None
 
 

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfp_vae import schedules
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import Objective
 from tfp_vae.objectives.forward import Forward
 from tfp_vae.objectives.frozen import frozen
+from tfp_vae.objectives.weights import is_zero
+from tfp_vae.schedules import Scheduled
 
 
 class WithCritic(Objective):
-    """An objective that owns a critic, which tells two kinds of values apart.
+    """An objective that owns a critic, a network that tells two kinds of values apart.
 
     Attributes:
-      critic: a network to one number, a logit; None until the model says what it takes.
+      critic: a network to one number, a logit; None until the model says what the critic takes.
+      beta: the weight of the KL: a number, a variable or a schedule over training steps.
     """
 
     metric_names: Sequence[str] = ("critic",)
     sees_whole_batch = True
     critic: keras.Model | None = None
+    beta: Scheduled = 1.0
+
+    @property
+    def needs_density(self) -> bool:
+        """False where the KL has no weight."""
+        return not is_zero(self.beta)
 
     @property
     def state(self) -> Mapping[str, keras.layers.Layer]:
@@ -44,21 +50,6 @@ class WithCritic(Objective):
             frozen(critic, training=training),
             lambda values: critic(tf.stop_gradient(values), training=training),
         )
-
-    def get_config(self) -> dict[str, Any]:
-        config = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-        serialize = keras.saving.serialize_keras_object
-        return {
-            name: serialize(one) if isinstance(one, keras.Model) else schedules.to_config(one)
-            for name, one in config.items()
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> WithCritic:
-        config = dict(config)
-        critic = config.pop("critic")
-        config = {name: schedules.from_config(value) for name, value in config.items()}
-        return cast(Any, cls)(critic=None if critic is None else loaded(critic), **config)
 
 
 def critic_of_vectors(shape: Sequence[int | None], critic: keras.Model | None) -> keras.Model:

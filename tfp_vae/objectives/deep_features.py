@@ -8,9 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_vae import schedules
 from tfp_vae.arguments.rules import checked
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.perceptual import Perceptual
 from tfp_vae.schedules import Scheduled
@@ -83,17 +81,6 @@ class DeepFeatures(Perceptual):
         seen = (keras.tree.flatten(self._features(one, training=False)) for one in (x, again))
         each = [keras.layers.Flatten()(ours - theirs) for ours, theirs in zip(*seen, strict=True)]
         return tf.add_n([tf.reduce_mean(tf.square(one), axis=-1) / 2 for one in each])
-
-    def get_config(self) -> dict[str, Any]:
-        network = keras.saving.serialize_keras_object(self.network)
-        weights = {name: schedules.to_config(getattr(self, name)) for name in ("weight", "beta")}
-        return {"network": network, "names": self.names, **weights}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> DeepFeatures:
-        network = config["network"] and loaded(config["network"])
-        own = {name: schedules.from_config(config[name]) for name in ("weight", "beta")}
-        return cls(network, config["names"], **own)
 
 
 def random_features(shape: Sequence[int | None]) -> keras.Model:

@@ -14,7 +14,7 @@ from tfp_vae.objectives.batch import seed_of_step
 from tfp_vae.objectives.critic import WithCritic, critic_of_vectors, mean_over_draws
 from tfp_vae.objectives.draw_axis import folded
 from tfp_vae.objectives.forward import Forward
-from tfp_vae.objectives.weights import is_zero, now, weighted
+from tfp_vae.objectives.weights import now, weighted
 from tfp_vae.schedules import Scheduled
 
 
@@ -61,11 +61,6 @@ class FactorTC(WithCritic):
         self.critic = critic
         self.weight = weight
         self.beta = beta
-
-    @property
-    def needs_density(self) -> bool:
-        """Not where the KL has no weight."""
-        return not is_zero(self.beta)
 
     def bind(self, latents: Mapping[str, Sequence[int | None]]) -> None:
         super().bind(latents)

@@ -15,7 +15,7 @@ from tfp_vae.objectives.batch import seed_of_step
 from tfp_vae.objectives.critic import WithCritic
 from tfp_vae.objectives.forward import Forward
 from tfp_vae.objectives.perceptual import observed_and_mean
-from tfp_vae.objectives.weights import is_zero, now, weighted
+from tfp_vae.objectives.weights import now, weighted
 from tfp_vae.schedules import Scheduled
 
 
@@ -64,11 +64,6 @@ class LearnedSimilarity(WithCritic):
         self.beta = beta
         self.layer = layer
         self._sees: Any = None
-
-    @property
-    def needs_density(self) -> bool:
-        """Not where the KL has no weight."""
-        return not is_zero(self.beta)
 
     @property
     def no_likelihood(self) -> str:

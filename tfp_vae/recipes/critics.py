@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from tfp_vae import layers
 from tfp_vae.model.vae import VAE
@@ -11,6 +12,11 @@ from tfp_vae.recipes.base import Setting, recipe
 from tfp_vae.recipes.published import autoencoder
 
 __all__: list[str] = []  # `RECIPES` has them
+
+
+def _means(s: Setting) -> Any:
+    """Returns a likelihood whose mean is in 0..1, of images: nothing else of it is trained."""
+    return layers.IndependentBernoulli if len(s.shape) == 3 else None
 
 
 @recipe(
@@ -44,7 +50,7 @@ def factor_vae(s: Setting) -> VAE:
     "samples that a critic takes for data, and a likeness that is learned",
 )
 def vae_gan(s: Setting) -> VAE:
-    return s.vae(objective=LearnedSimilarity())
+    return s.vae(likelihood=_means(s), objective=LearnedSimilarity())
 
 
 @recipe(
@@ -53,9 +59,11 @@ def vae_gan(s: Setting) -> VAE:
     "reconstructions alike in what a network sees",
 )
 def deep_feature_vae(s: Setting) -> VAE:
-    return s.vae(objective=DeepFeatures(weight=float(math.prod(s.shape))))
+    objective = DeepFeatures(weight=float(math.prod(s.shape)))
+    return s.vae(likelihood=_means(s), objective=objective)
 
 
 @recipe("MS-SSIM VAE", "Snell et al., arXiv:1511.06409", "images alike in structure, not in pixels")
 def ms_ssim_vae(s: Setting) -> VAE:
-    return s.vae(objective=MSSSIM(weight=float(math.prod(s.shape))))
+    objective = MSSSIM(weight=float(math.prod(s.shape)))
+    return s.vae(likelihood=_means(s), objective=objective)

@@ -6,7 +6,7 @@ import keras
 
 from tfp_vae import layers, schedules
 from tfp_vae.model.latent_model import LatentModel
-from tfp_vae.objectives import ELBO
+from tfp_vae.objectives import ELBO, IWAE
 from tfp_vae.recipes import parts
 from tfp_vae.recipes.base import Setting, recipe
 from tfp_vae.recipes.published import vamp_prior
@@ -14,6 +14,29 @@ from tfp_vae.recipes.published import vamp_prior
 __all__: list[str] = []  # `RECIPES` has them
 
 Normal = layers.IndependentNormal
+
+
+@recipe(
+    "IWAE of two layers",
+    "Burda et al., arXiv:1509.00519",
+    "likelihood: more of z is used than in one layer",
+)
+def two_layer_iwae(s: Setting) -> LatentModel:
+    n = s.latent_size
+    return LatentModel(
+        {
+            "z2": (
+                parts.conditional(s, parts.vectors(z1=2 * n), Normal(n)),
+                None,
+            ),
+            "z1": (
+                parts.conditional(s, parts.data(s), Normal(2 * n)),
+                parts.conditional(s, parts.vectors(z2=n), Normal(2 * n)),
+            ),
+        },
+        {"x": parts.likelihood(s, z1=2 * n)},
+        objective=s.chosen(IWAE(50)),
+    )
 
 
 @recipe(

@@ -27,15 +27,7 @@ def are_named(latents: Any, observed: Any) -> None:
 
 def are_in_order(graph: Variables) -> None:
     """Raises `InputError` where a network takes what is not there by then."""
-    names = list(graph.posteriors)
-    for number, (name, q) in enumerate(graph.posteriors.items()):
-        later = set(q.inputs) & set(names[number:])
-        if later:
-            raise InputError(
-                f"Expected the posterior of {name} to take latent variables that come before it.",
-                ", ".join(later),
-            )
-    taken = set(graph.made) & {*names, *graph.likelihoods}
+    taken = set(graph.made) & {*graph.posteriors, *graph.likelihoods}
     if taken:
         raise InputError(
             "Expected deterministic values to have names of their own.", ", ".join(taken)
