@@ -109,14 +109,14 @@ def _rules(rule: Rule, names: str) -> dict[str, Rule]:
 RULES: dict[str, Rule] = {
     **_rules(
         _COUNT,
-        "batch_size conditional_size context_size dimension epochs event_size filters input_size "
-        "length num_bounds num_categories num_classes num_codes num_components num_examples "
-        "num_flows num_inducing_points num_projections num_samples num_samples_each "
-        "num_variables output_size params total units",
+        "batch_size block_size conditional_size context_size dimension epochs event_size filters "
+        "input_size length num_bounds num_categories num_classes num_codes num_components "
+        "num_examples num_flows num_inducing_points num_projections num_samples num_samples_each "
+        "num_variables output_size params revive_after total units",
     ),
     **_rules(_COUNT_FROM_0, "done first_step"),
     **_rules(_SIZES, "event_shape kernel_size strides dilation_rate latent_shape"),
-    **_rules(_SEQUENCE, "hidden_units widths"),
+    **_rules(_SEQUENCE, "hidden_units levels widths"),
     **_rules(_ANY_REAL, "end middle"),
     **_rules(
         _POSITIVE,
@@ -127,9 +127,9 @@ RULES: dict[str, Rule] = {
         "commitment diagonal epsilon every_seconds jitter min_concentration min_rate min_scale "
         "min_slope min_total_count",
     ),
-    **_rules(_SHARE, "decay restart"),
-    **_rules(_WEIGHT, "alpha beta gamma gradient_penalty kl_weight l2 weight z_weight"),
-    **_rules(_BOOL, "conditional is_singular mean trainable_scale use_bias validate_args"),
+    **_rules(_SHARE, "decay dropout restart"),
+    **_rules(_WEIGHT, "alpha beta diversity gamma gradient_penalty kl_weight l2 weight z_weight"),
+    **_rules(_BOOL, "conditional is_singular mean shared trainable_scale use_bias validate_args"),
     **_rules(_BOOL, "kl_use_exact use_exact_kl"),
     **_rules(_SEED, "seed"),
     **_rules(_OBJECT, "distribution_b encoder decoder prior"),

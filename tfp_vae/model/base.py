@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -76,11 +76,10 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         self.kl_metric = keras.metrics.Mean("kl") if with_density else None
         several = with_density if len(graph.posteriors) > 1 else []
         of_objective = objective.metric_names
-        if several or of_objective:
-            self.more_metrics = {
-                **{f"kl_{name}": keras.metrics.Mean(f"kl_{name}") for name in several},
-                **{name: keras.metrics.Mean(name) for name in of_objective},
-            }
+        self._reports = _reports(graph)
+        if several or of_objective or self._reports:
+            names = [*(f"kl_{name}" for name in several), *of_objective, *self._reports]
+            self.more_metrics = {name: keras.metrics.Mean(name) for name in names}
         self.seed_generator = keras.random.SeedGenerator()
         self.log_likelihood_batch = tf.function(
             functools.partial(importance.estimate_batch, graph),
@@ -197,6 +196,12 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         if self.kl_metric is not None:
             self.kl_metric.update_state(terms.kl, sample_weight)
         for name, metric in getattr(self, "more_metrics", {}).items():
+            if name in self._reports:
+                of, what = self._reports[name]
+                # It is of the batch of all replicas, which meet where it is made.
+                report = functools.partial(_report, metric, getattr(forward.latent[of].q, what))
+                replicas.after_pass(report)
+                continue
             found = terms.more[name] if name in terms.more else forward.kls[name[3:]]
             metric.update_state(found, sample_weight)
 
@@ -327,6 +332,19 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         by_xla = self.estimates_by_xla(sparse.count(data) * num_samples)
         run = functools.partial(self.log_likelihood_batch, by_xla=by_xla)
         return importance.estimate(run, data, num_samples, batch_size, self.next_seed, by_xla)
+
+
+def _reports(graph: Variables) -> dict[str, tuple[str, str]]:
+    """Returns what posteriors report of a batch: by the metric's name a variable and a method."""
+    found = {}
+    for name, q in graph.posteriors.items():
+        for what in getattr(q.layer, "reports", ()):
+            found[what if len(graph.posteriors) == 1 else f"{what}_{name}"] = name, what
+    return found
+
+
+def _report(metric: keras.metrics.Metric, value: Callable[[], tf.Tensor]) -> None:
+    metric.update_state(value())
 
 
 def _of_examples(sample_weight: Any) -> tf.Tensor | None:

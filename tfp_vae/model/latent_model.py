@@ -117,8 +117,7 @@ class LatentModel(ProbabilisticModel):
             else:
                 prior = one_prior(prior, regularizers, functools.partial(default_prior, q))
             p = Conditional(prior, name, f"prior of {name}")
-            if p.prior is not None:
-                p.prior.bind(posterior)
+            p.bind(posterior)
             posteriors[name], priors[name] = q, p
         for name, network in observed.items():
             networks.is_a_network(network, f"likelihood of {name}")

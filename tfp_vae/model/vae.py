@@ -92,10 +92,11 @@ class VAE(Trained, ProbabilisticModel):
             self.prior = prior
         else:
             self.prior = one_prior(prior, regularizers, functools.partial(default_prior, posterior))
-            self.prior.bind(encoder)
+        p = Conditional(self.prior, "z", "prior")
+        p.bind(encoder)
         graph = Variables(
             {"z": posterior},
-            {"z": Conditional(self.prior, "z", "prior")},
+            {"z": p},
             {"x": Conditional(decoder, "x", "decoder", theirs)},
         )
         data_checks = DataChecks(

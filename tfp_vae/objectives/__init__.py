@@ -2,6 +2,7 @@
 
 from tfp_vae.objectives.adversarial import Adversarial
 from tfp_vae.objectives.base import Objective, Terms
+from tfp_vae.objectives.code_entropy import CodeEntropy
 from tfp_vae.objectives.elbo import ELBO
 from tfp_vae.objectives.forward import Forward, ForwardPass, Term
 from tfp_vae.objectives.importance_weighted import CIWAE, IWAE, MIWAE, PIWAE
@@ -19,6 +20,7 @@ __all__ = [
     "PIWAE",
     "Adversarial",
     "BetaTC",
+    "CodeEntropy",
     "Forward",
     "ForwardPass",
     "Objective",

@@ -1,6 +1,6 @@
 """Published models, each a few choices on the four axes with its paper's defaults."""
 
-from tfp_vae.recipes import published
+from tfp_vae.recipes import published, quantized
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
     RECIPES,
@@ -23,5 +23,6 @@ __all__ = [
     "find",
     "likelihood_named",
     "published",
+    "quantized",
     "recipe",
 ]

@@ -74,10 +74,12 @@ class Setting:
         prior: Any = None,
         likelihood: Any = None,
         objective: Objective | None = None,
+        first: Any = None,
     ) -> VAE:
         """The model of these choices; of those that are not made, the usual ones.
 
-        `likelihood`, a class or a function of the shape, is taken where the setting names none.
+        `likelihood`, a class or a function of the shape, is taken where the setting names none. z
+        goes through the layer `first` before the decoder.
         """
         posterior = posterior or layers.IndependentNormal(self.latent_size)
         ends = self.likelihood or likelihood or self.usual_likelihood
@@ -86,7 +88,7 @@ class Setting:
         if self.scale is not None:
             last, first = Rescaled(last, *self.scale), self.scale.to_standard()
         encoder = networks.encoder(self.shape, posterior, *body, first=first)
-        decoder = networks.decoder(encoder.output_shape[1:], last, *body)
+        decoder = networks.decoder(encoder.output_shape[1:], last, *body, first=first)
         return VAE(encoder, decoder, prior, self._objective(objective))
 
     def _objective(self, own: Objective | None) -> Objective | None:
