@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tfp_vae
 from tfp_vae import data, layers, networks, plots
-from tfp_vae.evaluation import summary
+from tfp_vae.evaluation import report
 
 keras.utils.set_random_seed(0)
 images = data.load(sys.argv[1] if len(sys.argv) > 1 else "digits")
@@ -27,7 +27,7 @@ vae.fit(
     shuffle=False,  # the batches come shuffled
     verbose=0,
 )
-text, results = summary.report(vae, x_test, images.train, num_samples=100)
+text, results = report(vae, x_test, images.train, num_samples=100)
 print(text)
 
 plots.image_grid(vae.sample(64, seed=0), title="drawn from the prior").savefig("samples.png")

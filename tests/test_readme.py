@@ -16,10 +16,10 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_python_in_the_readme_runs_from_top_to_bottom(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 2
     script = tmp_path / "readme.py"
     check = "assert vae.evaluate(x_test, verbose=0, return_dict=True)['loss'] < 27"
-    script.write_text("\n".join([*blocks[:2], check, *blocks[2:]]))
+    script.write_text("\n".join([*blocks, check]))
     done = command([sys.executable, script], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -57,6 +57,16 @@ def test_the_commands_are_there_once_and_set_everything_up():
 
 def test_the_readme_is_a_front_door():
     assert len(README.splitlines()) <= 120
+
+
+def test_the_tree_has_every_room_in_the_order_of_imports():
+    tree = re.search(r"```\ntfp_vae/\n(.*?)```", README, re.DOTALL)[1]
+    rooms = [
+        path.name + "/" * path.is_dir()
+        for path in (ROOT / "tfp_vae").iterdir()
+        if path.suffix in ("", ".py") and path.name[0] != "_"
+    ]
+    assert [room for room in rooms if not re.search(rf"(?<![\w/]){re.escape(room)}", tree)] == []
 
 
 def test_every_command_line_option_in_the_docs_exists(capsys):
