@@ -84,6 +84,26 @@ def _location_scale(layer, event_shape, family):
     return _per_value(layer, event_shape, parameters, family, True)
 
 
+def _relative(layer, event_shape, moments):
+    """A Normal whose moments follow from those of another and two more parameters of each value."""
+
+    def parameters(t, size):
+        parts = np.split(t.astype("float64"), 4, axis=1)
+        return moments(parts[0], np.logaddexp(0, parts[1]), *parts[2:])
+
+    return _per_value(layer, event_shape, parameters, scipy.stats.norm, True)
+
+
+def _weighted(loc, scale, other_loc, other):
+    precisions = scale**-2, np.logaddexp(0, other) ** -2
+    mean = (precisions[0] * loc + precisions[1] * other_loc) / sum(precisions)
+    return mean, sum(precisions) ** -0.5
+
+
+def _residual(loc, scale, shift, ratio):
+    return loc + shift, scale * np.exp(5 * np.tanh(ratio / 5))
+
+
 def _bernoulli(event_shape):
     def parameters(t, size):
         return (scipy.special.expit(t.astype("float64")),)
@@ -366,6 +386,8 @@ ROWS = {
     "normal-vector": _location_scale(layers.IndependentNormal, (3,), scipy.stats.norm),
     "normal-image": _location_scale(layers.IndependentNormal, (2, 3, 1), scipy.stats.norm),
     "normal-scalar": _location_scale(layers.IndependentNormal, (), scipy.stats.norm),
+    "precision-weighted": _relative(layers.PrecisionWeightedNormal, (3,), _weighted),
+    "residual": _relative(layers.ResidualNormal, (2, 2), _residual),
     "logistic": _location_scale(layers.IndependentLogistic, (2, 2), scipy.stats.logistic),
     "laplace": _location_scale(layers.Laplace, (3,), scipy.stats.laplace),
     "shared-scale": _shared_scale((2, 2), scipy.stats.norm, scale=0.7, trainable_scale=True),

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from tfp_vae import VAE, recipes
+from tfp_vae import recipes
+from tfp_vae.model import main_variable
 
 LABELS = 10
 
 
-def made(name, labelled=None, **fields) -> VAE:
+def made(name, labelled=None, **fields):
     """The recipe's model, small, conditioned on labels if it must be or if so asked."""
     conditional = recipes.RECIPES[name].conditional if labelled is None else labelled
     fields = {"latent_size": 3, "widths": (12,), "steps": 100, **fields}
@@ -15,10 +16,18 @@ def made(name, labelled=None, **fields) -> VAE:
     return recipes.build(name, recipes.Setting((8, 8, 1), 1500, num_classes=classes, **fields))
 
 
-def inputs(vae, x):
+def inputs(model, x):
     labels = np.arange(len(x), dtype="int32") % LABELS
-    return {"x": x, "label": labels} if vae.wiring.conditions else x
+    return {"x": x, "label": labels} if main_variable.conditions(model) else x
 
 
-def conditions(vae, num):
-    return np.arange(num, dtype="int32") if vae.wiring.conditions else None
+def conditions(model, num):
+    labels = np.arange(num, dtype="int32")
+    return {"label": labels} if main_variable.conditions(model) else None
+
+
+def kind(model):
+    """What is exported: the layers of posteriors and likelihood, and the priors."""
+    priors = getattr(model, "priors", None) or {"z": model.prior}
+    ends = [*model.posterior_layers.values(), *priors.values()]
+    return tuple(type(one).__name__ for one in [*ends, main_variable.likelihood(model).layers[-1]])

@@ -48,6 +48,7 @@ from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNorm
 from tfp_vae.layers.one_hot_mixture import CategoricalMixtureOfOneHotCategorical
 from tfp_vae.layers.planar_flow import PlanarFlow
 from tfp_vae.layers.quantized_logistic_mixture import QuantizedLogisticMixture
+from tfp_vae.layers.relative_normal import PrecisionWeightedNormal, ResidualNormal
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.residual_quantized import ResidualQuantized
 from tfp_vae.layers.shared_scale import SharedScale
@@ -104,8 +105,10 @@ __all__ = [
     "OneHotCategorical",
     "PlanarFlow",
     "PowerSpherical",
+    "PrecisionWeightedNormal",
     "QuantizedLogisticMixture",
     "RelaxedOneHotCategorical",
+    "ResidualNormal",
     "ResidualQuantized",
     "SharedScale",
     "StudentT",

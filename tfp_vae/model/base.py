@@ -49,6 +49,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
       wiring: what of the data is which variable, a `Wiring` or `NamedData`.
       objective: what is minimized.
       has_density: whether each posterior has one.
+      reports: what posteriors report of a batch: by the metric's name a variable and a method.
     """
 
     objective: Objective
@@ -76,9 +77,9 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         self.kl_metric = keras.metrics.Mean("kl") if with_density else None
         several = with_density if len(graph.posteriors) > 1 else []
         of_objective = objective.metric_names
-        self._reports = _reports(graph)
-        if several or of_objective or self._reports:
-            names = [*(f"kl_{name}" for name in several), *of_objective, *self._reports]
+        self.reports = _reports(graph)
+        if several or of_objective or self.reports:
+            names = [*(f"kl_{name}" for name in several), *of_objective, *self.reports]
             self.more_metrics = {name: keras.metrics.Mean(name) for name in names}
         self.seed_generator = keras.random.SeedGenerator()
         self.log_likelihood_batch = tf.function(
@@ -196,8 +197,8 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
         if self.kl_metric is not None:
             self.kl_metric.update_state(terms.kl, sample_weight)
         for name, metric in getattr(self, "more_metrics", {}).items():
-            if name in self._reports:
-                of, what = self._reports[name]
+            if name in self.reports:
+                of, what = self.reports[name]
                 # It is of the batch of all replicas, which meet where it is made.
                 report = functools.partial(_report, metric, getattr(forward.latent[of].q, what))
                 replicas.after_pass(report)

@@ -1,6 +1,6 @@
 """Published models, each a few choices on the four axes with its paper's defaults."""
 
-from tfp_vae.recipes import published, quantized
+from tfp_vae.recipes import hierarchies, published, quantized, residual
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
     RECIPES,
@@ -21,8 +21,10 @@ __all__ = [
     "Setting",
     "build",
     "find",
+    "hierarchies",
     "likelihood_named",
     "published",
     "quantized",
     "recipe",
+    "residual",
 ]

@@ -8,6 +8,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
+
 from tfp_vae import layers, networks
 from tfp_vae.errors import InputError
 from tfp_vae.layers.rescaled import Rescaled, Scale
@@ -82,16 +84,24 @@ class Setting:
         goes through the layer `first` before the decoder.
         """
         posterior = posterior or layers.IndependentNormal(self.latent_size)
-        ends = self.likelihood or likelihood or self.usual_likelihood
         body = (self.body, self.widths, self.activation, self.num_classes)
-        last, first = ends(self.shape), None
-        if self.scale is not None:
-            last, first = Rescaled(last, *self.scale), self.scale.to_standard()
-        encoder = networks.encoder(self.shape, posterior, *body, first=first)
-        decoder = networks.decoder(encoder.output_shape[1:], last, *body, first=first)
-        return VAE(encoder, decoder, prior, self._objective(objective))
+        encoder = networks.encoder(self.shape, posterior, *body, first=self.first_layer())
+        decoder = networks.decoder(
+            encoder.output_shape[1:], self.last_layer(likelihood), *body, first=first
+        )
+        return VAE(encoder, decoder, prior, self.chosen(objective))
 
-    def _objective(self, own: Objective | None) -> Objective | None:
+    def first_layer(self) -> keras.layers.Layer | None:
+        """Returns the layer that x goes through first, if any."""
+        return None if self.scale is None else self.scale.to_standard()
+
+    def last_layer(self, likelihood: Callable[[tuple[int, ...]], Any] | None = None) -> Any:
+        """Returns the layer of p(x | ...): the setting's own, else the recipe's, else the usual."""
+        last = (self.likelihood or likelihood or self.usual_likelihood)(self.shape)
+        return last if self.scale is None else Rescaled(last, *self.scale)
+
+    def chosen(self, own: Objective | None = None) -> Objective | None:
+        """Returns the objective: the setting's, or what the setting makes of the recipe's own."""
         if self.objective is None or isinstance(self.objective, Objective):
             return self.objective or own
         return self.objective(own or ELBO(), self.num_examples)
@@ -116,7 +126,7 @@ class Recipe:
     title: str
     paper: str
     good_for: str
-    make: Callable[[Setting], VAE]
+    make: Callable[[Setting], Any]
     prior_after: Callable[[Setting], Any] | None = None
     conditional: bool = False
 
@@ -124,8 +134,8 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {}
 
 
-def build(name: str, setting: Setting) -> VAE:
-    """The untrained model of a recipe.
+def build(name: str, setting: Setting) -> Any:
+    """The untrained model of a recipe: a `VAE`, or a `LatentModel` whose main variable is x.
 
     Raises:
       InputError: there is no recipe of that name, or it wants labels and there are none.
@@ -166,9 +176,9 @@ def likelihood_named(name: str | None) -> Callable[[tuple[int, ...]], Any] | Non
 
 
 def recipe(title: str, paper: str, good_for: str, **more: Any) -> Callable[[Callable], Callable]:
-    """Puts a function from a `Setting` to a `VAE` into the table, under its own name."""
+    """Puts a function from a `Setting` to a model into the table, under its own name."""
 
-    def register(make: Callable[[Setting], VAE]) -> Callable[[Setting], VAE]:
+    def register(make: Callable[[Setting], Any]) -> Callable[[Setting], Any]:
         name = make.__name__
         make.__doc__ = f"{title}: {good_for}. {paper}."
         RECIPES[name] = Recipe(name, title, paper, good_for, make, **more)

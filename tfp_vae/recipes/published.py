@@ -213,6 +213,11 @@ def iaf_vae(s: Setting) -> VAE:
     "a prior as rich as the posteriors themselves",
 )
 def vamp_prior_vae(s: Setting) -> VAE:
+    return s.vae(prior=vamp_prior(s))
+
+
+def vamp_prior(s: Setting) -> priors.VampPrior:
+    """Returns a mixture of 500 posteriors, or of a third as many as there are examples."""
     count = max(1, min(500, s.num_examples // 3))
     pixels = (0.0, 1.0) if len(s.shape) == 3 else None
     labels = None if s.num_classes is None else {"label": np.arange(count) % s.num_classes}
@@ -220,7 +225,7 @@ def vamp_prior_vae(s: Setting) -> VAE:
     if s.scale is not None:  # pseudo-inputs are of the unit of x
         noise = np.random.default_rng(0).uniform(-1, 1, [count, *s.shape])
         start = np.asarray(s.scale.loc) + np.asarray(s.scale.scale) * noise
-    return s.vae(prior=priors.VampPrior(start, pixels, labels))
+    return priors.VampPrior(start, pixels, labels)
 
 
 @recipe("mixture-prior VAE", "Tomczak and Welling, arXiv:1705.07120, section 2", "clustered z")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from typing import Any
 
 import keras
 
 from tfp_vae import recipes
 from tfp_vae.bridge.marginals import DistributionPrior
-from tfp_vae.model.vae import VAE
+from tfp_vae.model import main_variable
+from tfp_vae.model.latent_model import LatentModel
 from tfp_vae.objectives import RegularizedAE
 
 _HEAD = ("`--recipe`", "model", "posterior", "prior", "likelihood", "objective", "good for")
@@ -35,32 +37,50 @@ def table() -> str:
 def _row(recipe: recipes.Recipe) -> list[str]:
     classes = 10 if recipe.conditional else None
     setting = recipes.Setting((8, 8, 1), 1500, latent_size=4, widths=(8,), num_classes=classes)
-    vae = recipe.make(setting)
-    likelihood = vae.decoder.layers[-1]
-    prior = _prior(vae)
+    model = recipe.make(setting)
+    likelihood = main_variable.likelihood(model).layers[-1]
+    posteriors, priors = model.posterior_layers, _priors(model)
     if recipe.prior_after is not None:
-        prior = f"{type(recipe.prior_after(setting)).__name__}, fitted afterwards"
+        after = f"{type(recipe.prior_after(setting)).__name__}, fitted afterwards"
+        priors = dict.fromkeys(priors, after)
     return [
         f"`{recipe.name}`",
         f"{recipe.title}, {_linked(recipe.paper)}",
-        _call(vae.posterior_layer, ("num_flows",)),
-        prior,
+        _of_each({name: _call(one, ("num_flows",)) for name, one in posteriors.items()}),
+        _of_each(priors),
         _call(likelihood, ("family", "scale", "trainable_scale")),
-        _call(vae.objective),
+        _call(model.objective),
         recipe.good_for,
     ]
 
 
-def _prior(vae: VAE) -> str:
-    if isinstance(vae.objective, RegularizedAE):
-        return "none"
-    if isinstance(vae.prior, DistributionPrior):
-        given = vae.prior.given
+def _of_each(said: dict[str, str]) -> str:
+    """What is said of each latent variable: once for those side by side of which it is the same."""
+    groups = [(each, list(names)) for each, names in itertools.groupby(said, key=said.__getitem__)]
+    if len(groups) == 1:
+        return groups[0][0]
+    ends = [(each, names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}")
+            for each, names in groups]  # fmt: skip
+    return "; ".join(f"{name}: {each}" for each, name in ends)
+
+
+def _priors(model: Any) -> dict[str, str]:
+    if isinstance(model.objective, RegularizedAE):
+        return {"z": "none"}
+    given = model.priors if isinstance(model, LatentModel) else {"z": model.prior}
+    above = {*given, *(name for p in model.graph.priors.values() for name in p.puts_out)}
+    return {name: _prior(one, above) for name, one in given.items()}
+
+
+def _prior(prior: Any, above: set[str]) -> str:
+    if isinstance(prior, DistributionPrior):
+        given = prior.given
         blocks = getattr(given, "distributions", None) or [given]
         return " and ".join(_PRIORS.get(_kind(block), _kind(block)) for block in blocks)
-    if isinstance(vae.prior, keras.Model):
-        return f"a network of the {vae.prior.inputs[0].name}"
-    return type(vae.prior).__name__
+    if isinstance(prior, keras.Model):
+        names = {tensor.name for tensor in prior.inputs}
+        return f"a network of the {'z above' if names & above else prior.inputs[0].name}"
+    return type(prior).__name__
 
 
 def _kind(distribution: Any) -> str:

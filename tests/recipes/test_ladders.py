@@ -1,0 +1,144 @@
+"""Recipes of several latent variables, against closed forms."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+from recipe_models import made
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae import InputError, LatentModel, layers, recipes
+
+A, B, PRIOR_SCALE, NOISE = 0.8, 1.5, 0.6, 0.4  # z1 = A z2 + ..., x = B z1 + ...
+
+
+def fixed(matrix, bias):
+    """A dense layer of these weights."""
+    return keras.layers.Dense(
+        len(bias),
+        kernel_initializer=lambda *_, **__: np.asarray(matrix, "float32"),
+        bias_initializer=lambda *_, **__: np.asarray(bias, "float32"),
+    )
+
+
+def raw(scale):
+    """What a scale is before its softplus."""
+    return np.log(np.expm1(scale))
+
+
+def linear_ladder():
+    """The exact posterior: q(z1|x, z2) is the product of p(z1|z2) and of what x says of z1."""
+    variance = B**2 * (A**2 + PRIOR_SCALE**2) + NOISE**2  # of x; z2 and x have the covariance A B
+    of_z2 = (1 - (A * B) ** 2 / variance) ** 0.5
+    x, z2, z1 = (keras.Input((1,), name=name) for name in ("x", "z2", "z1"))
+    h2 = fixed([[A * B / variance, 0.0]], [0.0, raw(of_z2)])(x)
+    h1 = fixed([[1 / B, 0.0]], [0.0, raw(NOISE / B)])(x)
+    prior = fixed([[A, 0.0]], [0.0, raw(PRIOR_SCALE)])(z2)
+    p_of_z1 = keras.Input((2,), name="p_of_z1")
+    both = keras.layers.Concatenate()([p_of_z1, h1])
+    normal = layers.IndependentNormal
+    return LatentModel(
+        {
+            "z2": (keras.Model({"x": x}, normal(1)(h2)), None),
+            "z1": (
+                keras.Model({"x": x, "p_of_z1": p_of_z1}, layers.PrecisionWeightedNormal(1)(both)),
+                keras.Model({"z2": z2}, {"z1": normal(1)(prior), "p_of_z1": prior}),
+            ),
+        },
+        {"x": keras.Model({"z1": z1}, normal(1)(fixed([[B, 0.0]], [0.0, raw(NOISE)])(z1)))},
+    )
+
+
+def test_a_linear_ladder_with_precision_weighted_posteriors_has_the_exact_log_p():
+    model = linear_ladder()
+    x = np.linspace(-3, 3, 7, dtype="float32")[:, None]
+    variance = B**2 * (A**2 + PRIOR_SCALE**2) + NOISE**2
+    exact = scipy.stats.norm(0, variance**0.5).logpdf(x[:, 0])
+    weights = model.forward(x, 5, seed=(1, 2)).log_weights
+    np.testing.assert_allclose(weights, np.broadcast_to(exact, [5, 7]), atol=2e-5)
+    np.testing.assert_allclose(model.log_likelihood(x, num_samples=1), exact, atol=2e-5)
+
+
+def test_a_residual_posterior_that_adds_nothing_is_the_prior():
+    rng = np.random.default_rng(0)
+    prior = rng.normal(size=[5, 6]).astype("float32")
+    p = layers.IndependentNormal(3)(prior)
+    same = layers.ResidualNormal(3)(np.concatenate([prior, np.zeros_like(prior)], 1))
+    np.testing.assert_array_equal(tfd.kl_divergence(same, p), np.zeros(5))
+
+
+def test_the_kl_of_a_residual_posterior_is_nvaes():
+    rng = np.random.default_rng(0)
+    prior, shift, ratio = rng.normal(size=[3, 5, 6]).astype("float32")
+    shift, ratio = shift[:, :3], ratio[:, :3]
+    q = layers.ResidualNormal(3)(np.concatenate([prior, shift, ratio], 1))
+    p = layers.IndependentNormal(3)(prior)
+    scale, d_scale = np.logaddexp(0, prior[:, 3:]), np.exp(5 * np.tanh(ratio / 5))
+    each = 0.5 * ((shift / scale) ** 2 + d_scale**2 - 2 * np.log(d_scale) - 1)
+    np.testing.assert_allclose(tfd.kl_divergence(q, p), each.sum(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ladder_vae", "top_down_vae"])
+def test_the_kl_is_against_the_prior_that_generates(name, x):
+    """p of each variable at the values of the pass, made anew along the path of sampling."""
+    model = made(name)
+    forward = model.forward(x[:5], seed=(1, 2))
+    values = {n: term.value[0] for n, term in forward.latent.items()}
+    above = {}
+    for n in list(values)[1:]:
+        prior = model.graph.priors[n]
+        above.update({k: v for k, v in values.items() if k not in above and k != n})
+        out = prior.network({t: above[t] for t in prior.inputs})
+        above.update({k: out[k] for k in prior.puts_out})
+        np.testing.assert_allclose(out[n].mean(), forward[n].p.mean(), atol=1e-5)
+        kl = tfd.kl_divergence(forward[n].q, out[n])
+        np.testing.assert_allclose(forward[n].kl(), kl, rtol=1e-4, atol=1e-5)
+    for got, wanted in zip(model.decode(values)["x"].mean(), forward["x"].p.mean(), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [0, 7, 1000])
+def test_kl_weights_are_the_same_in_training_and_validation(step, x):
+    model = made("top_down_vae")  # 100 steps, of which 30 warm up
+    forward = model.forward(x, seed=(1, 2))
+    losses = [
+        model.objective(forward.observing({"x": x}, step=step, training=training)).loss
+        for training in (True, False)
+    ]
+    np.testing.assert_array_equal(*losses)
+    held = sum(
+        tf.reduce_sum(tf.maximum(tf.reduce_mean(term.kl_of_dimensions(), 0), 0.01))
+        for term in forward.latent.values()
+    )
+    expected = forward.nll + min(1.0, step / 30) * held
+    np.testing.assert_allclose(losses[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [3, 8])
+def test_groups_of_maps_go_from_coarse_to_fine(groups):
+    s = recipes.Setting((28, 20, 1), 100, latent_size=16, body="conv", widths=(4, 8))
+    model = recipes.RECIPES["top_down_vae"].make(s, groups=groups)
+    sizes = [q.shape[0] for q in model.graph.posteriors.values()]
+    each = max(1, 16 // groups)
+    assert sizes == sorted(sizes)
+    assert set(sizes) == {7 * 5 * each, 14 * 10 * each}
+    assert model.sample(2)["x"].shape == (2, 28, 20, 1)
+
+
+def test_one_group_is_no_hierarchy():
+    s = recipes.Setting((5,), 100)
+    with pytest.raises(InputError, match="at least two groups"):
+        recipes.RECIPES["top_down_vae"].make(s, groups=1)
+
+
+def test_the_upper_prior_is_a_mixture_of_the_upper_posteriors(x):
+    model = made("hierarchical_vamp_vae")
+    prior = model.priors["z2"]
+    mixture = prior.distribution()
+    u = np.clip(np.asarray(prior.pseudo_inputs), 0, 1)
+    q = model.posteriors["z2"](u)
+    z = model.encode(x[:4])["z2"].mean()
+    each = [np.asarray(q.log_prob(np.broadcast_to(one, [len(u), 3]))) for one in z]
+    expected = [np.logaddexp.reduce(row) - np.log(len(u)) for row in each]
+    np.testing.assert_allclose(mixture.log_prob(z), expected, rtol=1e-4)
