@@ -18,7 +18,8 @@ RECIPES = _names(
     "wae_mmd_imq wae_mmd_rbf swae iwae miwae ciwae piwae log_cosh_vae sigma_vae gamma_vae "
     "categorical_vae joint_vae hyperspherical_vae planar_flow_vae iaf_vae vamp_prior_vae "
     "mixture_prior_vae ae rae_l2 rae_gp vq_vae two_stage_vae ladder_vae "
-    "hierarchical_vamp_vae rq_vae hrq_vae fsq_vae lfq_vae top_down_vae"
+    "hierarchical_vamp_vae rq_vae hrq_vae fsq_vae lfq_vae top_down_vae "
+    "vq_vae_2"
 )
 LIKELIHOODS = _names(
     "bernoulli continuous_bernoulli normal shared_normal logistic laplace student_t poisson "

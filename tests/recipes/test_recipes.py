@@ -102,6 +102,7 @@ def test_it_is_the_same_in_double_precision(name, x):
 KINDS = [
     "vae", "wae_mmd_imq", "gamma_vae", "categorical_vae", "joint_vae", "hyperspherical_vae",
     "iaf_vae", "vamp_prior_vae", "mixture_prior_vae", "vq_vae", "rq_vae", "fsq_vae",
+    "vq_vae_2",
 ]  # fmt: skip
 OTHERS = [name for name in recipes.RECIPES if name not in KINDS]
 

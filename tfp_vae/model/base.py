@@ -265,7 +265,7 @@ class ProbabilisticModel(Fitting, Execution, Seeded, LegacySaving, KerasModel):
             return replicas.as_keras_averages(logs, self.distribute_strategy)
 
     def test_step(self, data: Any) -> Any:
-        with self._drawing(self.objective.num_samples):
+        with self._drawing(self.objective.num_samples), replicas.step():
             logs = super().test_step(sparse.dense(data))
             return replicas.as_keras_averages(logs, self.distribute_strategy)
 

@@ -1,6 +1,6 @@
 """Published models, each a few choices on the four axes with its paper's defaults."""
 
-from tfp_vae.recipes import hierarchies, published, quantized, residual
+from tfp_vae.recipes import hierarchies, published, quantized, residual, two_levels
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
     RECIPES,
@@ -27,4 +27,5 @@ __all__ = [
     "quantized",
     "recipe",
     "residual",
+    "two_levels",
 ]

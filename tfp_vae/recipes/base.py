@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from tfp_vae import layers, networks
+from tfp_vae.bridge.marginals import Prior
 from tfp_vae.errors import InputError
 from tfp_vae.layers.rescaled import Rescaled, Scale
 from tfp_vae.model.vae import VAE
@@ -117,8 +118,8 @@ class Recipe:
       paper: where it is from.
       good_for: one line.
       make: from a `Setting` to the untrained model.
-      prior_after: from a `Setting` to the prior that `VAE.fit_prior` fits to the trained model, so
-        that it can generate; None: it generates as it is.
+      prior_after: from a `Setting` to the prior that `fit_prior` fits to the trained model, so that
+        it can generate: see `priors_after`; None: it generates as it is.
       conditional: whether it is nothing without labels.
     """
 
@@ -149,6 +150,19 @@ def build(name: str, setting: Setting) -> Any:
     if recipe.conditional and setting.num_classes is None:
         raise InputError(f"{recipe.title} is conditioned on labels: expected num_classes.", None)
     return recipe.make(setting)
+
+
+def priors_after(recipe: Recipe, model: Any, setting: Setting) -> dict[str, Any]:
+    """Returns the priors to fit to a trained model, by latent variable, one after the other.
+
+    `recipe.prior_after` gives the one prior, or a dict with one for each of several variables: a
+    prior, or a function from the model to a network, a prior given other variables.
+    """
+    assert recipe.prior_after is not None
+    made = recipe.prior_after(setting)
+    if not isinstance(made, dict):
+        return {next(iter(model.graph.posteriors)): made}
+    return {n: one if isinstance(one, Prior) else one(model) for n, one in made.items()}
 
 
 def find(name: str) -> Recipe:
