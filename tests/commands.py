@@ -9,9 +9,9 @@ import sys
 import keras
 import numpy as np
 
-import tfp_vae_cli
 from tfp_vae import VAE
 from tfp_vae.app import runs
+from tfp_vae_cli import command
 
 TFP_VAE = [sys.executable, "-m", "tfp_vae_cli"]
 SMALL = ["--widths", "[16]", "--latent_size", "2"]
@@ -21,7 +21,7 @@ STEPS = 11  # of 128 digits in an epoch
 def main(arguments) -> int:
     """The exit code of the command in this process, which has TensorFlow loaded already."""
     try:
-        return tfp_vae_cli.main([str(argument) for argument in arguments])
+        return command.main([str(argument) for argument in arguments])
     except SystemExit as stop:
         return stop.code
 

@@ -1,4 +1,4 @@
-"""Keras callbacks that a training run needs and Keras does not have."""
+"""Callbacks of a training run that Keras does not have."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tfp_vae.arguments.rules import checked
 
 
 class WithinEpoch:
-    """Says in the hooks of a callback whether the epoch has steps left that are not done.
+    """A test, for the hooks of a callback, of whether the epoch has steps left.
 
-    A call may do several steps, and the callbacks for these follow once all are done.
+    One call may do several steps; the callbacks of these steps follow once all are done.
 
     Args:
-      callback: whose `on_epoch_begin` makes this.
+      callback: the callback whose `on_epoch_begin` makes this test.
     """
 
     def __init__(self, callback: keras.callbacks.Callback) -> None:
@@ -34,18 +34,17 @@ class WithinEpoch:
 
 
 class KeepGood(keras.callbacks.Callback):
-    """Saves the model as it trains, and stops at a loss that is not finite, with the last good one.
+    """A callback that saves the model, and stops with the last good one at a loss of NaN or inf.
 
-    A copy of all variables (weights, optimizer, seeds) is taken at each epoch's end; when the loss
-    turns NaN or infinite, it is put back and saved.
+    The callback copies all variables (weights, optimizer, seeds) at each epoch's end; when the loss
+    is no longer finite, the copy is put back and saved.
 
     Args:
       save: writes the model.
       every_seconds: saves no more often than this, within long epochs too.
 
     Attributes:
-      failed_at: the epoch in which the loss stopped being finite, counted from 1; None if it did
-        not.
+      failed_at: the epoch, counted from 1, in which the loss was no longer finite; None: none.
 
     Example:
       >>> KeepGood(save=lambda model: model.save("model.keras")).failed_at is None
@@ -114,7 +113,7 @@ class KeepGood(keras.callbacks.Callback):
 
 
 class FixedEvaluation(keras.callbacks.Callback):
-    """Gives each evaluation the same draws, and training those that it has without evaluation.
+    """A callback that gives each evaluation the same draws, and leaves training its own.
 
     So validation losses differ by the model alone, and a run that stopped anywhere and went on is
     the run that did not stop.
@@ -137,20 +136,20 @@ class FixedEvaluation(keras.callbacks.Callback):
         self.restore()
 
     def restore(self) -> None:
-        """Gives training its draws back; by hand where an evaluation was interrupted."""
+        """Gives training its draws back: Keras does not where an evaluation was interrupted."""
         for seed, state in zip(self._seeds, self._training, strict=False):
             seed.assign(state)
         self._training = []
 
 
 def say(text: str) -> None:
-    """Prints a line; where nobody can see it, since the terminal was closed, work goes on."""
+    """Prints a line; if the terminal was closed, work goes on."""
     with contextlib.suppress(OSError):
         print(text, flush=True)
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One progress bar over all the epochs of a run; where no terminal is, a line every tenth.
+    """A progress bar over all epochs of a run; without a terminal, a line for every tenth.
 
     Args:
       total: steps in the whole run.
@@ -173,7 +172,7 @@ class ProgressBar(keras.callbacks.Callback):
         steps = (self.params or {}).get("steps") or batch + 1
         self._in_epoch = min(batch + 1, steps)  # the last call of an epoch may have fewer
         if self._terminal and self.done + self._in_epoch < self.total:
-            with contextlib.suppress(OSError):  # the terminal was closed, or who reads has ended
+            with contextlib.suppress(OSError):  # the terminal was closed
                 self._show(self.done + self._in_epoch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -14,7 +14,7 @@ from tfp_vae.errors import InputError
 
 
 class Figure(matplotlib.figure.Figure):
-    """A matplotlib Figure that a notebook shows where it is the value of a cell."""
+    """A matplotlib Figure that a notebook shows as the value of a cell."""
 
     def _repr_png_(self) -> bytes:
         written = io.BytesIO()
@@ -23,17 +23,17 @@ class Figure(matplotlib.figure.Figure):
 
 
 def can_show(shape: Any) -> bool:
-    """Whether (height, width, channels) is that of a picture: grey or red, green and blue."""
+    """Returns whether (height, width, channels) is that of a picture: grey, or red-green-blue."""
     return len(shape) == 3 and shape[-1] in (1, 3)
 
 
 def image_grid(images: Any, columns: int = 8, title: str = "") -> Figure:
-    """Images side by side in one frame.
+    """Draws images side by side in one frame.
 
     Args:
       images: `[n, height, width, 1 or 3]`, values in 0..1.
-      columns: how many in a row.
-      title: what they are.
+      columns: images in a row.
+      title: above the figure.
     """
     images = np.asarray(images)
     columns = min(columns, len(images))
@@ -49,12 +49,12 @@ def image_grid(images: Any, columns: int = 8, title: str = "") -> Figure:
 
 
 def reconstructions(originals: Any, reconstructed: Any, title: str = "") -> Figure:
-    """Each original with its reconstruction below it.
+    """Draws each original with its reconstruction below.
 
     Args:
       originals: `[n, height, width, channels]`, values in 0..1.
       reconstructed: likewise.
-      title: what they are.
+      title: above the figure.
     """
     pairs = [np.asarray(originals), np.asarray(reconstructed)]
     columns = len(pairs[0])
@@ -70,19 +70,19 @@ def reconstructions(originals: Any, reconstructed: Any, title: str = "") -> Figu
 
 
 def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
-    """Posterior means in two dimensions: z itself, or its two principal components.
+    """Draws posterior means in two dimensions: z itself, or its two principal components.
 
     Args:
       z: `[n, latent size]`.
       labels: `[n]` integers that colour the points, or None.
-      title: what they are.
+      title: above the figure.
     """
     z = np.asarray(z).reshape(len(z), -1)
     labels = None if labels is None else np.asarray(labels).reshape(-1)
     if z.shape[1] == 1:
         z = np.hstack([z, np.zeros_like(z)])
     names = ["$z_1$", "$z_2$"]
-    if z.shape[1] > 2 and np.ptp(z, axis=0).any():  # of one point there are no components
+    if z.shape[1] > 2 and np.ptp(z, axis=0).any():  # one point has no components
         components = PCA(2).fit(z)
         share = components.explained_variance_ratio_
         names = [f"principal component {i + 1} ({share[i]:.0%} of the variance)" for i in range(2)]
@@ -105,10 +105,10 @@ def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
 
 
 def manifold(vae: Any, size: int | None = None) -> Figure:
-    """The means of p(x|z) over a grid of a two-dimensional z.
+    """Draws the means of p(x|z) over a grid of a two-dimensional z.
 
     The grid's points are equally spaced quantiles of the unit normal, 0.5/size to 1 - 0.5/size
-    along each axis, so that each tile stands for the same prior probability. Kingma and Welling,
+    along each axis: each tile stands for the same prior probability. Kingma and Welling,
     arXiv:1312.6114, figure 4.
 
     Args:

@@ -2,6 +2,6 @@
 
 import sys
 
-from tfp_vae_cli import main
+from tfp_vae_cli.command import main
 
 sys.exit(main())

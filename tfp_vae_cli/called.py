@@ -1,4 +1,4 @@
-"""The command as it was called, for what it tells a person to type next."""
+"""The command as it was called, for lines that a person can type next."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def called() -> str:
-    """`tfp-vae`, `.venv/bin/tfp-vae` or `.venv/bin/python -m tfp_vae_cli`: what was typed."""
+    """Returns what was typed: `tfp-vae`, or `.venv/bin/python -m tfp_vae_cli`, or the like."""
     program = sys.argv[0]
     if Path(program).stem == "tfp-vae":
         return as_typed(program)
@@ -18,15 +18,12 @@ def called() -> str:
 
 
 def beside(name: str) -> str:
-    """Another program of the environment that this one is in, in words that a shell takes."""
+    """Returns the words that start another program of this environment."""
     return as_typed(str(Path(sys.executable).parent / name))
 
 
 def as_typed(program: str) -> str:
-    """The shortest words that start a program from the folder at hand.
-
-    Its name where the shell finds it by that, else its path from here if it is below.
-    """
+    """Returns the shortest words for a program: its name on the PATH, or its path from here."""
     name = Path(program).name
     found = shutil.which(name)
     if program == name or (found and os.path.abspath(found) == os.path.abspath(program)):

@@ -1,4 +1,4 @@
-"""What went wrong, in one line: the one place where errors become words."""
+"""Errors in words: one line for each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import traceback
 
 from tfp_vae_cli.refusal import Refusal
 
-_MOST = 500  # letters of another's message
+_MOST = 500  # letters of a message
 _DEFECT = 70  # as sysexits.h has it for a program's own faults
 
 
 def told(error: BaseException, command: str, debug: bool = False) -> int:
-    """Prints what went wrong on one line, the traceback too if asked for; gives the exit code."""
+    """Prints an error on one line, and the traceback if asked for; returns the exit code."""
     if isinstance(error, BrokenPipeError):  # who read has seen enough
         return 0
     if debug:
@@ -58,21 +58,21 @@ _MAKE_ROOM = " (what was there before is still there: make room, and do it again
 
 
 def open_screen() -> None:
-    """Makes standard output and error such that they can be written to, where they were closed."""
+    """Opens standard output and error where they were closed, so that they can be written to."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         try:
             os.fstat(number)
-        except OSError:  # a file that is opened next would get its number
+        except OSError:  # the next file that is opened would get its number
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 def flush() -> None:
-    """Writes out what was printed, if anybody reads it.
+    """Writes out what was printed, if anybody reads.
 
     Raises:
-      OSError: it cannot be written; Python will not try again.
+      OSError: there is no room; Python will not try again.
     """
     try:
         sys.stdout.flush()

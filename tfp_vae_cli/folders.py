@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import sys
 from pathlib import Path
 
-from tfp_vae_cli.options import OPTIONS
-from tfp_vae_cli.reading import Given, of_file
+from tfp_vae_cli.options import RunOptions
+from tfp_vae_cli.reading import Given
 from tfp_vae_cli.refusal import Refusal, did_you_mean
+from tfp_vae_cli.yaml_files import of_file
 
 _IN_A_PICTURE = 2500  # images, at most
 NEW = ".new"  # where an export writes first, within its folder
 
 # What an evaluation takes from a run's options, and a run that goes on.
 _EVALUATED = ("data", "binarize")
-_RESUMED = tuple(name for name in OPTIONS["train"] if name not in ("out", "resume", "standardize"))
+_RESUMED = tuple(
+    field.name for field in dataclasses.fields(RunOptions) if field.name != "standardize"
+)
 
 
 def check(command: str, given: Given) -> None:
-    """Raises `Refusal` unless what is to be read is there, and what is to be written is free."""
+    """Checks that what is to be read is there, and that what is to be written is free.
+
+    Raises:
+      Refusal: one of these is not so.
+    """
     options = given.options
     if command == "train":
         _check_training(given)
         return
     check_run(options["run"])
     if command == "sample":
-        if not options.get("out", ".png").endswith((".png", ".npy")):
-            raise Refusal("Expected --out to end in .png or .npy.", options["out"])
-        out = Path(options.get("out", "samples.png"))
-        if out.suffix == ".png" and options.get("num", 0) > _IN_A_PICTURE:
-            raise Refusal(
-                f"Expected --num up to {_IN_A_PICTURE} in a picture; a .npy file takes any number.",
-                options["num"],
-            )
-        check_writable(out)
+        _check_picture(options.get("out", "samples.png"), options.get("num", 0))
     if command == "export":
         check_free(options["out"])
         check_writable(Path(options["out"]))
 
 
 def check_run(
-    path: str,
+    path: str | os.PathLike,
     needed: tuple[str, ...] = _EVALUATED,
     files: tuple[str, ...] = ("config.yaml", "model.keras"),
 ) -> None:
-    """Raises `Refusal` unless the folder is that of a run, with these options and files."""
-    missing = [name for name in files if not (Path(path) / name).is_file()]
-    if missing:
-        raise Refusal(
-            "Expected the folder of a run, as `tfp-vae train` writes it.",
-            f"{path}, without {' and '.join(missing)}",
-        )
+    """Checks that the folder is that of a run, with these options and files."""
+    check_files(path, files)
     config = Path(path) / "config.yaml"
     found = of_file("train", str(config))
     lacks = [name for name in needed if name not in found]
@@ -58,8 +54,34 @@ def check_run(
         raise Refusal(f"Expected {config} to hold all options of a run.", f"no {', '.join(lacks)}")
 
 
+def check_files(path: str | os.PathLike, files: tuple[str, ...]) -> None:
+    """Checks that the folder has these files of a run."""
+    missing = [name for name in files if not (Path(path) / name).is_file()]
+    if missing:
+        raise Refusal(
+            "Expected the folder of a run, as `tfp-vae train` writes it.",
+            f"{path}, without {' and '.join(missing)}",
+        )
+
+
+def left_in(folder: Path) -> set[Path]:
+    """Returns what is in a folder, apart from what a run leaves that ended while it loaded.
+
+    Whether that run is still at work, its lock tells.
+    """
+    return set(folder.iterdir()) - {folder / n for n in (".lock", "figures", "config.new.yaml")}
+
+
+def check_new(folder: Path) -> None:
+    """Checks that a run may begin in a folder."""
+    if folder.exists() and (not folder.is_dir() or left_in(folder)):
+        raise Refusal(
+            "Expected a new or empty folder for the run (--resume goes on with one).", folder
+        )
+
+
 def check_free(path: str | os.PathLike) -> None:
-    """Raises `Refusal` unless a SavedModel may be written there."""
+    """Checks that a SavedModel may be written to a folder."""
     folder = Path(path)
     if not folder.exists() or (folder.is_dir() and (folder / "saved_model.pb").exists()):
         return
@@ -68,7 +90,7 @@ def check_free(path: str | os.PathLike) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises `Refusal` unless a file or folder of this name can be made."""
+    """Checks that a file or folder of this name can be made."""
     there = path.absolute()
     while not there.exists() and not there.is_symlink():
         there = there.parent
@@ -76,6 +98,16 @@ def check_writable(path: Path) -> None:
         raise Refusal(f"Expected {path} to be in a folder.", f"{there}, which is none")
     if not os.access(there, os.W_OK | (os.X_OK if there.is_dir() else 0)):
         raise Refusal(f"Expected to be allowed to write {path}.", f"{there}, which is read-only")
+
+
+def _check_picture(out: str, num: int) -> None:
+    if not out.endswith((".png", ".npy")):
+        raise Refusal("Expected --out to end in .png or .npy.", out)
+    if out.endswith(".png") and num > _IN_A_PICTURE:
+        raise Refusal(
+            f"Expected --num up to {_IN_A_PICTURE} in a picture; a .npy file takes any number.", num
+        )
+    check_writable(Path(out))
 
 
 def _check_training(given: Given) -> None:
@@ -89,14 +121,8 @@ def _check_training(given: Given) -> None:
         check_run(options["resume"], _RESUMED, ("config.yaml",))
         check_writable(Path(options["resume"]))
     elif options.get("out"):
-        out = Path(options["out"])
-        # What a run leaves that ended while it loaded; whether it is there still, the lock tells.
-        ended = {out / ".lock", out / "figures", out / "config.new.yaml"}
-        if out.exists() and (not out.is_dir() or set(out.iterdir()) - ended):
-            raise Refusal(
-                "Expected a new or empty folder for the run (--resume goes on with one).", out
-            )
-        check_writable(out)
+        check_new(Path(options["out"]))
+        check_writable(Path(options["out"]))
     else:
         check_writable(Path("runs"))
     _check_data(options.get("data", "digits"))
@@ -105,31 +131,35 @@ def _check_training(given: Given) -> None:
 def _check_data(name: str) -> None:
     if name == "digits":
         return
+    path = Path(name)
     if name.endswith((".npy", ".npz")):
-        if not Path(name).is_file():
+        if not path.is_file():
             raise Refusal(
                 "Expected a .npy or .npz file of examples.", f"{name}, which is not there"
             )
         return
     known = _known_to_tfds()
     is_known = name.split("/")[0].split(":")[0] in known  # also where a folder is called so
-    if not is_known and (Path(name).exists() or (Path(name).suffix and ":" not in name)):
+    if not is_known and (path.exists() or (path.suffix and ":" not in name)):
         raise Refusal(
             "Expected data as a .npy or .npz file: numpy.save('x.npy', array) writes one.", name
         )
-    if known and not is_known:
-        hint = did_you_mean(name, [*known, "digits"], 3)
-        raise Refusal(
+    if known:
+        check_known(name, known)
+
+
+def check_known(name: str, known: list[str], error: type[Refusal] = Refusal) -> None:
+    """Checks that a name is that of one of TensorFlow's data sets, whatever version and config."""
+    if name.split("/")[0].split(":")[0] not in known:
+        raise error(
             "Expected 'digits', a .npy or .npz file, or the name of a TensorFlow data set "
-            f"(tfds.list_builders()).{hint}",
+            f"(tfds.list_builders()).{did_you_mean(name, [*known, 'digits'], 3)}",
             repr(name),
         )
 
 
 def _known_to_tfds() -> list[str]:
-    """The names of TensorFlow's data sets; none where they cannot be told without TensorFlow."""
-    import sys
-
+    """Returns the names of TensorFlow's data sets; none once TensorFlow is there to tell them."""
     if "tensorflow" in sys.modules:
         return []  # `data.load` asks
     import tensorflow_datasets as tfds

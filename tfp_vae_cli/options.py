@@ -1,177 +1,145 @@
-"""The options of each command, and in words what each of them takes."""
+"""The options of each command, one field an option: name, type, default, example and help.
+
+The command line, YAML files, the help, `tfp_vae.app` and `tfp_vae.recipes.Setting` read these
+classes. A new option is one more field, and what makes use of it.
+"""
 
 from __future__ import annotations
 
-import ast
-import math
-import os
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
-_MOST = 2**31 - 1  # that TensorFlow counts with
+from tfp_vae_cli.fields import REQUIRED, option, options_of
+from tfp_vae_cli.names import LIKELIHOODS, OBJECTIVES, RECIPES
 
-_names = str.split
-
-# Of tables that live beside TensorFlow; tests hold these against them.
-RECIPES = _names(
-    "vae conditional_vae beta_vae capacity_beta_vae beta_tc_vae dip_vae dip_vae_ii info_vae "
-    "wae_mmd_imq wae_mmd_rbf swae iwae miwae ciwae piwae log_cosh_vae sigma_vae gamma_vae "
-    "categorical_vae joint_vae hyperspherical_vae planar_flow_vae iaf_vae vamp_prior_vae "
-    "mixture_prior_vae ae rae_l2 rae_gp vq_vae two_stage_vae ladder_vae "
-    "hierarchical_vamp_vae rq_vae hrq_vae fsq_vae lfq_vae top_down_vae "
-    "vq_vae_2"
-)
-LIKELIHOODS = _names(
-    "bernoulli continuous_bernoulli normal shared_normal logistic laplace student_t poisson "
-    "negative_binomial zero_inflated_negative_binomial"
-)
-OBJECTIVES = _names(
-    "CIWAE DIP ELBO IWAE MIWAE MMD PIWAE Adversarial BetaTC CodeEntropy RegularizedAE "
-    "SlicedWasserstein"
-)
+Binarize = Literal["dynamic", "fixed", "none"]
+_SEEDS = {"least": 0, "most": 2**32 - 1}
 
 
-class Option(NamedTuple):
-    """What an option takes.
+# fmt: off
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """The data of a run, and what follows from the data where nothing is said."""
 
-    Attributes:
-      what: in words.
-      example: of a value.
-      read: from a word of the command line or a value of a YAML file to the value; raises
-        ValueError.
-      choices: the names to choose from, where it is one of these.
-      is_positional: whether it is given by its place.
-    """
-
-    what: str
-    example: str
-    read: Callable[[Any], Any]
-    choices: tuple[str, ...] = ()
-    is_positional: bool = False
-
-
-def _whole(least: int, example: str, most: int = _MOST) -> Option:
-    def read(value: Any) -> int:
-        if isinstance(value, str):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError
-        if value > most:
-            raise ValueError(f" At most {most}.")
-        return value
-
-    return Option(f"a whole number from {least}", example, read)
+    data: str = option(
+        "digits", "mnist", "digits, a TensorFlow data set such as mnist, or a .npy or .npz file of "
+        "images, real vectors or counts.", "digits, the name of a TensorFlow data set, or a file")
+    recipe: str = option(
+        "vae", "beta_vae", "a published model, by its name in docs/variants.md.",
+        "a recipe, one of", RECIPES)
+    likelihood: str | None = option(
+        None, "normal", f"{', '.join(LIKELIHOODS[:-1])} or {LIKELIHOODS[-1]}; default: the "
+        "recipe's, else bernoulli for images that are binarized, shared_normal for others, "
+        "student_t for reals that are standardized, normal for others, negative_binomial for "
+        "counts.", "a likelihood, one of", LIKELIHOODS)
+    conditional: bool = option(
+        False, "true", "condition encoder and decoder on the labels of the data, integers from 0.")
+    binarize: Binarize | None = option(
+        None, "none", "pixels drawn as 0 or 1 afresh each epoch (dynamic), once (fixed), or left "
+        "as they are (none); default: dynamic for grey digits and nearly black and white images.")
+    standardize: bool | None = option(
+        None, "true", "bring real columns to mean 0 and standard deviation 1 inside the model; "
+        "default: where they are of another scale.")
 
 
-def _positive(example: str) -> Option:
-    def read(value: Any) -> float:
-        if isinstance(value, bool) or not 0 < float(value) < math.inf:
-            raise ValueError
-        return float(value)
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """The networks of a model; `tfp_vae.recipes.Setting` has these fields too."""
 
-    return Option("a number above 0", example, read)
-
-
-def _widths(value: Any) -> list[int]:
-    if isinstance(value, str):
-        value = ast.literal_eval(value)
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    return [_whole(1, "").read(each) for each in values]
-
-
-def _choice(what: str, names: list[str], example: str) -> Option:
-    def read(value: Any) -> str:
-        if value not in names:
-            raise ValueError
-        return value
-
-    shown = names if len(names) > 5 else map(repr, names)
-    return Option(f"{what} {', '.join(shown)}", example, read, tuple(names))
+    latent_size: int = option(
+        50, "16", "dimensions of z; 2 adds a picture of the latent plane of a unit normal prior.")
+    body: Literal["mlp", "conv"] = option(
+        "mlp", "conv", "a multilayer perceptron or a convolutional network.")
+    widths: Sequence[int] = option(
+        (400, 400), "'[400, 400]'", "units of the encoder's hidden layers, or channels; the "
+        "decoder has them reversed.")
+    activation: str = option(
+        "silu", "relu", "the name of a Keras activation.", "the name of a Keras activation")
 
 
-def _text(what: str, example: str, is_positional: bool = False) -> Option:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or not value.strip() or "\0" in value:
-            raise ValueError
-        return os.path.expanduser(value)
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(NetworkOptions, DataOptions):
+    """All options that make a run what it is: those in its `config.yaml`."""
 
-    return Option(what, example, read, is_positional=is_positional)
-
-
-def _flag() -> Option:
-    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-
-    def read(value: Any) -> bool:
-        if not isinstance(value, bool) and str(value).lower() not in words:
-            raise ValueError
-        return value if isinstance(value, bool) else words[value.lower()]
-
-    return Option("true or false", "true", read, ("true", "false"))
+    objective: dict[str, Any] | None = option(
+        None, "IWAE", "default: the recipe's, with other arguments if given, --objective.beta 4; "
+        "or one of tfp_vae.objectives, --objective IWAE --objective.num_samples 5. "
+        "--objective.help IWAE lists its arguments.", names=OBJECTIVES)
+    epochs: int | None = option(
+        None, "20", "default: 36, or as many as make 3,000 steps, but 300 at most.")
+    batch_size: int = option(128, "128", "images in a step.")
+    learning_rate: float = option(
+        2e-3, "0.001", "Adam's, after a warm-up and before a cosine decay to 0.")
+    seed: int = option(0, "1", "of weights, order and draws.", **_SEEDS)
 
 
-def _or_null(option: Option) -> Option:
-    """Takes null too, which is the default."""
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RunOptions):
+    """The options of `tfp-vae train`: those of a run, and where the run is."""
 
-    def read(value: Any) -> Any:
-        return None if value in (None, "null") else option.read(value)
-
-    return option._replace(read=read)
-
-
-def _objective(value: Any) -> Any:
-    """A name, or a mapping of `class_path`, `init_args` or both, as `config.yaml` has it."""
-    if isinstance(value, str):
-        value = {"class_path": value}
-    if value is None or value == {"class_path": "null"}:
-        return None
-    known = {"class_path": str, "init_args": dict}
-    if not isinstance(value, dict) or not value:
-        raise ValueError
-    if any(key not in known or not isinstance(value[key], known[key]) for key in value):
-        raise ValueError
-    name = value.get("class_path", OBJECTIVES[0])
-    if "." not in name and name not in OBJECTIVES:
-        raise ValueError
-    return value
+    out: str | None = option(
+        None, "runs/first", "the folder; default: runs/DATA-1, -2, ...",
+        "the name of a new folder")
+    resume: str | None = option(
+        None, "runs/digits-1", "the folder of a run to go on with, by its own configuration; "
+        "--epochs may extend it.", "the folder of a run")
 
 
-_RUN = _text("the folder of a run, as train writes it", "runs/digits-1", is_positional=True)
-_SEED = _whole(0, "1", 2**32 - 1)
+@dataclass(frozen=True, kw_only=True)
+class OfRun:
+    """The run that a command is about."""
 
-OPTIONS: dict[str, dict[str, Option]] = {
-    "train": {
-        "data": _text("digits, the name of a TensorFlow data set, or a file", "mnist"),
-        "recipe": _choice("a recipe, one of", RECIPES, "beta_vae"),
-        "likelihood": _or_null(_choice("a likelihood, one of", LIKELIHOODS, "normal")),
-        "conditional": _flag(),
-        "binarize": _or_null(_choice("one of", ["dynamic", "fixed", "none"], "none")),
-        "standardize": _or_null(_flag()),
-        "latent_size": _whole(1, "16"),
-        "body": _choice("one of", ["mlp", "conv"], "conv"),
-        "widths": Option("a list of whole numbers from 1", "'[400, 400]'", _widths),
-        "activation": _text("the name of a Keras activation", "relu"),
-        "objective": Option("the name of an objective", "IWAE", _objective, tuple(OBJECTIVES)),
-        "epochs": _or_null(_whole(1, "20")),
-        "batch_size": _whole(1, "128"),
-        "learning_rate": _positive("0.001"),
-        "seed": _SEED,
-        "out": _or_null(_text("the name of a new folder", "runs/first")),
-        "resume": _or_null(_text("the folder of a run", "runs/digits-1")),
-    },
-    "evaluate": {
-        "run": _RUN,
-        "num_samples": _whole(1, "500"),
-        "examples": _or_null(_whole(1, "1000")),
-    },
-    "sample": {
-        "run": _RUN,
-        "num": _whole(1, "64"),
-        "draw": _or_null(_flag()),
-        "out": _text("the name of a .png or .npy file", "samples.png"),
-        "seed": _SEED,
-    },
-    "export": {
-        "run": _RUN,
-        "out": _text("the folder to write", "saved_model", is_positional=True),
-    },
+    run: str = option(
+        REQUIRED, "runs/digits-1", "the folder that train wrote.",
+        "the folder of a run, as train writes it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(OfRun):
+    """The options of `tfp-vae evaluate`."""
+
+    num_samples: int = option(500, "500", "draws of z for each example, for the log-likelihood.")
+    examples: int | None = option(
+        1000, "1000", "how many test examples all numbers are of, drawn at random, the same each "
+        "time; null: all.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(OfRun):
+    """The options of `tfp-vae sample`."""
+
+    num: int = option(64, "64", "how many.")
+    draw: bool | None = option(
+        None, "true", "true draws x from p(x|z), false takes its mean; default: draws of counts, "
+        "means of images and reals.")
+    out: str = option(
+        "samples.png", "samples.png", "a .png for a picture, or .npy for the numbers.",
+        "the name of a .png or .npy file")
+    seed: int = option(0, "1", "the same seed, the same images.", **_SEEDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(OfRun):
+    """The options of `tfp-vae export`."""
+
+    out: str = option(REQUIRED, "saved_model", "the folder to write.", "the folder to write")
+# fmt: on
+
+
+class Command(NamedTuple):
+    """A subcommand: its options, and what it does."""
+
+    options: type
+    does: str
+
+
+COMMANDS = {
+    "train": Command(
+        TrainOptions, "Train a variational autoencoder: with no options, on real 8x8 digits."
+    ),
+    "evaluate": Command(EvaluateOptions, "Print the test ELBO and log-likelihood of a run."),
+    "sample": Command(SampleOptions, "Draw new images from a run's model."),
+    "export": Command(ExportOptions, "Write a run's model as a SavedModel for TensorFlow alone."),
 }
+OPTIONS = {name: options_of(command.options) for name, command in COMMANDS.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Refusal(ValueError):
-    """What was given cannot be used: as `tfp_vae.errors.InputError`, which imports TensorFlow."""
+    """Input that cannot be used: the base of `tfp_vae.errors.InputError`."""
 
     def __init__(self, expected: str, received: Any = None) -> None:
         ending = "" if received is None else f" Received: {received}"
@@ -16,7 +16,7 @@ class Refusal(ValueError):
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
-    """ " Did you mean ...?", or nothing where no known name is near.
+    """Returns " Did you mean ...?", or nothing where no known name is near.
 
     Example:
       >>> did_you_mean("epoch", ["epochs", "seed"]), did_you_mean("x", ["epochs"])
@@ -25,3 +25,9 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
     names = {each.lower(): each for each in known}
     near = [names[each] for each in difflib.get_close_matches(name.lower(), list(names), most)]
     return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def short(value: Any) -> str:
+    """Returns the beginning of a long text."""
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -33,9 +33,9 @@ import numpy as np
 import sklearn.datasets  # noqa: F401
 import tensorboard  # noqa: F401
 
-import tfp_vae_cli
 from tfp_vae.app import training
 from tfp_vae.callbacks import KeepGood
+from tfp_vae_cli import command
 
 ROWS = 160
 # Few steps in a call, so that there are some in the middle of an epoch.
@@ -185,7 +185,7 @@ def _become(words: list[str], folder: Path, log: Path | None, moment: Moment, ev
         training.KeepGood = functools.partial(KeepGood, every_seconds=every)
         lines = [] if log is None else log.open("w", buffering=1)
         sys.addaudithook(_watch(os.path.abspath(folder), lines, moment))
-        code = tfp_vae_cli.main(words)
+        code = command.main(words)
         sys.stdout.flush()
     finally:
         os._exit(code)

@@ -30,7 +30,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-import tfp_vae_cli
+from tfp_vae_cli import command
 
 COMMANDS = {
     "sample": ["sample", "run", "--num", "2", "--out", "x.npy"],
@@ -194,7 +194,7 @@ def called(words: list[str]) -> tuple[int, str]:
     """The exit code of the command in this process, and what it said of errors."""
     out, said = io.StringIO(), io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(out):
-        code = tfp_vae_cli.main(words)
+        code = command.main(words)
     return code, said.getvalue()
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
-import inspect
 import math
 import re
 import shlex
@@ -19,10 +19,13 @@ import yaml
 from commands import SMALL, STEPS, TFP_VAE, history, main, results, state
 from conftest import command
 
-import tfp_vae_cli
-from tfp_vae import data
-from tfp_vae.app import cli, runs
+from tfp_vae import data, recipes
+from tfp_vae.app import runs, train_command
 from tfp_vae.evaluation import estimates
+from tfp_vae_cli import __version__
+from tfp_vae_cli import command as entry_point
+from tfp_vae_cli.fields import option, options_of
+from tfp_vae_cli.options import COMMANDS, OPTIONS, NetworkOptions, RunOptions, TrainOptions
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +96,8 @@ def test_results_json_is_the_model_on_the_test_set(run, digits):
     for key, value in again.items():
         assert found[key] == pytest.approx(value, abs=0.5 if key != "kl" else 1e-4)
     x_test = data.binarized(digits.test)
-    pixels = estimates.independent_pixels(digits.train, x_test)
+    p = (digits.train.sum(axis=0) / 255 + 1) / (1500 + 2)  # of each pixel
+    pixels = -(x_test * np.log(p) + (1 - x_test) * np.log(1 - p)).sum(axis=(1, 2, 3)).mean()
     assert found["baseline"] == pytest.approx(pixels, rel=1e-12)
     assert found["baseline_name"] == "independent Bernoullis"
     assert (found["rows"], found["of_rows"], found["measure"]) == (297, 297, "log p(x)")
@@ -141,12 +145,11 @@ def test_the_commands_that_train_names_work_as_they_are_printed(work, trained, m
 
 def test_config_yaml_holds_every_option(run):
     config = run.read_config()
-    options = inspect.signature(cli.train).parameters
     given = {"epochs": 3, "widths": [16], "latent_size": 2}
     given |= {"binarize": "dynamic", "standardize": False}  # as the data decided
     assert config == {
-        name: given.get(name, option.default)
-        for name, option in options.items()
+        name: given.get(name, each.default)
+        for name, each in OPTIONS["train"].items()
         if name not in ("out", "resume")
     }
 
@@ -338,10 +341,10 @@ def test_bad_input_is_one_line_and_exit_code_2(inputs, arguments, fragment, caps
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
-        (["--help"], ["usage: tfp-vae", *tfp_vae_cli.COMMANDS]),
+        (["--help"], ["usage: tfp-vae", *COMMANDS]),
         (["-h"], ["usage: tfp-vae"]),
         ([], ["usage: tfp-vae"]),
-        (["--version"], [f"tfp-vae {tfp_vae_cli.__version__}"]),
+        (["--version"], [f"tfp-vae {__version__}"]),
     ],
 )
 def test_help_and_version_come_within_a_second_without_tensorflow(here, arguments, lines):
@@ -374,25 +377,73 @@ def test_another_backend_is_one_line_and_exit_code_2(here):
 
 def test_the_installed_command_is_this_one():
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="tfp-vae")
-    assert entry.load() is tfp_vae_cli.main
+    assert entry.load() is entry_point.main
 
 
-@pytest.mark.parametrize("name", tfp_vae_cli.COMMANDS)
+def test_a_new_option_is_one_field(here, capsys, monkeypatch):
+    """Of the class: then it is on the command line, in the help, in the run and in its config."""
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Run(RunOptions):
+        depth: int = option(2, "3", "how deep the sea is.")
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Train(TrainOptions, Run):
+        pass
+
+    class Training(train_command.Training):
+        def __init__(self, run, options, objective):
+            depths.append(options.depth)
+            super().__init__(run, options, objective)
+
+    depths = []
+    monkeypatch.setitem(COMMANDS, "train", COMMANDS["train"]._replace(options=Train))
+    monkeypatch.setitem(OPTIONS, "train", options_of(Train))
+    monkeypatch.setattr(train_command, "RunOptions", Run)
+    monkeypatch.setattr(train_command, "Training", Training)
+    assert main(["train", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--depth DEPTH how deep the sea is. (default: 2)" in shown
+    assert main(["train", "--depth", 0]) == 2
+    assert "--depth to be a whole number from 1, such as --depth 3" in capsys.readouterr().err
+    assert main(["train", "--epochs", 1, *SMALL, "--out", "run", "--depth", 4]) == 0
+    assert main(["train", "--resume", "run", "--epochs", 2]) == 0
+    assert depths == [4, 4]
+    assert runs.Run.open("run").read_config()["depth"] == 4
+    assert main(["train", "--resume", "run", "--epochs", 3, "--depth", 5]) == 2
+    assert "['depth']" in capsys.readouterr().err
+
+
+def test_each_option_of_the_networks_is_one_of_a_setting():
+    names = {field.name for field in dataclasses.fields(NetworkOptions)}
+    assert names == {"latent_size", "body", "widths", "activation"}
+    assert names <= {field.name for field in dataclasses.fields(recipes.Setting)}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_names_each_option(name, capsys):
     assert main([name, "--help"]) == 0
     out = capsys.readouterr().out
-    assert tfp_vae_cli.COMMANDS[name] in out
+    assert COMMANDS[name].does in " ".join(out.split())
     assert not re.search(r"type:|Optional|Literal|Positive|widths\+", out)  # words of Python
-    for option, parameter in inspect.signature(getattr(cli, name)).parameters.items():
-        required = parameter.default is inspect.Parameter.empty
-        assert re.search(rf"^  (-{{2}}){{{0 if required else 1}}}{option}\b", out, re.MULTILINE)
+    for each in OPTIONS[name].values():
+        dashes = "" if each.is_positional else "--"
+        assert re.search(rf"^  {dashes}{each.name}\b", out, re.MULTILINE)
+        assert each.help in " ".join(out.split())
 
 
 def test_print_config_is_yaml_of_the_defaults(here, capsys):
-    assert main(["train", "--print_config"]) == 0
-    options = inspect.signature(cli.train).parameters
-    defaults = {name: option.default for name, option in options.items()}
-    assert yaml.safe_load(capsys.readouterr().out) == defaults
+    defaults = {name: each.default for name, each in OPTIONS["train"].items()}
+    defaults["widths"] = list(defaults["widths"])
+    stated = {name: value for name, value in defaults.items() if value is not None}
+    for flag, expected in (
+        ("", {**defaults, "epochs": 3}),
+        ("=skip_default", {"epochs": 3}),
+        ("=skip_unset", {**stated, "epochs": 3}),
+    ):
+        assert main(["train", f"--print_config{flag}", "--epochs", 3]) == 0
+        assert yaml.safe_load(capsys.readouterr().out) == expected
+    assert main(["train", "--print_config=nothing"]) == 2
     assert not list(here.iterdir())
 
 
@@ -411,9 +462,10 @@ def test_a_person_sees_one_line_and_nothing_of_what_tensorflow_says(tmp_path):
 
 def test_what_is_said_while_loading_fails_is_shown(tmp_path):
     code = """
-import os, tfp_vae_cli
+import os
+from tfp_vae_cli.loading import loading
 try:
-    with tfp_vae_cli._without_greetings():
+    with loading():
         os.write(2, b"a reason\\n")
         raise ImportError("a part is missing")
 except ImportError:

@@ -20,7 +20,8 @@ from commands import SMALL, main, state
 from conftest import ROOT, command, small_networks
 
 from tfp_vae import VAE, InputError, data
-from tfp_vae.app import cli, runs, writing
+from tfp_vae.app import cli, runs
+from tfp_vae.bridge import writing
 
 sys.path.append(str(ROOT))
 

@@ -16,7 +16,11 @@ import pytest
 from commands import SMALL, STEPS, TFP_VAE, history, main, results, state
 
 from tfp_vae import InputError, callbacks
-from tfp_vae.app import runs, training
+from tfp_vae.app import history as metrics
+from tfp_vae.app import reporting, runs, training
+from tfp_vae_cli.fields import plain
+from tfp_vae_cli.options import RunOptions
+from tfp_vae_cli.refusal import Refusal
 
 
 @pytest.fixture(autouse=True)
@@ -69,21 +73,16 @@ EPOCH, EXECUTION = 43, 32
 def options(tmp_path_factory, digits):
     path = tmp_path_factory.mktemp("data") / "fifty.npy"
     np.save(path, digits.train[:50])
-    return {
-        "data": str(path),
-        "recipe": "vae",
-        "likelihood": None,
-        "conditional": False,
-        "binarize": "dynamic",
-        "latent_size": 2,
-        "body": "mlp",
-        "widths": [16],
-        "activation": "silu",
-        "epochs": 4,
-        "batch_size": 1,
-        "learning_rate": 2e-2,
-        "seed": 3,
-    }
+    return RunOptions(
+        data=str(path),
+        binarize="dynamic",
+        latent_size=2,
+        widths=[16],
+        epochs=4,
+        batch_size=1,
+        learning_rate=2e-2,
+        seed=3,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def uninterrupted(tmp_path_factory, options):
 
 def fit(path, options):
     run = runs.Run(path)
-    run.write_config(options)
+    run.write_config(plain(options))
     session = training.Training(run, options, None)
     assert session.fit().failed_at is None
     return session
@@ -107,7 +106,7 @@ def fit_until(path, options, step, stop, monkeypatch, hook=TRAINING):
             raise stop
 
     run = runs.Run(path)
-    run.write_config(options)
+    run.write_config(plain(options))
     session = training.Training(run, options, None)
     with monkeypatch.context() as patch:
         patch.setattr(training.ProgressBar, hook, stop_at_step)
@@ -124,8 +123,8 @@ class Killed(BaseException):
 MOMENTS = {
     "before the first save": (callbacks.KeepGood, "on_train_begin", 0),
     "between the row of an epoch and its model": (callbacks.KeepGood, "on_epoch_end", 1),
-    "while the model is written": (runs.Run, "_save", 1),
-    "while figures are drawn": (training, "figures", 0),
+    "while the model is written": (runs.Run, "save", 1),
+    "while figures are drawn": (reporting, "figures", 0),
     "before the results are written": (runs.Run, "write_results", 0),
 }
 
@@ -205,7 +204,7 @@ def test_a_run_interrupted_saved_and_resumed_ends_as_one_that_was_not(
     tmp_path, options, uninterrupted, step, hook, monkeypatch
 ):
     interrupted = fit_until(tmp_path, options, step, KeyboardInterrupt, monkeypatch, hook)
-    interrupted.run.save_model(interrupted.vae)
+    interrupted.save(interrupted.vae)
     resumed = fit(tmp_path, options)
     assert_same_end(resumed, uninterrupted)
     ours, theirs = history(resumed.run), history(uninterrupted.run)
@@ -221,7 +220,7 @@ def test_a_run_interrupted_twice_ends_as_one_that_was_not(
 ):
     for step in (EXECUTION, EPOCH + EXECUTION):
         interrupted = fit_until(tmp_path, options, step, KeyboardInterrupt, monkeypatch)
-        interrupted.run.save_model(interrupted.vae)
+        interrupted.save(interrupted.vae)
     assert_same_end(fit(tmp_path, options), uninterrupted)
 
 
@@ -302,9 +301,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_finite_model(here, capsys
 def test_epochs_done_again_are_not_in_the_metrics_twice(tmp_path):
     run = runs.Run(tmp_path)
     run.history.write_text("epoch,loss\n0,3.0\n1,2.0\n2,1.0\n")
-    run.forget_from(1)
+    metrics.forget_from(run.history, 1)
     assert run.history.read_text() == "epoch,loss\n0,3.0\n"
-    run.forget_from(5)
+    metrics.forget_from(run.history, 5)
     assert run.history.read_text() == "epoch,loss\n0,3.0\n"
 
 
@@ -313,7 +312,7 @@ def test_what_was_edited_or_cut_off_in_a_run_is_no_traceback(tmp_path):
     run.results.write_text("null")
     assert not run.is_reported(3)
     run.history.write_bytes(b"epoch,loss\r\n0,3.5\r\n\r\n1,2.5\r\nx\r\n2,1.5\r\n")
-    run.forget_from(2)
+    metrics.forget_from(run.history, 2)
     assert run.history.read_bytes() == b"epoch,loss\r\n0,3.5\r\n1,2.5\r\n"
 
 
@@ -322,7 +321,7 @@ def test_what_a_run_leaves_that_ended_while_it_loaded_is_free(tmp_path):
     (tmp_path / "figures").mkdir()
     runs.Run(tmp_path).must_be_new()
     (tmp_path / "config.yaml").touch()
-    with pytest.raises(InputError, match="new or empty folder"):
+    with pytest.raises(Refusal, match="new or empty folder"):
         runs.Run(tmp_path).must_be_new()
 
 

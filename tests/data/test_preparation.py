@@ -16,6 +16,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.evaluation.baselines import baseline
 from tfp_vae.layers.rescaled import Rescaled, Scale
 from tfp_vae.recipes.base import LIKELIHOODS
+from tfp_vae_cli.options import DataOptions
 
 SCALE = Scale([700.0, -3e-9, 0.0], [300.0, 1e-9, 1.0])
 
@@ -67,7 +68,7 @@ def wine(tmp_path) -> data.Examples:
 
 
 def of_wine(images, **options) -> tuple[VAE, preparation.Preparation]:
-    choice = preparation.prepared(images, options)
+    choice = preparation.prepared(images, DataOptions(**options))
     setting = recipes.Setting(
         images.shape, len(images.train), latent_size=4, widths=(64,), scale=choice.scale,
         usual_likelihood=LIKELIHOODS[choice.likelihood],
@@ -133,7 +134,7 @@ def test_every_recipe_takes_columns_of_any_unit(tmp_path):
 def test_columns_of_a_unit_of_their_own_are_standardized(x, options, scaled, likelihood):
     x = np.array(x)
     x = x.astype("int32" if x.dtype.kind == "i" else "float32")
-    choice = preparation.prepared(data.Examples("x", x, x), options)
+    choice = preparation.prepared(data.Examples("x", x, x), DataOptions(**options))
     assert (choice.scale is not None, choice.likelihood) == (scaled, likelihood)
     said = preparation.said(data.Examples("x", x, x), choice, layers.StudentT(1))
     assert ("standardized inside the model, under StudentT" in said) == scaled
@@ -142,7 +143,7 @@ def test_columns_of_a_unit_of_their_own_are_standardized(x, options, scaled, lik
 def test_what_has_no_scale_is_not_standardized():
     x = np.ones([2, 2], "int32")
     with pytest.raises(InputError, match="counts under negative_binomial"):
-        preparation.prepared(data.Examples("x", x, x), {"standardize": True})
+        preparation.prepared(data.Examples("x", x, x), DataOptions(standardize=True))
 
 
 # -- pixels ------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ KINDS = {
 def test_pixels_are_binarized_where_a_bernoulli_suits_them(name):
     make, drawn = KINDS[name]
     x = make()
-    choice = preparation.prepared(data.Examples(name, x, x), {})
+    choice = preparation.prepared(data.Examples(name, x, x), DataOptions())
     assert choice.binarize == ("dynamic" if drawn else "none")
     assert choice.likelihood == ("bernoulli" if drawn else "shared_normal")
     said = preparation.said(data.Examples(name, x, x), choice, layers.SharedScale(1))
@@ -210,7 +211,7 @@ def test_pixels_are_binarized_where_a_bernoulli_suits_them(name):
 )
 def test_what_is_said_comes_before_what_the_data_suggest(name, options, expected):
     x = KINDS[name][0]()
-    choice = preparation.prepared(data.Examples(name, x, x), options)
+    choice = preparation.prepared(data.Examples(name, x, x), DataOptions(**options))
     assert (choice.binarize, choice.likelihood) == expected
 
 

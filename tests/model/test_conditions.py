@@ -8,7 +8,6 @@ from conftest import small_networks
 
 from tfp_vae import ELBO, IWAE, VAE, InputError, layers, networks, priors
 from tfp_vae.evaluation import estimates
-from tfp_vae.wiring import Wiring
 
 
 def encoder_of(structure, names=("x", "label", "side")):
@@ -152,7 +151,7 @@ def test_a_decoder_alone_may_be_conditioned(x):
     vae.compile("adam", run_eagerly=True)
     vae.fit([x, labels], verbose=0)
     assert vae.sample(10, conditions=np.arange(10)).shape == (10, 8, 8, 1)
-    assert Wiring(encoder, decoder).given_names == ["label"]
+    assert vae.wiring.given_names == ["label"]
 
 
 @pytest.mark.parametrize("body", ["mlp", "conv"])
@@ -301,6 +300,16 @@ def test_a_model_without_conditions_refuses_them(x):
     vae = VAE(*small_networks())
     with pytest.raises(InputError, match="conditions"):
         vae.sample(3, conditions=np.arange(3))
+
+
+def test_data_that_no_network_takes_are_refused_by_name(x):
+    vae = VAE(*small_networks())
+    vae.compile("adam")
+    with pytest.raises(InputError, match=r"\[x\], or a dict of them.*z: shape"):
+        vae.fit({"x": x, "z": np.zeros([len(x), 2], "float32")}, verbose=0)
+    with pytest.raises(InputError, match="label: shape"):
+        vae.encode({"x": x, "label": np.zeros(len(x))})
+    assert vae.encode({"x": x}).mean().shape == (len(x), 2)
 
 
 def test_a_vamp_prior_has_conditions_of_its_own(x, tmp_path):

@@ -1,6 +1,8 @@
 """ONNX's and LiteRT's runtimes answer as the Python model does, or nothing is written."""
 
+import errno
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -229,3 +231,29 @@ def test_what_a_runtime_rejects_is_not_written(small, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"ONNXRuntimeError.*BroadcastArgs"):
         model.export(tmp_path / "model", format="onnx")
     assert not (tmp_path / "model").exists()
+
+
+def test_files_of_a_conversion_take_their_places_together_or_not_at_all(
+    small, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(converters, "_to_litert", lambda _: lambda folder, names: b"new")
+    monkeypatch.setattr(converters, "export_endpoints", lambda *args, **kwargs: None)
+    folder, write = tmp_path / "files", Path.write_bytes
+    folder.mkdir()
+    (folder / "serve.tflite").write_bytes(b"old")
+
+    def on_a_full_disk(file, content):
+        write(file, content[:1])
+        if "encode" in file.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def files():
+        return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", on_a_full_disk)
+        with pytest.raises(OSError, match="No space"):
+            converters.export_converted(small, folder, "litert")
+    assert files() == {"serve.tflite": b"old"}
+    converters.export_converted(small, folder, "litert")
+    assert files() == dict.fromkeys(["serve.tflite", "encode.tflite", "decode.tflite"], b"new")

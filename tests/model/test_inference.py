@@ -101,13 +101,13 @@ def test_many_reconstructions_and_draws_are_those_of_the_plain_path(name):
     given = {"label": LABELS} if isinstance(data, dict) else {}
     for mean in (True, False):
         many = vae.sample(1200, mean, seed=3, conditions=LABELS if given else None)
-        plain = vae._draw(1200, tf.constant([3, 0]), given, mean)
+        plain = vae.answers._draw(1200, tf.constant([3, 0]), given, mean, None)["x"]
         differ = np.abs(many - plain) > close["atol"] + close["rtol"]
         assert differ.mean() <= (0 if mean else 1e-3)  # a draw may fall to the other side
         other = vae.sample(1200, mean, seed=4, conditions=LABELS if given else None)
         assert np.abs(many - other).max() > 0.01
-    assert vae._draw_many.experimental_get_tracing_count() == 2  # means, and draws
-    assert vae._mean_of_many.experimental_get_tracing_count() == 1
+    assert vae.answers.draw_many.experimental_get_tracing_count() == 2  # means, and draws
+    assert vae.answers.means_of_many.experimental_get_tracing_count() == 1
     vae.compile("adam")  # what a layer added to the losses in a graph is not in the way
     assert np.isfinite(vae.evaluate(data, verbose=0)).all()
     np.testing.assert_allclose(vae.reconstruct(some), vae.reconstruct(data)[:50], **close)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 from latent_models import (
     MODELS,
     SIZE,
@@ -20,9 +21,10 @@ from latent_models import (
     two_observed,
 )
 
-from tfp_vae import IWAE, VAE, InputError, LatentModel, layers, priors
+from tfp_vae import ELBO, IWAE, VAE, InputError, LatentModel, layers, priors
 from tfp_vae.evaluation import estimates
 
+tfd = tfp.distributions
 KINDS = pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 
 
@@ -182,6 +184,28 @@ REFUSED = {
         ),
         "posterior of z to take latent variables that come before it.*z2",
     ),
+    "a likelihood of a latent of another size": (
+        lambda: LatentModel({"z": (normal(X), None)}, {"x": likelihood({"z": (3,)})}),
+        r"likelihood of x to take z of shape \(2,\).*takes \(3,\)",
+    ),
+    "data of two sizes": (
+        lambda: LatentModel(
+            {"z": (normal(X), normal({"c": (2,)}))}, {"x": likelihood({**Z, "c": (3,)})}
+        ),
+        r"likelihood of x to take c of shape \(2,\)",
+    ),
+    "a number that depends on itself": (
+        lambda: LatentModel(
+            {"z": (normal(X), None)},
+            {
+                "x": likelihood(Z),
+                "w": keras.Model(
+                    w := keras.Input((), name="w"), layers.DistributionLambda(tfd.Poisson)(w)
+                ),
+            },
+        ),
+        "a single number has no steps",
+    ),
     "a prior of another size": (
         lambda: (
             LatentModel(
@@ -304,9 +328,9 @@ REFUSED = {
         ),
         "distribution whose draws are reparameterized",
     ),
-    "a model of several, for the report": (
-        lambda: estimates.evaluate(ladder(), given_to(ladder)["x"]),
-        "Expected a VAE",
+    "two observed variables, for the report": (
+        lambda: estimates.evaluate(two_observed(), given_to(two_observed)),
+        "one observed variable.*w",
     ),
     "a prior fitted to nobody": (
         lambda: ladder().fit_prior(given_to(ladder), None, latent="z"),
@@ -385,6 +409,67 @@ def test_targets_and_weights_of_several_variables():
     assert found.shape == (64,)
     with pytest.raises(InputError, match="Expected targets by name: x, w"):
         model.fit(data, {"x": data["x"]}, verbose=0)
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_counts_are_whole_numbers_in_each_observed_variable(second):
+    counts = {"w": net(Z, layers.IndependentPoisson(2))}
+    observed = {"x": likelihood(Z), **counts} if second else {**counts, "x": likelihood(Z)}
+    model = LatentModel({"z": (normal(X), None)}, observed)
+    model.compile("adam")
+    data = {**given_to(ladder), "w": np.full([64, 2], 3.0, "float32")}
+    model.fit(data, verbose=0)
+    data["w"] = data["w"] + 0.5
+    called = "w of x" if second else "x"
+    with pytest.raises(InputError, match=f"Expected whole numbers in {called}"):
+        model.fit(data, verbose=0)
+    with pytest.raises(InputError, match=r"Expected whole numbers in .*the targets of x"):
+        model.fit({**data, "w": np.ones([64, 2])}, {"x": data["x"], "w": data["w"]}, verbose=0)
+
+
+def test_a_point_mass_needs_no_weight_of_its_kl():
+    point = net(X, layers.Deterministic(2))
+    posteriors = {"z": (point, None), "z2": (normal(X), None)}
+    model = LatentModel(
+        posteriors, {"x": likelihood({**Z, **Z2})}, objective=ELBO(beta={"z": 0, "z2": 1.0})
+    )
+    assert np.isfinite(fitted(model).history["loss"]).all()
+    alone = LatentModel({"z": (point, None)}, {"x": likelihood(Z)}, objective=ELBO({"z": 0}))
+    assert not alone.objective.needs_density
+    with pytest.raises(InputError, match="point mass"):
+        LatentModel(posteriors, {"x": likelihood({**Z, **Z2})}, objective=ELBO({"z": 1.0, "z2": 0}))
+
+
+def test_a_prior_is_fitted_where_the_posterior_carries_another():
+    kl = layers.KLDivergenceRegularizer(priors.unit_normal(2))
+    posterior = net(X, layers.IndependentNormal(2, activity_regularizer=kl))
+    model = LatentModel({"z": (posterior, None)}, {"x": likelihood(Z)})
+    again = model.fit_prior(given_to(ladder), priors.MixturePrior(2, 3), epochs=1, verbose=0)
+    assert isinstance(again.priors["z"], priors.MixturePrior)
+    np.testing.assert_allclose(
+        again.encode(given_to(ladder))["z"].mean(), model.encode(given_to(ladder))["z"].mean()
+    )
+
+
+def test_many_draws_and_reconstructions_are_those_of_few():
+    model, data = ladder(), given_to(ladder, 1200)
+    few = {name: value[:50] for name, value in data.items()}
+    np.testing.assert_allclose(
+        model.reconstruct(data)["x"][:50], model.reconstruct(few)["x"], rtol=1e-5
+    )
+    plain = model.answers._draw(1200, tf.constant([3, 0]), {}, True, None)
+    for name, value in model.sample(1200, seed=3).items():
+        np.testing.assert_allclose(value, plain[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_posterior_without_a_mean_is_encoded():
+    """Nothing stands for it that no other posterior asks for."""
+    cauchy = layers.DistributionLambda(lambda t: tfd.Independent(tfd.Cauchy(t, 1.0), 1))
+    x = keras.Input((SIZE,), name="x")
+    model = LatentModel(
+        {"z": (keras.Model(x, cauchy(keras.layers.Dense(2)(x))), None)}, {"x": likelihood(Z)}
+    )
+    assert model.encode(given_to(ladder))["z"].mode().shape == (64, 2)
 
 
 def test_a_variable_that_no_draw_reaches_has_one_row_for_each_example():

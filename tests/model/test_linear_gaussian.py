@@ -135,14 +135,6 @@ def test_evaluate_reports_the_elbo_and_the_likelihood():
     assert results["negative_elbo"] > -results["log_likelihood"]
 
 
-def test_independent_pixels_is_the_likelihood_of_the_pixel_means():
-    train = np.array([[0, 255], [255, 255]], "uint8").reshape(2, 1, 2, 1)
-    p = np.array([(1 + 1) / 4, (2 + 1) / 4])
-    x = np.array([[1, 0], [0, 0]], "float32").reshape(2, 1, 2, 1)
-    expected = -scipy.stats.bernoulli(p).logpmf(x.reshape(2, 2)).sum(axis=1).mean()
-    assert estimates.independent_pixels(train, x) == pytest.approx(expected)
-
-
 def test_training_finds_the_likelihood_of_the_data():
     """Fitted to draws of the model, a linear VAE comes to the data's own log-likelihood."""
     data = np.random.default_rng(3)

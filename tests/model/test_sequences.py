@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from latent_models import sequence
 
 from tfp_vae import IWAE, VAE, InputError, LatentModel, layers
 
@@ -209,3 +210,32 @@ def test_a_prior_of_the_data_before_draws_both_together():
     noise = 0.25 + 0.09
     exact = np.array([[noise, 0.5 * noise], [0.5 * noise, 1.25 * noise]])
     np.testing.assert_allclose(np.cov(found[:, :2].T), exact, atol=0.02)
+
+
+def test_what_a_mask_hides_of_a_known_sequence_may_be_anything():
+    """A row is known if all its steps are known that are there."""
+    (x, hidden), model = padded(), sequence()
+    known = np.ones([4, 5, 3], "float32")
+    known[hidden] = np.nan
+    known[3, 0] = np.nan
+    term = model.forward({"x": x, "z": known}).latent["z"]
+    assert term.known.numpy().tolist() == [True, True, True, False]
+    assert np.isfinite(term.value).all()
+    np.testing.assert_array_equal(term.value[0, 1], np.ones([5, 3]))
+
+
+def test_a_vector_may_depend_on_its_own_numbers_before():
+    """A fixed number of single numbers: x_i given x_<i, and z."""
+    z, x = keras.Input((2,), name="z"), keras.Input((4,), name="x")
+    before = L.Cropping1D((0, 1))(L.ZeroPadding1D((1, 0))(L.Reshape((4, 1))(x)))
+    mean = L.Add()([0.5 * L.Flatten()(before), 1.0 + 0.0 * L.Dense(4)(z)])
+    near = layers.DistributionLambda(lambda t: tfd.Independent(tfd.Normal(t, 1e-4), 1))
+    seen = keras.Input((4,), name="x")
+    model = LatentModel(
+        {"z": (keras.Model(seen, Normal(2)(L.Dense(4)(seen))), None)},
+        {"x": keras.Model({"z": z, "x": x}, near(mean))},
+    )
+    found = model.sample(3, mean=False)["x"]
+    np.testing.assert_allclose(found, np.tile([1.0, 1.5, 1.75, 1.875], [3, 1]), atol=1e-2)
+    model.compile("adam")
+    model.fit(found.numpy(), verbose=0)

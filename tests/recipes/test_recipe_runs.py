@@ -13,7 +13,8 @@ from commands import SMALL, main, results
 from conftest import counted
 
 from tfp_vae import data, recipes
-from tfp_vae.app import preparation, runs, training
+from tfp_vae.app import figures, preparation, reporting, runs, training
+from tfp_vae_cli.options import RunOptions
 
 N = 70
 FAST = [*SMALL, "--epochs", 2]
@@ -81,7 +82,7 @@ def test_ctrl_c_while_the_prior_is_fitted_is_no_loss(here, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(training.Training, "_with_fitted_prior", interrupted)
+        patched.setattr(reporting, "with_fitted_prior", interrupted)
         assert main(["train", "--data", "eight.npy", "--recipe", "ae", *FAST, "--out", "r"]) == 130
     assert "go on with: tfp-vae train --resume r" in capsys.readouterr().err
     run = runs.Run.open("r")
@@ -90,7 +91,7 @@ def test_ctrl_c_while_the_prior_is_fitted_is_no_loss(here, monkeypatch, capsys):
     assert results(run)["steps"] == 2
     assert run.fitted.is_file()
     with monkeypatch.context() as patched:
-        patched.setattr(training.Training, "_with_fitted_prior", interrupted)
+        patched.setattr(reporting, "with_fitted_prior", interrupted)
         assert main(["train", "--resume", "r", "--epochs", 3]) == 130
     assert not run.fitted.is_file()
     assert int(run.load_model().optimizer.iterations) == 3
@@ -137,7 +138,7 @@ def test_an_objective_with_a_list_of_schedules_is_in_the_config(here):
 @pytest.mark.parametrize("name", ["vae", "gamma_vae", "hyperspherical_vae", "mixture_prior_vae"])
 def test_the_latent_plane_is_drawn_of_a_unit_normal_alone(name, digits):
     vae = recipes.build(name, recipes.Setting((8, 8, 1), 1500, latent_size=2, widths=(8,)))
-    found = training.figures(vae, digits, data.binarized(digits.test), seed=0)
+    found = figures.figures(vae, digits, data.binarized(digits.test), seed=0)
     assert ("manifold" in found) == (name == "vae")
 
 
@@ -166,9 +167,9 @@ def test_a_file_that_is_sorted_is_seen_in_all_its_parts(here, monkeypatch):
     """In the figures, and by a prior that is fitted to fewer rows than there are."""
     x = np.repeat(np.arange(8, dtype="uint8") * 30, 20)[:, None, None].repeat(4, 1).repeat(4, 2)
     np.savez("sorted.npz", x_train=x, x_test=x)
-    shown = spied(monkeypatch, training.plots, "reconstructions")
-    monkeypatch.setattr(training, "_FOR_PRIOR", 40)
-    fitted = spied(monkeypatch, training.VAE, "fit_prior")
+    shown = spied(monkeypatch, figures.plots, "reconstructions")
+    monkeypatch.setattr(reporting, "FOR_PRIOR", 40)
+    fitted = spied(monkeypatch, reporting.VAE, "fit_prior")
     options = ["--data", "sorted.npz", "--recipe", "ae", "--binarize", "none"]
     assert main(["train", *options, *FAST, "--out", "run"]) == 0
     assert len(np.unique(shown[0][0][:, 0, 0])) > 3  # of 10 that are shown
@@ -185,12 +186,10 @@ def test_what_is_watched_is_neither_trained_on_nor_the_test_set(
         monkeypatch.setattr(training, "MOST", 75)
         rest = {"x_val": digits.train[held], "x_test": digits.test}
         np.savez("three.npz", x_train=digits.train[validation:], **rest)
-    options = {
-        "data": "three.npz" if validation else "digits", "recipe": "vae", "likelihood": None,
-        "conditional": False,
-        "binarize": "none", "latent_size": 2, "body": "mlp", "widths": [4], "activation": "silu",
-        "epochs": 1, "batch_size": 1425, "learning_rate": 1e-3, "seed": 0,
-    }  # fmt: skip
+    options = RunOptions(
+        data="three.npz" if validation else "digits", binarize="none", latent_size=2, widths=[4],
+        epochs=1, batch_size=1425,
+    )  # fmt: skip
     session = training.Training(runs.Run("run"), options, None)
     given = {}
     monkeypatch.setattr(
@@ -209,8 +208,8 @@ def test_what_is_watched_is_neither_trained_on_nor_the_test_set(
 
 
 def test_fixed_pixels_are_those_that_the_prior_is_fitted_to(here, monkeypatch, digits):
-    monkeypatch.setattr(training, "_FOR_PRIOR", 200)
-    fitted = spied(monkeypatch, training.VAE, "fit_prior")
+    monkeypatch.setattr(reporting, "FOR_PRIOR", 200)
+    fitted = spied(monkeypatch, reporting.VAE, "fit_prior")
     assert main(["train", "--recipe", "ae", "--binarize", "fixed", *FAST, "--out", "run"]) == 0
     trained = data.training_images(digits.train[~preparation.watched(digits)], "fixed", 0)
     rows = {row.tobytes() for row in trained}

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae import IWAE, VAE, layers, networks
 from tfp_vae.distributions import fast, fused
-from tfp_vae.steps import execution
+from tfp_vae.steps import compilers, listeners
 
 PIXELS = (np.random.default_rng(0).random((50, 6)) < 0.5).astype(np.float32)
 LABELS = np.arange(50, dtype=np.int32) % 3
@@ -59,7 +59,7 @@ CALLBACKS = {
 
 @pytest.mark.parametrize(("make", "looks"), CALLBACKS.values(), ids=CALLBACKS)
 def test_a_callback_that_looks_at_each_batch_gets_each(make, looks):
-    assert execution.looks_at_each_batch(make()) == looks
+    assert listeners.looks_at_each_batch(make()) == looks
 
 
 def test_batches_are_counted_one_by_one_for_a_callback_that_wants_it():
@@ -237,5 +237,5 @@ def test_the_rule_for_estimates(compiled, draws, expected, monkeypatch):
         vae.compile("adam", **compiled)
     assert vae.estimates_by_xla(draws) is expected
     if not compiled:  # what an accelerator does is its own matter
-        monkeypatch.setattr(execution, "_has_accelerator", lambda: True)
+        monkeypatch.setattr(compilers, "has_accelerator", lambda: True)
         assert vae.estimates_by_xla(draws) is False

@@ -13,16 +13,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfp_vae.app.writing import replacing
 from tfp_vae.bridge.loading import loaded
+from tfp_vae.bridge.writing import replacing
 from tfp_vae.errors import InputError
+from tfp_vae.model.latent_model import LatentModel
 from tfp_vae.model.vae import VAE
 
 
-def save(vae: VAE, file: Path, beside: dict[str, Any]) -> None:
-    """Writes a model, and values beside it as the file's comment: they are of that model for good.
+def save(vae: Any, file: Path, beside: dict[str, Any]) -> None:
+    """Writes a model, with values in the file's comment: they are of that model for good.
 
-    A process that ends in the middle of it leaves the file before.
+    A process that ends in the middle leaves the file before.
     """
     with replacing(file) as new:
         vae.save(new)
@@ -30,11 +31,11 @@ def save(vae: VAE, file: Path, beside: dict[str, Any]) -> None:
             archive.comment = json.dumps(beside).encode()
 
 
-def load(file: Path) -> VAE:
-    """A `VAE` of finite weights.
+def load(file: Path) -> Any:
+    """Loads a `VAE` or a `LatentModel` of finite weights.
 
     Raises:
-      InputError: the file is none, or does not load, or declares more values than it has.
+      InputError: there is no such file, or it does not load, or declares more values than it has.
     """
     anew = " (Without this file `train --resume` does it anew.)"
     what = f"Expected {file} to be a model that loads.{anew}"
@@ -47,8 +48,8 @@ def load(file: Path) -> VAE:
             model = keras.models.load_model(file)
     except Exception as error:  # of another program, or changed by hand
         raise InputError(what, f"{type(error).__name__}: {error}") from error
-    if not isinstance(model, VAE):
-        raise InputError(f"Expected {file} to be a VAE.", type(model).__name__)
+    if not isinstance(model, (VAE, LatentModel)):
+        raise InputError(f"Expected {file} to be a VAE or a LatentModel.", type(model).__name__)
     weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
     bad = sum(w.dtype.kind == "f" and not np.isfinite(w).all() for w in weights)
     if bad:
@@ -60,7 +61,7 @@ def load(file: Path) -> VAE:
 
 
 def _check_sizes(file: Path) -> None:
-    """Raises `InputError` where networks would take more memory than the file has values for."""
+    """Checks that networks do not take more memory than the file has values for."""
     with zipfile.ZipFile(file) as archive:
         stored = archive.getinfo("model.weights.h5").file_size
         config = json.loads(archive.read("config.json"))["config"]
@@ -71,17 +72,24 @@ def _check_sizes(file: Path) -> None:
 
 
 def _declared(config: dict[str, Any]) -> int:
-    """How many values the variables of a model would have, of which none is made."""
+    """Returns how many values the variables of a model would have; makes none of them."""
     with keras.StatelessScope(initialize_variables=False):
-        names = [name for name in ("encoder", "decoder", "prior") if config.get(name)]
-        parts = [loaded(config[name]) for name in names]
+        parts = [loaded(part) for part in _parts(config)]
     return sum(math.prod(variable.shape) for part in parts for variable in part.variables)
 
 
+def _parts(config: dict[str, Any]) -> list[Any]:
+    """Returns the configs of networks and priors, of a `VAE` or of a `LatentModel`."""
+    parts = [config.get(name) for name in ("encoder", "decoder", "prior", "features")]
+    parts += [one for name, *rest in config.get("latents", []) for one in rest]
+    parts += [one for name, one in config.get("observed", [])]
+    return [part for part in parts if part]
+
+
 def comment(file: Path) -> dict[str, Any]:
-    """What `save` wrote beside a model; nothing of a file of Keras alone."""
+    """Reads what `save` wrote beside a model; a file of Keras alone has nothing."""
     try:
         with zipfile.ZipFile(file) as archive:
             return dict(json.loads(archive.comment))
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile):  # none, of Keras alone
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile):
         return {}

@@ -10,6 +10,7 @@ from tfp_vae.data import Binarize, Examples
 from tfp_vae.errors import InputError
 from tfp_vae.layers.rescaled import Scale
 from tfp_vae.recipes.base import USUAL
+from tfp_vae_cli.options import DataOptions
 
 MOST = 5000  # rows to watch
 _SHARE, _LEAST = 0.05, 20  # of the training rows; of how many
@@ -18,7 +19,7 @@ _SOME = 2000  # images whose pixels are looked at
 
 
 def watched(images: Examples) -> np.ndarray:
-    """Which of the training rows are held out, to be watched at each epoch: a mask.
+    """Returns a mask of the training rows that are held out, to be watched at each epoch.
 
     One in twenty, at most 5,000, drawn at random, the same each time; none of fewer than 20, or
     where the source has a validation split of its own.
@@ -50,25 +51,21 @@ class Preparation(NamedTuple):
     scale: Scale | None
 
 
-def prepared(images: Examples, options: dict[str, Any]) -> Preparation:
-    """The choices for some examples.
-
-    Args:
-      images: the examples.
-      options: those of the command: `binarize`, `standardize` and `likelihood`, None where the data
-        decide.
+def prepared(images: Examples, options: DataOptions) -> Preparation:
+    """Returns the choices for some examples, by the options that are given and by the data.
 
     Raises:
       InputError: only real numbers under a likelihood with a location and a scale are standardized.
     """
-    binarize, named = options.get("binarize"), options.get("likelihood")
+    binarize, named = options.binarize, options.likelihood
     likelihood = USUAL[images.kind]
     if images.kind == "images":
         if not (looks_drawn(images.train) or binarize in ("dynamic", "fixed")):
             likelihood = "shared_normal"
         if binarize is None:
             binarize = "dynamic" if (named or likelihood) == "bernoulli" else "none"
-    wants, fits = options.get("standardize"), named in _LOCATION_SCALE and images.kind == "reals"
+    wants = options.standardize
+    fits = named in _LOCATION_SCALE and images.kind == "reals"
     if wants and not fits:
         raise InputError(
             "--standardize is for vectors of real numbers under a likelihood with a scale, such as "
@@ -84,17 +81,17 @@ def prepared(images: Examples, options: dict[str, Any]) -> Preparation:
 
 
 def is_black_and_white(images: np.ndarray) -> bool:
-    """Whether all pixels, uint8, are black or white."""
+    """Returns whether all pixels, uint8, are black or white."""
     return bool(np.isin(images[:_SOME], (0, 255)).all())
 
 
 def looks_drawn(images: np.ndarray) -> bool:
-    """Whether a Bernoulli suits the pixels, uint8: nearly black and white, or grey pen strokes.
+    """Returns whether a Bernoulli suits pixels, uint8: nearly black and white, or pen strokes.
 
     Nearly black and white: the mean of `4 p (1 - p)`, a Bernoulli's variance at a pixel p as a
-    share of the largest, is below 0.05. Pen strokes: grey images that are for a third background,
-    black or white, and of whose other pixels a fifth or so are at the other end (of MNIST's 47 in
-    100, of scikit-learn's digits 25, of photographs framed in black 13).
+    share of the largest, is below 0.05. Pen strokes: a third of a grey image is background, black
+    or white, and about a fifth of the other pixels are at the other end (of MNIST's 47 in 100, of
+    scikit-learn's digits 25, of photographs framed in black 13).
 
     Example:
       >>> from tfp_vae import data
@@ -118,7 +115,7 @@ def looks_drawn(images: np.ndarray) -> bool:
 
 
 def said(images: Examples, choice: Preparation, layer: Any) -> str:
-    """One line for people: what is done with the data; "" where it is nothing."""
+    """Returns a line for people on what is done with the data; "" where nothing is."""
     name = type(getattr(layer, "likelihood", layer)).__name__
     if choice.scale is not None:
         return (

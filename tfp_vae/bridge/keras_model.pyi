@@ -1,5 +1,5 @@
-# What is public of a `keras.Model` on TensorFlow. Keras has no types: with it as a base, a checker
-# takes any name for an attribute.
+# What is public of a `keras.Model` on TensorFlow, and the little of the rest that is used here.
+# Keras has no types: with it as a base, a checker takes any name for an attribute.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -50,6 +50,7 @@ class KerasModel:
     @property
     def layers(self) -> list[Any]: ...
     compiled: bool
+    _compile_config: Any
     optimizer: Any
     loss: Any
     history: History
@@ -65,6 +66,7 @@ class KerasModel:
     predict_function: Any
     compiled_metrics: Any
     distribute_strategy: Any
+    _distribute_strategy: Any
     distribute_reduction_method: Any
 
     def __init__(
@@ -176,6 +178,7 @@ class KerasModel:
     def make_train_function(self, force: bool = ...) -> Any: ...
     def make_test_function(self, force: bool = ...) -> Any: ...
     def make_predict_function(self, force: bool = ...) -> Any: ...
+    def _maybe_symbolic_build(self, iterator: Any = ..., data_batch: Any = ...) -> None: ...
     def train_step(self, data: Any) -> dict[str, Any]: ...
     def test_step(self, data: Any) -> dict[str, Any]: ...
     def predict_step(self, data: Any) -> Any: ...
@@ -208,6 +211,7 @@ class KerasModel:
         steps: int | None = ...,
         callbacks: Any = ...,
         return_dict: bool = ...,
+        _use_cached_eval_dataset: bool = ...,
     ) -> Any: ...
     def predict(
         self,

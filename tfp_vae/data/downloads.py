@@ -1,4 +1,4 @@
-"""TensorFlow's data sets downloaded, and a missing network said at once."""
+"""Downloads of TensorFlow's data sets, with a missing network said at once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SECONDS = 5
 
 
 def prepare(builder: Any) -> None:
-    """Downloads and prepares what a TFDS builder makes, where it is not there yet.
+    """Downloads and prepares the data of a TFDS builder, unless they are there.
 
     Raises:
-      InputError: it cannot be downloaded.
+      InputError: the data cannot be downloaded.
     """
     if builder.data_path.exists():
         return
@@ -33,14 +33,14 @@ def prepare(builder: Any) -> None:
 
 
 def _servers(builder: Any) -> list[str]:
-    """Where its files come from, as far as TFDS knows that: three hosts at most."""
+    """Returns up to three hosts that have the files, as far as TFDS knows them."""
     urls = list(getattr(builder, "url_infos", None) or ()) or [_A_SERVER]
     return list(dict.fromkeys("/".join(url.split("/")[:3]) for url in urls))[:3]
 
 
 @contextlib.contextmanager
 def _as_patient_as_the_network(servers: list[str]) -> Iterator[None]:
-    """Keeps TFDS, which tries for minutes, from trying again where no server is to be reached."""
+    """Keeps TFDS from trying for minutes where no server is to be reached."""
     before, errors = downloader.MAX_RETRIES, []
     for server in servers:
         try:
@@ -62,7 +62,7 @@ def _as_patient_as_the_network(servers: list[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _bars() -> Iterator[None]:
-    """Progress on a terminal, and nothing elsewhere."""
+    """Shows progress on a terminal, and nothing elsewhere."""
     import tensorflow_datasets as tfds
 
     if sys.stderr.isatty():

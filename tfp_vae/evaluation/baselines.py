@@ -1,4 +1,4 @@
-"""What the likelihood's own family reaches without a latent variable: the number to beat."""
+"""The number to beat: what the likelihood's own family reaches without a latent variable."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.distributions.counts import ZeroInflated
 from tfp_vae.distributions.quantized_logistic import QuantizedLogistic
-from tfp_vae.evaluation import discrete_fits as counts
-from tfp_vae.evaluation import fits as fits
+from tfp_vae.evaluation import continuous_fits as real
+from tfp_vae.evaluation import discrete_fits as discrete
+from tfp_vae.evaluation.log_probs import LogProb
 from tfp_vae.evaluation.measures import scalar
 from tfp_vae.layers.base.parametric import ParametricLayer
 from tfp_vae.layers.rescaled import Rescaled
@@ -21,30 +22,34 @@ _ROWS = 1000  # that are looked at together
 
 
 class Family(NamedTuple):
-    """A row of the table: a class of distributions, what it is called, how it is fitted."""
+    """A row of the table: a class of distributions, its name and its fit."""
 
     kind: type
     name: str
-    fit: Callable[[np.ndarray, Any, Any], fits.LogProb | None]
+    fit: Callable[[np.ndarray, Any, Any], LogProb | None]
 
 
 # The first row whose class fits is taken.
 FAMILIES = (
-    Family(tfd.Bernoulli, "independent Bernoullis", fits.bernoulli),
-    Family(tfd.ContinuousBernoulli, "independent continuous Bernoullis", fits.continuous_bernoulli),
-    Family(tfd.Normal, "independent Normals", fits.normal),
-    Family(tfd.Logistic, "independent logistics", fits.logistic),
-    Family(tfd.Laplace, "independent Laplaces", fits.laplace),
-    Family(tfd.StudentT, "independent Student's t", fits.student_t),
-    Family(tfd.Gamma, "independent Gammas", fits.gamma),
-    Family(tfd.Poisson, "independent Poissons", counts.poisson),
-    Family(tfd.NegativeBinomial, "independent negative binomials", counts.negative_binomial),
-    Family(ZeroInflated, "independent zero-inflated counts", counts.zero_inflated),
-    Family(tfd.OneHotCategorical, "one categorical", counts.one_hot),
-    Family(tfd.Categorical, "independent categoricals", counts.levels),
-    Family(QuantizedLogistic, "independent histograms", counts.levels),
-    Family(tfd.VonMisesFisher, "one von Mises-Fisher", counts.direction),
-    Family(tfd.PowerSpherical, "one power spherical", counts.direction),
+    Family(tfd.Bernoulli, "independent Bernoullis", discrete.bernoulli),
+    Family(
+        tfd.ContinuousBernoulli,
+        "independent continuous Bernoullis",
+        real.continuous_bernoulli,
+    ),
+    Family(tfd.Normal, "independent Normals", real.normal),
+    Family(tfd.Logistic, "independent logistics", real.logistic),
+    Family(tfd.Laplace, "independent Laplaces", real.laplace),
+    Family(tfd.StudentT, "independent Student's t", real.student_t),
+    Family(tfd.Gamma, "independent Gammas", real.gamma),
+    Family(tfd.Poisson, "independent Poissons", discrete.poisson),
+    Family(tfd.NegativeBinomial, "independent negative binomials", discrete.negative_binomial),
+    Family(ZeroInflated, "independent zero-inflated counts", discrete.zero_inflated),
+    Family(tfd.OneHotCategorical, "one categorical", discrete.one_hot),
+    Family(tfd.Categorical, "independent categoricals", discrete.levels),
+    Family(QuantizedLogistic, "independent histograms", discrete.levels),
+    Family(tfd.VonMisesFisher, "one von Mises-Fisher", discrete.direction),
+    Family(tfd.PowerSpherical, "one power spherical", discrete.direction),
 )
 
 
@@ -52,7 +57,7 @@ class Baseline(NamedTuple):
     """Independent distributions of a likelihood's family, fitted to training data.
 
     Attributes:
-      name: what it is.
+      name: of the family, and what is fixed.
       nll: from x, `[n, ...]`, to `-log p(x)` of each, in nats.
     """
 
@@ -61,15 +66,14 @@ class Baseline(NamedTuple):
 
 
 def baseline(likelihood: tfd.Distribution, train: np.ndarray, layer: Any = None) -> Baseline | None:
-    """The family of a likelihood, fitted to training data by maximum likelihood, by column.
+    """Fits the family of a likelihood to training data by maximum likelihood, by column.
 
-    A scale that the likelihood has fixed stays what it is; one scale that it has for all values is
-    one here too. A mixture has the family of its components, and a Normal with covariances that of
-    independent Normals. Without a distribution for each value, and where a family is not known,
-    there is no baseline. So that what was not there in training keeps a probability: a Bernoulli
-    sees one white and one black image more, other images (but those of a fixed scale) the least
-    and the largest value in each pixel, counts a row of ones, categories a row that is spread over
-    them.
+    A fixed scale of the likelihood stays what it is; one scale for all values is one here too. A
+    mixture has the family of its components, a Normal with covariances that of independent Normals.
+    Without a distribution for each value, and for an unknown family, there is no baseline. So that
+    new values keep a probability, a Bernoulli sees one white and one black image more, other images
+    (but those of a fixed scale) the least and the largest value in each pixel, counts a row of
+    ones, categories a row that is spread over them.
 
     Args:
       likelihood: p(x|z) of several z, such as `vae.decode(z)`.
@@ -104,7 +108,7 @@ def baseline(likelihood: tfd.Distribution, train: np.ndarray, layer: Any = None)
 
 
 def _scale(each: Any, layer: Any) -> tuple[Any, str]:
-    """None where each value has its own, "shared", or what is fixed; and how this is said."""
+    """Returns a fixed scale, "shared", or None where each value has its own; and words for it."""
     layer = layer.likelihood if isinstance(layer, Rescaled) else layer
     if isinstance(layer, ParametricLayer) and not isinstance(layer, SharedScale):
         return None, ""

@@ -15,16 +15,16 @@ _STEPS, _GAIN = 40, 1e-6  # the least gain of a step, in nats, for which there i
 
 
 class Columns:
-    """The numbers of some data `[n, ...]` by column, each number with a weight.
+    """The numbers of data `[n, ...]` by column, each number with a weight.
 
     Args:
-      x: the data; the columns are the entries of one example. Of more data than a fit needs
-        (`MOST_VALUES`) evenly spaced rows are taken.
-      more: pairs of a number and how many further rows have this number in each column. They keep
-        a fit away from where a single value has all the probability.
+      x: the data; the columns are the entries of one example. Of more than `MOST_VALUES` numbers
+        evenly spaced rows are taken.
+      more: pairs of a number and how many further rows have this number in each column. These rows
+        keep a single value from having all the probability.
 
     Attributes:
-      values: `[m, columns]`, or `[m, 1]` where few distinct numbers are in all of the data.
+      values: `[m, columns]`, or `[m, 1]` where all of the data have few distinct numbers.
       weights: `[m, columns]` or `[m, 1]`; the sum over a column is 1.
 
     Example:
@@ -51,15 +51,15 @@ class Columns:
         self.values, self.weights = values, weights
 
     def mean(self) -> np.ndarray:
-        """Of each column."""
+        """Returns the mean of each column."""
         return (self.weights * self.values).sum(axis=0)
 
     def variance(self) -> np.ndarray:
-        """Of each column."""
+        """Returns the variance of each column."""
         return (self.weights * (self.values - self.mean()) ** 2).sum(axis=0)
 
     def median(self) -> np.ndarray:
-        """Of each column."""
+        """Returns the median of each column."""
         order = np.argsort(self.values, axis=0, kind="stable")
         values = np.take_along_axis(self.values, order, axis=0)
         if self.values.shape[1] == 1:
@@ -71,11 +71,11 @@ class Columns:
         return np.take_along_axis(np.broadcast_to(values, below.shape), first, axis=0)[0]
 
     def distance(self, loc: np.ndarray) -> np.ndarray:
-        """The mean distance from a number for each column."""
+        """Returns the mean distance from a number for each column."""
         return (self.weights * np.abs(self.values - loc)).sum(axis=0)
 
     def fit(self, start: np.ndarray, make: Callable[[tf.Tensor], Any]) -> np.ndarray:
-        """The parameters `[columns, k]` of the largest likelihood of each column.
+        """Returns the parameters `[columns, k]` of the largest likelihood of each column.
 
         Args:
           start: where the search begins.
@@ -87,9 +87,9 @@ class Columns:
 
 
 def minimum(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.ndarray:
-    """Where `loss`, from parameters `[n, k]` to a value `[n]` for each row, is least, by row.
+    """Finds where `loss`, from parameters `[n, k]` to a value `[n]` for each row, is least.
 
-    Newton's method, damped by row. The second derivatives are differences of gradients, and the
+    By Newton's method, damped by row. The second derivatives are differences of gradients, and the
     steps go down along directions of negative curvature too.
 
     Example:

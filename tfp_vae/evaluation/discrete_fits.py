@@ -1,4 +1,4 @@
-"""Maximum likelihood for each column of counts, categories and levels; and for directions."""
+"""Maximum likelihood for each column of bits, counts, categories and levels; for directions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,23 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.distributions.counts import ZeroInflated
 from tfp_vae.evaluation.columns import Columns, minimum
-from tfp_vae.evaluation.fits import LogProb, by_column, of
+from tfp_vae.evaluation.log_probs import LogProb, by_column, of
 
-_ONE_MORE = ((1.0, 1.0),)  # a row of ones: no count has probability 0 because it was not there yet
+_ONE_MORE = ((1.0, 1.0),)  # a row of ones: counts that were not there keep a probability
+
+
+def bernoulli(x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """Takes the means as probabilities, with one white and one black image added.
+
+    Bytes are pixels times 255, unless they are zeros and ones alone.
+    """
+    total = x.sum(axis=0, dtype=np.float64) / (255 if x.dtype == np.uint8 and x.max() > 1 else 1)
+    p = (total + 1) / (len(x) + 2)
+    return lambda new: new * np.log(p) + (1 - new) * np.log1p(-p)
 
 
 def poisson(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """Rates are the means, with one row of ones added."""
+    """Takes the means as rates, with one row of ones added."""
     return of(tfd.Poisson(Columns(x, _ONE_MORE).mean().reshape(x.shape[1:])))
 
 
@@ -29,7 +39,7 @@ def _counts(mean: tf.Tensor, p: tf.Tensor) -> tfd.Distribution:
 
 
 def negative_binomial(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """A mean and a total count, with one row of ones added."""
+    """Fits a mean and a total count, with one row of ones added."""
     columns = Columns(x, _ONE_MORE)
     make = functools.partial(_counts, np.log(columns.mean()))
     start = np.stack([np.zeros_like(columns.mean()), _log_total_count(columns)], axis=1)
@@ -37,7 +47,7 @@ def negative_binomial(x: np.ndarray, each: Any, scale: Any) -> LogProb:
 
 
 def zero_inflated(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """Likewise, and how likely an extra zero is. Of several starts the best for each column."""
+    """Likewise, and how likely an extra zero is; the better of two starts for each column."""
     columns = Columns(x, _ONE_MORE)
     mean = np.log(columns.mean())
     zeros = (columns.weights * (columns.values == 0)).sum(axis=0)
@@ -66,9 +76,9 @@ def _log_total_count(columns: Columns) -> np.ndarray:
 
 
 def levels(x: np.ndarray, each: Any, scale: Any) -> LogProb | None:
-    """How often each level was there, with one row added that is spread over all levels.
+    """Counts each level, with one row added that is spread over all levels.
 
-    None where x has other values than these levels.
+    Returns None where x has other values than these levels.
     """
     if isinstance(each, tfd.Categorical):
         low, count = 0, int(each.logits_parameter().shape[-1])
@@ -93,13 +103,13 @@ def levels(x: np.ndarray, each: Any, scale: Any) -> LogProb | None:
 
 
 def one_hot(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """How often each category was there, with one row added that is spread over all of them."""
+    """Counts each category, with one row added that is spread over all of them."""
     p = (x.sum(axis=0, dtype=np.float64) + 1 / x.shape[-1]) / (len(x) + 1)
     return lambda new: new * np.log(p)
 
 
 def direction(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """The mean direction, and the concentration around it that fits best."""
+    """Fits the concentration around the mean direction."""
     x = x.reshape(len(x), -1).astype(np.float64)
     family = tfd.VonMisesFisher if isinstance(each, tfd.VonMisesFisher) else tfd.PowerSpherical
     mean = x.mean(axis=0)

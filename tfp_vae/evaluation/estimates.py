@@ -1,8 +1,7 @@
-"""How good a model is, in nats on data it has not seen."""
+"""How good a model is, in nats, on data that it has not seen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,10 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_vae.errors import InputError
-from tfp_vae.evaluation import fits, measures
-from tfp_vae.model.generation import generate
-from tfp_vae.model.vae import VAE
-from tfp_vae.objectives.base import nll_and_kl
+from tfp_vae.evaluation import measures
+from tfp_vae.model import main_variable
+from tfp_vae.model.base import ProbabilisticModel
 from tfp_vae.wiring import rows
 
 EXAMPLES = 1000  # how many rows an evaluation is of, unless it is told
@@ -21,36 +19,35 @@ _STREAM = 101  # of the draws of rows, apart from what else is drawn with the sa
 
 
 def evaluate(
-    vae: VAE,
+    vae: Any,
     x: np.ndarray,
     num_samples: int = 500,
     examples: int | None = EXAMPLES,
     batch_size: int = 256,
     seed: int = 0,
 ) -> dict[str, float]:
-    """The ELBO, its parts and the importance-weighted log-likelihood, on the same rows of x.
+    """Returns the ELBO, its parts and the importance-weighted log-likelihood of the same rows.
 
-    So they can be held against each other: on these rows `negative_elbo >= -log_likelihood`, within
-    the standard errors.
+    On these rows `negative_elbo >= -log_likelihood`, within the standard errors.
 
     Args:
       vae: the model.
       x: the examples, as the model takes them.
       num_samples: draws of z for each example, for the log-likelihood.
-      examples: how many rows of x all numbers are of: drawn at random without repetition, with
-        their conditions. None, or as many as there are or more: all rows.
-      batch_size: how many examples are worked on at a time.
+      examples: how many rows of x all numbers are of, drawn at random without repetition; None:
+        all rows.
+      batch_size: examples at a time.
       seed: of the rows; the same seed, the same rows.
 
     Returns:
       Means over the rows in nats: `negative_elbo` = `nll` + `kl` (one z for each example), whatever
-      the objective that the model was trained with; `log_likelihood`, of densities the mean log
-      density; `bits_per_dim` = `-log_likelihood / (D log 2)` where each of the D entries of x has
-      256 levels with a probability each. For each of these its standard error over the rows,
-      `nll_error` and so on, where there is more than one row; `rows`, how many there were. Of a
-      model without a density, `nll` alone. Where log p(x|z) is none, such as a Bernoulli's at grey
-      pixels, the numbers have the name of what it is, and no bound: `cross_entropy`, `kl` and their
-      sum `cross_entropy_plus_kl`.
+      objective the model was trained with; `log_likelihood`, of densities the mean log density;
+      `bits_per_dim` = `-log_likelihood / (D log 2)` where each of the D entries of x has 256 levels
+      with a probability each; of several latent variables `kl_<name>` of each. Of each number its
+      standard error over the rows, `nll_error` and so on, if there is more than one row; `rows`,
+      their number. A model without a density has `nll` alone, and `kl` if it is its objective that
+      is no likelihood. Where log p(x|z) is no likelihood, such as a Bernoulli's at grey pixels, the
+      numbers are `cross_entropy`, `kl` and their sum `cross_entropy_plus_kl`, and no bound.
 
     Raises:
       InputError: `examples`, `num_samples` or `batch_size` is below 1, `seed` below 0, or x is not
@@ -59,7 +56,7 @@ def evaluate(
     Source: Burda et al., arXiv:1509.00519, for the log-likelihood.
 
     Example:
-      >>> from tfp_vae import data, layers, networks
+      >>> from tfp_vae import VAE, data, layers, networks
       >>> x = data.binarized(data.load("digits").test)
       >>> vae = VAE(networks.encoder((8, 8, 1), 2),
       ...           networks.decoder(2, layers.IndependentBernoulli((8, 8, 1))))
@@ -69,10 +66,13 @@ def evaluate(
       >>> found["rows"], found["negative_elbo"] > -found["log_likelihood"]
       (100, True)
     """
-    if not isinstance(vae, VAE):
+    if not isinstance(vae, ProbabilisticModel):
+        raise InputError("Expected a VAE, or a LatentModel.", type(vae).__name__)
+    if len(vae.graph.likelihoods) > 1:
         raise InputError(
-            "Expected a VAE; of another model, model.evaluate(x) and model.log_likelihood(x).",
-            type(vae).__name__,
+            "Expected one observed variable; of several, model.evaluate(x) and "
+            "model.log_likelihood(x).",
+            ", ".join(vae.graph.likelihoods),
         )
     if num_samples < 1 or batch_size < 1:
         raise InputError(
@@ -81,28 +81,36 @@ def evaluate(
         )
     data = taken(x, chosen(len(vae.wiring.split(x)[0]), examples, seed))
     vae.check(data)
+    values = _values(vae, data, num_samples, batch_size)
+    return {**means(values), "rows": len(vae.wiring.split(data)[0])}
+
+
+def _values(vae: Any, data: Any, num_samples: int, batch_size: int) -> dict[str, np.ndarray]:
+    """Returns the numbers of each row, by name."""
     target, _ = vae.wiring.split(data)
     likelihood = some_likelihood(vae, data)
     kind = measures.measure(likelihood, target)
     terms = tf.function(lambda batch: _terms(vae, batch), autograph=False)
     batches = [rows(data, i, batch_size) for i in range(0, len(target), batch_size)]
     parts = [terms(keras.tree.map_structure(tf.convert_to_tensor, batch)) for batch in batches]
-    nll, *kl = (np.concatenate(values).astype(np.float64) for values in zip(*parts, strict=True))
-    if not kl:
-        values = {kind.key or "nll": nll}
-    elif not kind.is_likelihood:
-        values = {f"{kind.key}_plus_kl": nll + kl[0], kind.key: nll, "kl": kl[0]}
-    else:
-        log_p = vae.log_likelihood(data, num_samples, batch_size).numpy().astype(np.float64)
-        values = {"negative_elbo": nll + kl[0], "nll": nll, "kl": kl[0], "log_likelihood": log_p}
-        if measures.is_of_bytes(likelihood):
-            dimensions = int(np.prod(target.shape[1:]))
-            values["bits_per_dim"] = measures.bits_per_dimension(log_p, dimensions)
-    return {**summary(values), "rows": len(target)}
+    each = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    kls = {name: value.astype(np.float64) for name, value in each.items()}
+    nll = kls.pop("nll")
+    if not kls or vae.objective.no_likelihood:
+        return {kind.key or "nll": nll, **kls}
+    total = nll + kls["kl"]
+    if not kind.is_likelihood:
+        return {f"{kind.key}_plus_kl": total, kind.key: nll, **kls}
+    log_p = vae.log_likelihood(data, num_samples, batch_size).numpy().astype(np.float64)
+    values = {"negative_elbo": total, "nll": nll, **kls, "log_likelihood": log_p}
+    if measures.is_of_bytes(likelihood):
+        dimensions = int(np.prod(target.shape[1:]))
+        values["bits_per_dim"] = measures.bits_per_dimension(log_p, dimensions)
+    return values
 
 
 def chosen(count: int, examples: int | None, seed: int = 0) -> np.ndarray | slice:
-    """Which of `count` rows are looked at: all, or `examples` of them, drawn at random, in order.
+    """Returns which of `count` rows are looked at: all, or some drawn at random, in order.
 
     Raises:
       InputError: `examples` is below 1, or `seed` below 0.
@@ -122,17 +130,17 @@ def chosen(count: int, examples: int | None, seed: int = 0) -> np.ndarray | slic
 
 
 def taken(x: Any, index: np.ndarray | slice) -> Any:
-    """These rows of data in any structure."""
+    """Returns rows of data in any structure."""
     return keras.tree.map_structure(lambda value: np.asarray(value)[index], x)
 
 
-def summary(values: dict[str, np.ndarray]) -> dict[str, float]:
-    """The mean of each, and as `..._error` the standard error of this mean.
+def means(values: dict[str, np.ndarray]) -> dict[str, float]:
+    """Returns the mean of each value, and as `..._error` the standard error of this mean.
 
     One row, and rows of probability 0, have no error.
 
     Example:
-      >>> summary({"nll": np.array([1., 3.])})
+      >>> means({"nll": np.array([1., 3.])})
       {'nll': 2.0, 'nll_error': 1.0}
     """
     found = {}
@@ -143,34 +151,23 @@ def summary(values: dict[str, np.ndarray]) -> dict[str, float]:
     return found
 
 
-def some_likelihood(vae: VAE, data: Any) -> Any:
-    """p(x|z) of eight z of the prior, always the same: what tells the family of the likelihood.
+def some_likelihood(vae: Any, data: Any) -> Any:
+    """Returns p(x|z) at eight z of the prior, always the same, to tell the likelihood's family.
 
-    The draws of the model itself go on as if this had not been.
+    The model's own draws go on as if this had not been.
     """
     x, conditions = vae.wiring.split(data)
     given = taken(conditions, np.arange(8) % len(x))
-    z = generate(vae.graph, 8, tf.constant([_STREAM, 0]), given)["z"]
-    return vae.decode(z, {name: given[name] for name in vae.wiring.given_names})
+    return main_variable.at_prior_draws(vae, 8, tf.constant([_STREAM, 0]), given)
 
 
-def independent_pixels(train: np.ndarray, x: np.ndarray) -> float:
-    """The mean negative log-likelihood in nats of x under one Bernoulli for each pixel.
-
-    Each pixel's probability is its mean over `train` (uint8), with one white and one black image
-    added. What a model of a Bernoulli likelihood is worth is what it gains over this;
-    `tfp_vae.evaluation.baselines` has the same for other likelihoods.
-
-    Example:
-      >>> round(independent_pixels(np.zeros([2, 1, 1, 1], np.uint8), np.zeros([1, 1, 1, 1])), 4)
-      0.2877
-    """
-    log_prob = fits.bernoulli(train.astype(np.uint8, copy=False), None, None)
-    return float(-log_prob(x).sum(axis=tuple(range(1, x.ndim))).mean())
-
-
-def _terms(vae: VAE, data: Any) -> Sequence[tf.Tensor]:
+def _terms(vae: Any, data: Any) -> dict[str, tf.Tensor]:
+    """Returns the nll and the KL, and the KL of each of several latent variables."""
     forward = vae.forward(data)
     forward.fits()
-    nll, kl = nll_and_kl(forward)
-    return (nll,) if kl is None else (nll, kl)
+    found = {"nll": forward.nll}
+    if forward.kl is not None:
+        found["kl"] = forward.kl
+    if len(forward.latent) > 1:
+        found |= {f"kl_{name}": kl for name, kl in forward.kls.items()}
+    return found

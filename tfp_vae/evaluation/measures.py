@@ -1,4 +1,4 @@
-"""What the `log_prob` of a likelihood is of some data: a probability, a density, or neither."""
+"""The kind of a likelihood's `log_prob`: a probability, a density, or neither."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _BYTE = 256
 
 
 class Measure(NamedTuple):
-    """What the numbers of a report may be called.
+    """A kind of `log_prob`, and what a report may call its numbers.
 
     Attributes:
-      name: "log p(x)", a probability; "log density"; or what neither is called.
-      key: the name, as a key of results, of what is neither; "" of the other two.
+      name: "log p(x)", a probability; "log density"; or the name of another number.
+      key: the key in results of a number that is neither; "" for the other two.
       note: a line for the reader.
     """
 
@@ -29,7 +29,7 @@ class Measure(NamedTuple):
 
     @property
     def is_likelihood(self) -> bool:
-        """Whether it is log p(x), of a probability or of a density."""
+        """Whether the number is log p(x), of a probability or of a density."""
         return not self.key
 
 
@@ -51,7 +51,7 @@ SCORE = Measure(
 
 
 def measure(likelihood: tfd.Distribution, x: Any) -> Measure:
-    """What `likelihood.log_prob(x)` is.
+    """Returns the kind of `likelihood.log_prob(x)`.
 
     A discrete distribution gives a probability to its own values only: a Bernoulli's formula at a
     grey pixel is a cross-entropy.
@@ -78,7 +78,7 @@ def measure(likelihood: tfd.Distribution, x: Any) -> Measure:
 
 
 def scalar(likelihood: tfd.Distribution) -> tfd.Distribution:
-    """The distribution of the single values; of a mixture, that of its components."""
+    """Returns the distribution of the single values; of a mixture, that of its components."""
     likelihood = getattr(likelihood, "tensor_distribution", likelihood)
     if "reinterpreted_batch_ndims" in likelihood.parameters:  # `tfd.Independent`
         return scalar(likelihood.distribution)
@@ -88,7 +88,7 @@ def scalar(likelihood: tfd.Distribution) -> tfd.Distribution:
 
 
 def is_discrete(each: tfd.Distribution) -> bool:
-    """Whether the values of a distribution can be counted, so that `prob` is a probability."""
+    """Returns whether the values can be counted, so that `prob` is a probability."""
     if isinstance(each, _OWN_DISCRETE):
         return True
     parts = getattr(each, "distributions", getattr(each, "components", None))
@@ -103,7 +103,7 @@ def is_discrete(each: tfd.Distribution) -> bool:
 
 
 def is_of_bytes(likelihood: tfd.Distribution) -> bool:
-    """Whether each value has 256 levels, as pixels do, with probabilities that sum to 1."""
+    """Returns whether each value has 256 levels, as pixels do, with a probability each."""
     each = scalar(likelihood)
     if isinstance(each, tfd.OneHotCategorical):
         return False
@@ -116,7 +116,7 @@ def is_of_bytes(likelihood: tfd.Distribution) -> bool:
 
 
 def bits_per_dimension(nats: Any, dimensions: int) -> Any:
-    """`-log2 p(x) / D` of a log-probability in nats.
+    """Returns `-log2 p(x) / D` for a log-probability in nats.
 
     Example:
       >>> round(float(bits_per_dimension(-64 * np.log(256), 64)), 6)

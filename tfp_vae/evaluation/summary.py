@@ -1,4 +1,4 @@
-"""What `tfp-vae` prints of a model: its numbers beside a baseline, as a table for people."""
+"""A model's numbers beside a baseline, as a table for people."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
 from tfp_vae.evaluation import baselines, estimates, measures
+from tfp_vae.model import main_variable
 from tfp_vae.model.checks import networks
-from tfp_vae.model.vae import VAE
 
 
 def report(
-    vae: VAE, x: Any, train: np.ndarray | None = None, **kwargs: Any
+    vae: Any, x: Any, train: np.ndarray | None = None, **kwargs: Any
 ) -> tuple[str, dict[str, Any]]:
-    """The table, and the numbers in it by name; all are of the same rows of x.
+    """Returns the table, and its numbers by name; all are of the same rows of x.
 
     Args:
       vae: the model.
@@ -30,14 +30,15 @@ def report(
       The table, and what `estimates.evaluate` gives with `of_rows`, how many rows x has; `measure`,
       what log p(x|z) is ("log p(x)", "log density", "cross-entropy", "score"); where there is a
       baseline, `baseline`, its mean negative log-likelihood, `baseline_error` and `baseline_name`;
-      and `loss_of_batches`, the name of an objective whose loss depends on the size of a batch.
+      `loss_of_batches`, the name of an objective whose loss depends on the size of a batch; and
+      `no_likelihood`, why there is no log p(x), if the objective is no likelihood.
 
     Raises:
       InputError: as `estimates.evaluate`; or `train` is of another shape, or pixels of 0 to 255
         beside an x of 0 to 1.
 
     Example:
-      >>> from tfp_vae import data, layers, networks
+      >>> from tfp_vae import VAE, data, layers, networks
       >>> digits = data.load("digits")
       >>> vae = VAE(networks.encoder((8, 8, 1), 2),
       ...           networks.decoder(2, layers.IndependentBernoulli((8, 8, 1))))
@@ -53,15 +54,17 @@ def report(
     likelihood = estimates.some_likelihood(vae, data)
     kind = measures.measure(likelihood, target)
     results |= {"of_rows": of_rows, "measure": kind.name}
+    if vae.objective.no_likelihood:
+        results["no_likelihood"] = vae.objective.no_likelihood
     if vae.objective.sees_whole_batch:
         results["loss_of_batches"] = type(vae.objective).__name__
     if train is not None:
         _check(train, target, likelihood)
-        layer = networks.final_operation(vae.decoder, "decoder")
+        layer = networks.final_operation(main_variable.likelihood(vae), "decoder")
         found = baselines.baseline(likelihood, train, layer)
         values = {} if found is None else {"baseline": found.nll(target)}
         if found is not None and np.isfinite(values["baseline"]).all():
-            results |= {**estimates.summary(values), "baseline_name": found.name}
+            results |= {**estimates.means(values), "baseline_name": found.name}
     return table(results, list(conditions)), results
 
 
@@ -78,10 +81,10 @@ def _check(train: np.ndarray, x: Any, likelihood: Any) -> None:
 
 
 def table(results: dict[str, Any], conditions: Sequence[str] = ()) -> str:
-    """The results of `report` as a short table for people.
+    """Returns the results of `report` as a short table for people.
 
     Args:
-      results: the numbers; those of `estimates.evaluate` alone do too.
+      results: the numbers of `report`, or of `estimates.evaluate` alone.
       conditions: names of what the model is conditioned on.
 
     Example:
@@ -110,8 +113,13 @@ def _line(results: dict[str, Any], key: str, name: str, width: int) -> str:
     return line if error is None else f"{line} +- {error:.{digits}f}"
 
 
+def _is_of_one(name: str) -> bool:
+    """Returns whether a number is the KL of one of several latent variables."""
+    return name.startswith("kl_") and not name.endswith("_error")
+
+
 def _names(results: dict[str, Any], conditions: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """What the table calls the numbers that are there, and what it says below them."""
+    """Returns the table's names of the numbers that are there, and the notes below them."""
     kinds = (measures.DENSITY, measures.CROSS_ENTROPY, measures.SCORE)
     name = results.get("measure")
     kind = next((each for each in kinds if name == each.name or each.key in results), None)
@@ -127,12 +135,15 @@ def _names(results: dict[str, Any], conditions: Sequence[str]) -> tuple[dict[str
         "nll": main,
         kind.key: f"{'  ' * ('kl' in results)}{kind.name}, not a log-likelihood",
         "kl": "  kl   KL[q(z|x) || p(z)]",
+        **{name: f"    {name}" for name in results if _is_of_one(name)},
         "log_likelihood": f"importance-weighted {log_p}",
         "bits_per_dim": "  in bits per dimension",
         "baseline": f"baseline: {results.get('baseline_name')}",
     }
     notes = [kind.note] if kind.note else []
-    if "kl" not in results:
+    if "no_likelihood" in results:
+        notes.append(f"there is no log p(x): {results['no_likelihood']}")
+    elif "kl" not in results:
         notes.append(
             "z is a code without noise: what it takes is not counted, and this is no bound on "
             "log p(x)"

@@ -17,7 +17,7 @@ from tfp_vae.bridge.masks import mask_of
 from tfp_vae.errors import InputError
 from tfp_vae.layers.kl_divergence import without_kl_terms
 from tfp_vae.model.checks import networks
-from tfp_vae.model.inference import Inference
+from tfp_vae.model.inference import Inference, in_parts
 from tfp_vae.wiring import Ports, tile
 
 
@@ -50,7 +50,7 @@ class Emitted(NamedTuple):
 class Conditional:
     """A variable's distribution: a network of values by name, or a prior without inputs.
 
-    A network is a functional or Sequential model. A network puts out a distribution, or a dict of a
+    A network is a functional or Sequential model that puts out a distribution, or a dict of a
     distribution under the variable's name and of tensors under names of their own.
 
     Args:
@@ -65,7 +65,7 @@ class Conditional:
       prior: the `Prior`, or None.
       inputs: of a network, the `keras.KerasTensor` of each value that it takes, by name.
       layer: of a network, the layer that makes the distribution.
-      puts_out: the names of the deterministic values.
+      puts_out: the names of the deterministic values, each with its `keras.KerasTensor`.
 
     Raises:
       InputError: the network does not put out a distribution for the variable.
@@ -84,7 +84,7 @@ class Conditional:
         self.prior: Prior | None = None
         self.layer: Any = None
         self.inputs: dict[str, keras.KerasTensor] = {}
-        self.puts_out: list[str] = []
+        self.puts_out: dict[str, keras.KerasTensor] = {}
         if not is_network(given):
             self.prior = as_prior(given)
             return
@@ -99,7 +99,7 @@ class Conditional:
                     f"Expected the {role} to put out a dict with {variable!r}, the distribution.",
                     f"a dict of {', '.join(map(repr, outputs))}",
                 )
-            self.puts_out = [name for name in outputs if name != variable]
+            self.puts_out = {name: out for name, out in outputs.items() if name != variable}
         self.layer = networks.final_operation(given, role, self.output)
 
     def bind(self, posterior: keras.Model) -> None:
@@ -111,32 +111,37 @@ class Conditional:
     def __call__(
         self, values: Mapping[str, Value], samples: Any = 1, training: bool | None = None
     ) -> Emitted:
-        """The distribution given the values; data are tiled beside drawn values."""
+        """Returns the distribution given the values; data are tiled beside drawn values."""
         if self.network is None:
             assert self.prior is not None
             return Emitted(self.prior.at_step(training))
-        arranged, is_drawn = self._arranged(values, samples)
+        given, is_drawn = self._given(values, samples)
         with without_kl_terms() if self.is_posterior else contextlib.nullcontext():
-            out = self.network(arranged, training=training)
+            out = self.network(self.ports.pack(given), training=training)
         if not isinstance(out, Mapping):
             return Emitted(as_distribution(out, self.role), is_drawn)
         more = {name: Value(out[name], is_drawn) for name in self.puts_out}
         return Emitted(as_distribution(out[self.variable], self.role), is_drawn, more)
 
     def infer(self, values: Mapping[str, Value], samples: Any = 1) -> Emitted:
-        """Likewise outside of training: nothing is drawn, and large batches are compiled."""
+        """Returns the same outside of training: nothing is drawn, large batches are compiled."""
         if self.network is None or self.puts_out:
             return self(values, samples, training=False)
-        arranged, is_drawn = self._arranged(values, samples)
-        return Emitted(as_distribution(self.inference(arranged), self.role), is_drawn)
+        given, is_drawn = self._given(values, samples)
+        found = self.inference.of_batches(map(self.ports.pack, in_parts(given)))
+        return Emitted(as_distribution(found, self.role), is_drawn)
+
+    def arranged(self, values: Mapping[str, Any]) -> Any:
+        """Returns values by name in the structure of the network's inputs."""
+        return self.ports.arranged({theirs: values[ours] for theirs, ours in self.names.items()})
 
     @functools.cached_property
     def inference(self) -> Inference:
         """The network as a compiled function."""
         return Inference(self.network, self.ports.structure)
 
-    def _arranged(self, values: Mapping[str, Value], samples: Any) -> tuple[Any, bool]:
-        """What the network is called with, and whether its rows are of draws."""
+    def _given(self, values: Mapping[str, Value], samples: Any) -> tuple[dict[str, Any], bool]:
+        """Returns values by the names of the network's inputs, and whether rows are of draws."""
         lacking = [ours for ours in self.names.values() if ours not in values]
         if lacking:
             raise InputError(
@@ -146,15 +151,14 @@ class Conditional:
             )
         given = {theirs: values[ours] for theirs, ours in self.names.items()}
         is_drawn = any(value.is_drawn for value in given.values())
-        tensors = {
+        return {
             name: value.tensor if value.is_drawn or not is_drawn else tiled(value.tensor, samples)
             for name, value in given.items()
-        }
-        return self.ports.pack_all(tensors), is_drawn
+        }, is_drawn
 
     @functools.cached_property
     def outline(self) -> Any:
-        """The shapes of a network's distribution, for any size of batch; None: not known."""
+        """A network's distribution for a batch of any size, of known shapes; None: not known."""
         return self.inference.outline()
 
     @property
@@ -165,7 +169,7 @@ class Conditional:
 
     @property
     def has_density(self) -> bool:
-        """Whether values are draws from a density: not those of a point mass, and not means."""
+        """Whether values are draws from a density: no point mass, and no means."""
         gives_draws = getattr(self.layer, "gives_draws", True)
         return gives_draws and getattr(self.layer, "has_density", True)
 
@@ -190,13 +194,13 @@ class Conditional:
 
 
 def is_network(given: Any) -> bool:
-    """Whether it is a model of inputs, one row for each example; a prior has none."""
+    """Tells whether it is a model of inputs, one row for each example; a prior has none."""
     inputs: Any = getattr(given, "inputs", None) if isinstance(given, keras.Model) else None
     return bool(inputs) and all(len(tensor.shape) > 0 for tensor in inputs)
 
 
 def as_distribution(output: Any, role: str) -> TensorCoercible:
-    """What a network puts out, as a distribution that is a tensor too."""
+    """Returns what a network puts out, as a distribution that is a tensor too."""
     if isinstance(output, TensorCoercible):
         return output
     if isinstance(output, tfd.Distribution):
@@ -205,7 +209,7 @@ def as_distribution(output: Any, role: str) -> TensorCoercible:
 
 
 def tiled(value: tf.Tensor, samples: Any) -> tf.Tensor:
-    """The batch `samples` times, one after the other, with its mask."""
+    """Returns the batch `samples` times, one after the other, with its mask."""
     if isinstance(samples, int) and samples == 1:
         return value
     found, mask = tile(tf.convert_to_tensor(value), samples), mask_of(value)

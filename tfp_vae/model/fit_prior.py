@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,21 +13,22 @@ import tensorflow as tf
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge import sparse
 from tfp_vae.bridge.marginals import Prior, as_prior
-from tfp_vae.bridge.replicas import share_of_loss
 from tfp_vae.distributions.estimated import fitted_mixture, is_mixture
 from tfp_vae.errors import InputError
 from tfp_vae.layers.code_prior import CodePrior
 from tfp_vae.layers.coded import CodedLayer
-from tfp_vae.model.ancestral import drawing
+from tfp_vae.model.choosers import drawing
 from tfp_vae.model.conditional import Conditional, Value, is_network, tiled
+from tfp_vae.model.passes import ForwardModel
+from tfp_vae.model.total_loss import total_loss
 from tfp_vae.priors.conditional_codes import ConditionalCodes
 from tfp_vae.priors.second_stage import VAEPrior
 from tfp_vae.wiring import rows
 
 
-@checked
+@functools.partial(checked, num_draws="num_samples")
 def fit_prior(
-    vae: Any,
+    model: ForwardModel,
     x: Any,
     prior: Any,
     epochs: int = 100,
@@ -39,49 +41,43 @@ def fit_prior(
     latent: str = "z",
     **kwargs: Any,
 ) -> Prior | keras.Model:
-    """Returns the prior of a latent variable, fitted to its values of x: see `VAE.fit_prior`."""
-    numbers = {"epochs": epochs, "batch_size": batch_size, "num_draws": num_draws}
-    for name, number in numbers.items():
-        if number < 1:
-            raise InputError(f"Expected {name} >= 1.", number)
-    q = vae.graph.posteriors[latent]
-    posterior = q.layer
+    """Returns a prior of a latent variable, fitted to its values at x: see `VAE.fit_prior`."""
+    q = model.graph.posteriors[latent]
+    shape = q.shape
     ends = Conditional(prior, latent, f"prior of {latent}").layer if is_network(prior) else prior
-    if isinstance(posterior, CodedLayer) and not isinstance(ends, (CodePrior, ConditionalCodes)):
+    if isinstance(q.layer, CodedLayer) and not isinstance(ends, (CodePrior, ConditionalCodes)):
         raise InputError(
-            f"Expected a prior over the codes of {posterior.name}, such as AutoregressiveCodes.",
+            f"Expected a prior over the codes of {q.layer.name}, such as AutoregressiveCodes.",
             prior,
         )
-    shape = q.shape
     if is_mixture(prior):
         if len(shape) != 1:
             raise InputError("Expected z to be vectors, for a mixture of scikit-learn.", shape)
-        return as_prior(fitted_mixture(prior, draws(vae, x, num_draws, seed, latent=latent)))
+        return as_prior(fitted_mixture(prior, draws(model, x, num_draws, seed, latent=latent)))
     given = Conditional(prior, latent, f"prior of {latent}")
-    prior = given.network or given.prior
     given.bind(q.network)
+    fitted: Any = given.network or given.prior
     wanted = q.event_shape or shape
-    event = given.event_shape if given.prior is None else given.prior.distribution().event_shape
+    event = given.event_shape if given.prior is None else fitted.distribution().event_shape
     event = wanted if event is None else tuple(event)
     if event != wanted:
         raise InputError(f"Expected a prior over z of shape {wanted}.", f"one over {event}")
-    if not prior.trainable_weights:
+    if not fitted.trainable_weights:
         raise InputError("Expected a prior with weights to be trained.", prior)
-    names = tuple(given.inputs)
 
     def drawn(data: Any) -> tf.data.Dataset:
-        found = draws(vae, data, num_draws, seed, latent=latent, beside=names)
+        found = draws(model, data, num_draws, seed, latent=latent, beside=tuple(given.inputs))
         return tf.data.Dataset.from_tensor_slices(found)
 
     batches = drawn(x)
     batches = batches.shuffle(len(batches), seed).batch(batch_size)
     if validation_data is not None:
         validation_data = drawn(validation_data).batch(batch_size)
-    second = isinstance(prior, VAEPrior)
-    model = prior.second_vae() if second else MaximumLikelihood(given)
-    if not (second and model.compiled):
-        model.compile(optimizer)
-    model.fit(
+    second = isinstance(fitted, VAEPrior)
+    trained = fitted.second_vae() if second else MaximumLikelihood(given)
+    if not (second and trained.compiled):
+        trained.compile(optimizer)
+    trained.fit(
         batches,
         epochs=epochs,
         verbose=verbose,
@@ -89,11 +85,11 @@ def fit_prior(
         shuffle=False,  # by Keras: the data set does
         **kwargs,
     )
-    return prior
+    return fitted
 
 
 def draws(
-    vae: Any,
+    model: ForwardModel,
     x: Any,
     num_draws: int,
     seed: int | None,
@@ -104,7 +100,7 @@ def draws(
     """Returns z drawn from q(z|x), `num_draws` for each x: `[num_draws * n, ...]`.
 
     Args:
-      vae: the model.
+      model: the model.
       x: an array, with the conditions if there are any; or a data set or generator of batches,
         which ends, of x or of tuples that begin with it.
       num_draws: for each x.
@@ -123,17 +119,15 @@ def draws(
         batches = (x[number] for number in range(len(x)))
     else:
         data = sparse.by_row(x)
-        count = sparse.count(vae.wiring.split(data))
+        count = sparse.count(model.wiring.split(data))
         batches = ((rows(data, i, batch_size),) for i in range(0, count, batch_size))
     found: list[Any] = []
     others: dict[str, list[Any]] = {name: [] for name in beside}
     for number, batch in enumerate(batches):
         inputs = keras.utils.unpack_x_y_sample_weight(batch)[0]
         pair = None if seed is None else tf.constant([seed, number])
-        outset = vae.graph.begin(
-            vae.wiring.by_name(sparse.dense(inputs)), training=False, undrawn=True
-        )
-        terms, values = vae.graph.encode(outset, drawing(num_draws, pair), num_draws)
+        outset = model.graph.infer(model.wiring.by_name(sparse.dense(inputs)), with_priors=False)
+        terms, values = model.graph.encode(outset, drawing(num_draws, pair), num_draws)
         z = terms[latent].value.numpy()
         found.append(z.reshape(-1, *z.shape[2:]))
         for name, kept in others.items():
@@ -145,9 +139,9 @@ def draws(
 
 
 class MaximumLikelihood(keras.Model):
-    """Fits a prior to z: the loss is the mean of `-log p(z | values)`, in nats.
+    """A model that fits a prior to z: the loss is the mean of `-log p(z | values)`, in nats.
 
-    Data are z; of a network z and a dict of the values that it takes.
+    Data are z; of a network z and a dict of the values that the network takes.
 
     Args:
       given: a `Prior` or a network, with trainable weights.
@@ -156,7 +150,7 @@ class MaximumLikelihood(keras.Model):
     def __init__(self, given: Conditional) -> None:
         super().__init__()
         self._given = given
-        self.prior = given.network or given.prior
+        self.prior: Any = given.network or given.prior
         self.built = True
 
     def call(self, x: Any, training: bool | None = None) -> Any:
@@ -176,6 +170,4 @@ class MaximumLikelihood(keras.Model):
         z, values = (x, {}) if self._given.network is None else x
         p = self._given({name: Value(value) for name, value in values.items()}, training=training)
         loss = -tf.reduce_mean(p.distribution.log_prob(z))
-        for added in self.losses:
-            loss += tf.cast(tf.reduce_sum(added), loss.dtype)
-        return share_of_loss(loss, tf.shape(z)[0])
+        return total_loss(loss, self.losses, tf.shape(z)[0])

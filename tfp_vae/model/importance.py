@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 
 from tfp_vae.bridge import sparse
-from tfp_vae.model.ancestral import Variables, drawing
+from tfp_vae.model.ancestral import Variables
+from tfp_vae.model.choosers import drawing
 from tfp_vae.wiring import rows
 
 # Rows that go through the decoder at once: large enough for efficient matrix products, small enough
@@ -25,13 +26,17 @@ def estimate_batch(
     seed: Any = None,
     by_xla: bool = False,
 ) -> tf.Tensor:
-    """`log 1/K sum_k w_k` for one batch, the samples taken in chunks and summed as they come.
+    """Returns `log 1/K sum_k w_k` for one batch; the samples are drawn and summed in chunks.
 
-    The draws follow from `seed`; None takes the posteriors' own, for one thread at a time. The data
-    are what the networks take, by name, and the values of those observed variables that are others.
+    Args:
+      graph: the variables.
+      data: what the networks take, by name, and the observed values that are others.
+      num_samples: K.
+      seed: the draws follow from it; None: from the posteriors' own, for one thread at a time.
+      by_xla: densities of data are compiled.
     """
     given, targets = data
-    outset = graph.begin(given, training=False, undrawn=True)
+    outset = graph.infer(given)
     layers = [posterior.layer for posterior in graph.posteriors.values()]
     if not any(getattr(layer, "is_random", True) for layer in layers):
         num_samples = tf.ones_like(num_samples)  # a mean of weights that are all the same
@@ -67,7 +72,7 @@ def estimate(
     next_seed: Callable[[], tf.Tensor],
     few_sizes: bool = False,
 ) -> tf.Tensor:
-    """`run_batch((x, conditions, ...), num_samples, seed)` over the batches of the data, joined.
+    """Returns `run_batch(data, num_samples, seed)` over batches of the data, joined.
 
     `few_sizes`: batches are filled up to the next power of two, `batch_size` at most, for XLA,
     which compiles anew for each size.
@@ -83,7 +88,7 @@ def estimate(
 
 
 def _filled(size: int, most: int, values: Any) -> tf.Tensor:
-    """Its first row again until there are as many rows as the next power of two, or the most."""
+    """Repeats the first row until the number of rows is the next power of two, or the most."""
     whole = min(most, 1 << (size - 1).bit_length())
     return tf.gather(values, [*range(size), *[0] * (whole - size)])
 

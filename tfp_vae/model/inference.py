@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -13,13 +13,24 @@ from tfp_vae.bridge import sparse
 from tfp_vae.bridge.masks import mask_of
 from tfp_vae.layers.base.distribution_lambda import DistributionLayer
 from tfp_vae.layers.kl_divergence import KLDivergenceAddLoss
+from tfp_vae.wiring import rows
 
 ROWS = 1000  # from which on compiling (0.2 s, once) pays
 
 
 def large(inputs: Any) -> bool:
-    """Whether it pays to compile what is done with these inputs, called by hand."""
+    """Tells whether it pays to compile what is done with these inputs, called by hand."""
     return tf.executing_eagerly() and sparse.count(inputs) >= ROWS
+
+
+def in_parts(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields data by name, many sparse rows a part at a time: dense they may not fit in memory."""
+    if not any(map(sparse.is_sparse, given.values())) or not large(given):
+        yield given
+        return
+    data = sparse.by_row(given)
+    for start in range(0, sparse.count(data), ROWS):
+        yield rows(data, start, ROWS)
 
 
 class Inference:
@@ -40,12 +51,8 @@ class Inference:
         self._before: Any = None
         self._run: Any = None
 
-    def __call__(self, inputs: Any) -> Any:
-        """What the network puts out."""
-        return self.of_batches([inputs])
-
     def of_batches(self, batches: Iterable[Any]) -> Any:
-        """What the network puts out for batches, one after the other, as for one large one."""
+        """Returns what the network puts out for batches, one after the other, as for one batch."""
         node, batches = self._ending(), list(batches)
         if node is None or self._has_masks(batches):
             return self.network(_joined_up(batches), training=False)
@@ -71,7 +78,7 @@ class Inference:
         return last.undrawn(*args, **{**kwargs, "training": False})
 
     def outline(self) -> Any:
-        """The distribution for a batch of unknown size, of which the shapes alone are known.
+        """Returns the distribution for a batch of unknown size: its shapes alone are known.
 
         None where the last layer is not a distribution's, fed by tensors.
         """
@@ -92,14 +99,14 @@ class Inference:
         return found[0]
 
     def _has_masks(self, batches: list[Any]) -> bool:
-        """Whether Keras' masks are on the inputs, or put on by a layer: a call carries these on."""
+        """Tells whether inputs have Keras' masks, or a layer makes these: a call hands masks on."""
         if any(mask_of(value) is not None for value in keras.tree.flatten(batches)):
             return True
         layers = self.network._flatten_layers()
         return any(isinstance(one, keras.layers.Masking) or _hides_0(one) for one in layers)
 
     def _ending(self) -> Any:
-        """How the last layer is called; None where it is not a distribution's, fed by tensors."""
+        """Returns the last layer's call; None where that is no distribution's, fed by tensors."""
         history = self.network.outputs[0]._keras_history
         last = history.operation
         if len(self.network.outputs) > 1 or not isinstance(last, DistributionLayer):
@@ -122,5 +129,5 @@ def _joined_up(parts: Iterable[Any]) -> Any:
 
 
 def _kept_or(dtype: Any, given: str) -> Any:
-    """The dtype in which Keras gives a layer a tensor: numbers with a fraction are cast."""
+    """Returns the dtype in which Keras gives a layer a tensor: fractions are cast."""
     return dtype if tf.as_dtype(given).is_floating and dtype is not None else given

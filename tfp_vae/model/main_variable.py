@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_vae.model.ancestral import standing_in
+from tfp_vae.model.base import ProbabilisticModel
+from tfp_vae.model.choosers import standing_in
 from tfp_vae.model.vae import VAE
+from tfp_vae.networks import categories
 
 
-def conditions(model: Any) -> dict[str, keras.KerasTensor]:
+def conditions(model: ProbabilisticModel) -> dict[str, keras.KerasTensor]:
     """Returns what a model takes beside x, by name.
 
     Example:
@@ -22,22 +25,34 @@ def conditions(model: Any) -> dict[str, keras.KerasTensor]:
       >>> list(conditions(vae))
       ['label']
     """
-    if isinstance(model, VAE):
-        return model.wiring.conditions
     return {name: t for name, t in model.wiring.ports.items() if name != model.wiring.main}
 
 
-def likelihood(model: Any) -> keras.Model:
+def likelihood(model: ProbabilisticModel) -> keras.Model:
     """Returns the network of p(x | ...)."""
-    return model.decoder if isinstance(model, VAE) else model.likelihoods[model.wiring.main]
+    network = model.graph.likelihoods[model.wiring.main].network
+    assert network is not None
+    return network
 
 
-def shape(model: Any) -> tuple[int | None, ...]:
-    """Returns the shape of one x."""
-    return tuple(likelihood(model).output_shape[1:])
+def num_labels(model: ProbabilisticModel) -> int | None:
+    """Returns the number of labels that p(x | ...) is conditioned on; None: it takes no label."""
+    return categories(likelihood(model)).get("label")
 
 
-def sampled(model: Any, num: int, given: Any = None, **kwargs: Any) -> tf.Tensor:
+def at_prior_draws(model: ProbabilisticModel, num: int, seed: Any, given: Mapping[str, Any]) -> Any:
+    """Returns p(x | ...) at draws of all latent variables from their priors, by a pair of seeds.
+
+    `given`: values of the conditions by name. The model's own draws go on as if this had not been.
+    """
+    values = model.answers.draw(num, seed, given)
+    latents = {name: values[name] for name in model.graph.posteriors}
+    return model.answers.likelihoods(latents, given)[model.wiring.main]
+
+
+def sampled(
+    model: Any, num: int, given: Mapping[str, Any] | None = None, **kwargs: Any
+) -> tf.Tensor:
     """Returns new x, as `VAE.sample`; `given`: values of the conditions by name."""
     if isinstance(model, VAE):
         taken = None if given is None else {n: given[n] for n in model.wiring.drawn_given}
@@ -51,8 +66,8 @@ def reconstructed(model: Any, data: Any) -> tf.Tensor:
     return found if isinstance(model, VAE) else found[model.wiring.main]
 
 
-def codes(model: Any, data: Any) -> dict[str, np.ndarray]:
+def codes(model: ProbabilisticModel, data: Any) -> dict[str, np.ndarray]:
     """Returns the value that stands for each latent variable, by name, `[n, ...]`."""
-    outset = model.graph.begin(model.wiring.by_name(data), training=False, undrawn=True)
-    terms, _ = model.graph.encode(outset, standing_in(model.graph))
+    outset = model.graph.infer(model.wiring.by_name(data), with_priors=False)
+    terms, _ = model.graph.encode(outset, standing_in(model.graph.posteriors))
     return {name: np.asarray(term.value[0]) for name, term in terms.items()}

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
 from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.first_calls import first_alone
 from tfp_vae.bridge.loading import loaded
+from tfp_vae.bridge.random_state import pair_of
 from tfp_vae.distributions import shapes
 from tfp_vae.errors import InputError
 from tfp_vae.model.ancestral import Variables
-from tfp_vae.model.base import ProbabilisticModel
+from tfp_vae.model.base import ProbabilisticModel, serialized
 from tfp_vae.model.checks import networks
-from tfp_vae.model.checks.data import DataChecks
-from tfp_vae.model.conditional import Conditional, is_network
-from tfp_vae.model.default_prior import default_prior, one_prior
-from tfp_vae.model.trained import Trained
+from tfp_vae.model.choosers import representative
+from tfp_vae.model.conditional import Conditional
+from tfp_vae.model.conditions import Conditioned, shared_names
+from tfp_vae.model.export.converters import export_converted
+from tfp_vae.model.export.endpoints import OfOneVariable, export_endpoints
+from tfp_vae.model.fit_prior import fit_prior as fitted_prior
+from tfp_vae.model.latent_variable import posterior_and_prior
+from tfp_vae.model.unregularized import unregularized
 from tfp_vae.objectives import ELBO, Objective
-from tfp_vae.types import ModelOptions
-from tfp_vae.wiring import Wiring
+from tfp_vae.types import ModelOptions, TensorDistribution
+from tfp_vae.wiring import Ports, outline
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class VAE(Trained, ProbabilisticModel):
+class VAE(ProbabilisticModel):
     """A variational autoencoder from four choices: posterior, prior, likelihood, objective.
 
     `fit` minimizes the objective's loss, by default the negative ELBO in nats,
@@ -42,7 +50,8 @@ class VAE(Trained, ProbabilisticModel):
       decoder: a model from z to the likelihood p(x|z): it ends in one, such as
         `IndependentBernoulli`.
       prior: p(z): a `tfd.Distribution`, a `tfp_vae.priors.Prior`, or a function that returns a
-        distribution. None: the one of the encoder's `KLDivergenceRegularizer`, else a unit normal.
+        distribution; or a network of conditions, p(z|c). None: the one of the encoder's
+        `KLDivergenceRegularizer`, else a unit normal.
       objective: None: `ELBO()`, with the weight of the encoder's `KLDivergenceRegularizer` if it
         has one. The KL is counted once, by the objective.
 
@@ -67,6 +76,8 @@ class VAE(Trained, ProbabilisticModel):
       ['kl', 'loss', 'nll']
     """
 
+    wiring: Conditioned
+
     @checked
     def __init__(
         self,
@@ -78,95 +89,201 @@ class VAE(Trained, ProbabilisticModel):
     ) -> None:
         super().__init__(**kwargs)
         self.posterior_layer = networks.final_operation(encoder, "encoder")
-        likelihood = networks.final_operation(decoder, "decoder")
+        networks.final_operation(decoder, "decoder")
+        of_x, of_z = Ports(encoder, "x"), Ports(decoder, "z")
+        names = shared_names(of_x, of_z)
+        networks.latent_sizes_match(encoder, of_z)
+        q, p = posterior_and_prior("z", encoder, prior, ("encoder", "prior"), {of_x.main.name: "x"})
+        self.encoder, self.decoder = encoder, decoder
+        self.prior: Any = p.network or p.prior
+        likelihood = Conditional(decoder, "x", "decoder", {of_z.main.name: "z", **names})
+        graph = Variables({"z": q}, {"z": p}, {"x": likelihood})
+        _fits(q, p, likelihood)
         regularizers = [regularizer for _, regularizer in networks.kl_regularizers(encoder)]
-        self.wiring = wiring = Wiring(encoder, decoder, prior if is_network(prior) else None)
-        networks.latent_sizes_match(encoder, wiring)
-        self.encoder = encoder
-        self.decoder = decoder
-        ours = {wiring.encoder.main.name: "x"}
-        posterior = Conditional(encoder, "z", "encoder", ours, is_posterior=True)
-        theirs = {wiring.decoder.main.name: "z", **wiring.as_ours}
-        if is_network(prior):
-            networks.no_kl_term(regularizers)
-            self.prior = prior
-        else:
-            self.prior = one_prior(prior, regularizers, functools.partial(default_prior, posterior))
-        p = Conditional(self.prior, "z", "prior")
-        p.bind(encoder)
-        graph = Variables(
-            {"z": posterior},
-            {"z": p},
-            {"x": Conditional(decoder, "x", "decoder", theirs)},
-        )
-        data_checks = DataChecks(
-            wiring,
-            decoder.output_shape[1:],
-            getattr(likelihood, "support", None),
-            getattr(likelihood, "is_of_integers", False),
-        )
-        self._fits(graph)
-        self._assemble(graph, _one_objective(objective, regularizers), data_checks)
-        self._mean_of_many = tf.function(self._mean_of, autograph=False, reduce_retracing=True)
-        self._draw_many = tf.function(self._draw, autograph=False, reduce_retracing=True)
+        objective = _one_objective(objective, regularizers)
+        self._assemble(graph, Conditioned(graph, of_x, of_z, names), objective)
 
-    @property
-    def layers(self) -> list[Any]:
-        """The encoder, the decoder, the prior, and what else there is: each once."""
-        known = [self.encoder, self.decoder, self.prior]
-        inside = {id(part) for one in known for part in one._flatten_layers()}
-        return [*known, *(part for part in super().layers if id(part) not in inside)]
+    def _parts(self) -> list[Any]:
+        return [self.encoder, self.decoder, self.prior]
 
     def functional(self) -> keras.Model:
-        """The networks as one functional model from x, and the conditions, to p(x|z).
+        """Returns the networks as one functional model from x, and the conditions, to p(x|z).
 
         It shares all weights, and is what `keras.utils.plot_model` draws, which makes one box of
         any other kind of model: `plot_model(vae.functional(), expand_nested=True)`.
         """
-        ports = self.wiring
-        given = {
+        values = {
             name: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=name)
-            for name, t in {"x": ports.encoder.main, **ports.conditions}.items()
+            for name, t in self.wiring.ports.items()
         }
-        x = given.pop("x")
-        z = self.encoder(ports.encoder.arranged(x, given))
-        own = {theirs: given[ours] for theirs, ours in ports.as_ours.items()}
-        likelihood = self.decoder(ports.decoder.arranged(z, own))
-        return keras.Model([x, *given.values()], likelihood, name=self.name)
+        z = self.encoder(self.graph.posteriors["z"].arranged(values))
+        x = self.decoder(self.graph.likelihoods["x"].arranged({**values, "z": z}))
+        return keras.Model(list(values.values()), x, name=self.name)
 
-    def _fits(self, graph: Variables) -> None:
-        """Looks at what is known of the distributions' shapes before there are data."""
-        q, likelihood = graph.posteriors["z"], graph.likelihoods["x"]
-        posterior, p_x = q.outline, likelihood.outline
-        if posterior is not None:
-            shapes.posterior_fits(posterior, of_steps=q.of_steps)
-            network = graph.priors["z"].network
-            p_z = self.prior.distribution() if network is None else graph.priors["z"].outline
-            if p_z is not None:
-                shapes.prior_fits(p_z, posterior, of_rows=network is not None)
-        if p_x is not None and p_x.batch_shape.rank != 1:
-            shapes.likelihood_fits(p_x, self.decoder.outputs[0], likelihood.of_steps)
+    # -- what it learnt ------------------------------------------------------------------------
+
+    @first_alone
+    def encode(self, x: Any) -> TensorDistribution:
+        """Returns q(z|x), a distribution with batch `[n]`: `.mean()`, `.stddev()`, `.sample()`."""
+        self._checks.batch(x, is_target=False)
+        return self.answers.posteriors(self.wiring.by_name(x))["z"]
+
+    @first_alone
+    def decode(self, z: Any, conditions: Any = None) -> TensorDistribution:
+        """Returns p(x|z), a distribution with batch `[n]` for z of shape `[n, ...]`.
+
+        Where the decoder has conditions, they are given with z, `[n, ...]` each: a dict by name, a
+        list in order, or the one that there is.
+        """
+        given = self.wiring.given(conditions)
+        self._checks.latents({"z": z})
+        self._checks.conditions(given, z, "z")
+        return self.answers.likelihoods({"z": z}, given)["x"]
+
+    @first_alone
+    def reconstruct(self, x: Any) -> tf.Tensor:
+        """Returns E[x'|z] at z = E[z|x]: x as the model sees it, the same at each call.
+
+        Where q has no mean among the z that it draws, the value that stands for it: the direction
+        of a spherical one, the one-hot vector of a categorical one. x may have noise that the
+        model was trained to take away, `fit(noisy, clean)`.
+        """
+        self._checks.batch(x, is_target=False)
+        return self.answers.means(self.wiring.by_name(x))["x"]
+
+    @functools.partial(checked, num_samples="done")
+    @first_alone
+    def sample(
+        self,
+        num_samples: int,
+        mean: bool = True,
+        seed: int | None = None,
+        conditions: Any = None,
+        length: int | None = None,
+    ) -> tf.Tensor:
+        """Returns new x: z drawn from the prior, then the mean of p(x|z), or a draw.
+
+        Args:
+          num_samples: how many.
+          mean: False draws from p(x|z) too.
+          seed: an integer gives the same images each time; None goes on with the model's own.
+          conditions: what decoder and prior are conditioned on, one row for each sample; see
+            `decode`.
+          length: the number of steps, where z is a sequence of any number.
+        """
+        given = self.wiring.given(conditions, draws=True)
+        for name, value in given.items():
+            self._checks.conditions({name: value}, value, "the conditions")
+            if not tf.is_symbolic_tensor(value) and len(value) != num_samples:
+                raise InputError(f"Expected {num_samples} rows of {name}.", outline(value))
+        pair = self.next_seed() if seed is None else pair_of(seed)
+        return self.answers.draw(num_samples, pair, given, mean, length)["x"]
+
+    def fit_prior(self, x: Any, prior: Any, **kwargs: Any) -> VAE:
+        """Returns a `VAE` with this one's networks and objective, and a prior fitted to its z.
+
+        The prior is fitted, by maximum likelihood, to z drawn from q(z|x); encoder and decoder stay
+        as they are. The new model shares them, but for a KL term that the encoder carries, against
+        the former prior; it is to be compiled before it is trained or evaluated. So a VQ-VAE
+        (`priors.AutoregressiveCodes`) and an autoencoder without noise (`layers.Deterministic`)
+        generate: van den Oord et al., arXiv:1711.00937; Ghosh et al., arXiv:1903.12436.
+
+        Args:
+          x: the examples, an array or a data set of batches that ends.
+          prior: a `Prior`, such as `FlowPrior`, or what becomes one, trained by gradient on the
+            mean of `-log p(z)`; a `VAEPrior`: its VAE is trained by its own `fit`, and compiled if
+            it is not yet; or a `sklearn.mixture.GaussianMixture`, fitted by its own `fit`, whose
+            values become constants.
+          **kwargs: `epochs` (100), `batch_size` (128), `optimizer` ("adam"); `num_draws` (1): z for
+            each x; `seed`: an integer makes draws and order repeatable; `validation_data`: other x;
+            `verbose`, `callbacks` and others as for Keras' `fit`. An estimator of scikit-learn
+            takes `num_draws` and `seed` alone.
+
+        Raises:
+          InputError: the prior is not over z, or has nothing to train, or x is no data.
+        """
+        prior = fitted_prior(self, self._checks.data(x, None, "x"), prior, **kwargs)
+        return type(self)(unregularized(self.encoder), self.decoder, prior, self.objective)
+
+    def representative(self, posterior: tfd.Distribution) -> tf.Tensor:
+        """Returns the one z that stands for q(z|x): the mean, unless its layer says otherwise."""
+        return representative(self.posterior_layer, posterior)
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = True,
+        input_signature: Any = None,
+        endpoints: Sequence[str] | str | None = None,
+        opset_version: int | None = None,
+    ) -> None:
+        """Writes what the model answers as a SavedModel, or for ONNX's or LiteRT's runtimes.
+
+        A SavedModel has the endpoints serve, encode, decode, sample and log_likelihood. The others
+        hold no draws, so that they have serve, encode and decode, with the same numbers, for any
+        size of batch: `encode` gives z, mean and stddev.
+
+        Args:
+          filepath: the folder to write: `serve.onnx`, `encode.onnx` and `decode.onnx`, or the same
+            with `.tflite`. One file, where it ends so: "model.tflite" has all three as signatures,
+            "model.onnx" has `serve`.
+          format: "tf_saved_model", "onnx" (by the package tf2onnx) or "litert".
+          verbose: Keras prints the endpoints.
+          input_signature: none: the networks have theirs.
+          endpoints: those to convert; None: all.
+          opset_version: of ONNX.
+
+        Raises:
+          InputError: the format has no such endpoint, or cannot say what the networks compute; or
+            a package is not installed.
+        """
+        if input_signature is not None:
+            raise InputError(
+                "The networks say what the inputs of a VAE are: expected no input_signature.",
+                repr(input_signature),
+            )
+        if format == "tf_saved_model" and (endpoints or opset_version):
+            raise InputError(
+                "A SavedModel has all endpoints: expected format 'onnx' or 'litert' with these.",
+                f"endpoints={endpoints}, opset_version={opset_version}",
+            )
+        if format == "tf_saved_model":
+            export_endpoints(self, filepath, OfOneVariable, verbose=bool(verbose))
+        else:
+            export_converted(self, filepath, format, endpoints, opset_version)
 
     # -- saving --------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         from_encoder = any(r.prior is self.prior for _, r in networks.kl_regularizers(self.encoder))
         prior = None if from_encoder else self.prior
-        parts = [self.encoder, self.decoder, prior, self.objective]
-        names = ("encoder", "decoder", "prior", "objective")
-        made = self._serialized(parts)
-        return {**super().get_config(), **dict(zip(names, made, strict=True))}
+        made = serialized([self.encoder, self.decoder, prior, self.objective])
+        return {**super().get_config(), **dict(zip(_PARTS, made, strict=True))}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VAE:
-        config = dict(config)
-        for key in ("encoder", "decoder", "prior", "objective"):
-            config[key] = loaded(config[key], custom_objects)
-        return cls(**config)
+        made = {name: loaded(config[name], custom_objects) for name in _PARTS}
+        return cls(**{**config, **made})
+
+
+_PARTS = ("encoder", "decoder", "prior", "objective")
+
+
+def _fits(q: Conditional, p: Conditional, likelihood: Conditional) -> None:
+    """Looks at what is known of the distributions' shapes before there are data."""
+    if q.outline is not None:
+        shapes.posterior_fits(q.outline, of_steps=q.of_steps)
+        p_z = p.outline if p.prior is None else p.prior.distribution()
+        if p_z is not None:
+            shapes.prior_fits(p_z, q.outline, of_rows=p.prior is None)
+    p_x = likelihood.outline
+    if p_x is not None and p_x.batch_shape.rank != 1:
+        shapes.likelihood_fits(p_x, likelihood.output, likelihood.of_steps)
 
 
 def _one_objective(given: Objective | None, regularizers: list[Any]) -> Objective:
-    """The objective; one that is not given takes the KL's weight from the encoder."""
+    """Returns the objective; one that is not given takes the KL's weight from the encoder."""
     if len(regularizers) > 1:
         raise InputError("Expected at most one KL term in the encoder.", len(regularizers))
     weight = next((r.weight for r in regularizers if r.weight is not None), None)

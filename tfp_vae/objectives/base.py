@@ -57,6 +57,15 @@ class Objective(abc.ABC):
         """Whether it needs `log q(z|x)`, which a point mass (`layers.Deterministic`) has not."""
         return True
 
+    def needs_density_of(self, name: str) -> bool:
+        """Tells whether it needs `log q` of this latent variable."""
+        return self.needs_density
+
+    @property
+    def no_likelihood(self) -> str:
+        """Why a model that it trained has no log p(x), in words; "": it has one."""
+        return ""
+
     @property
     def state(self) -> Mapping[str, keras.layers.Layer]:
         """The networks that the objective owns, by the names of their players.
@@ -78,6 +87,14 @@ class Objective(abc.ABC):
                 "several, such as ELBO or IWAE.",
                 ", ".join(latents),
             )
+
+    def bind_data(self, observed: Mapping[str, Sequence[int | None]]) -> None:
+        """Tells the objective of the observed variables, by name with the shape of a value.
+
+        Raises:
+          InputError: the objective is not defined for these.
+        """
+        del observed
 
     @abc.abstractmethod
     def __call__(self, forward: Forward) -> Terms:

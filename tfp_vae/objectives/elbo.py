@@ -101,7 +101,11 @@ class ELBO(Objective):
     @property
     def needs_density(self) -> bool:
         """Not at beta = 0: an autoencoder."""
-        return not is_zero(self.beta)
+        betas = self.beta.values() if isinstance(self.beta, dict) else [self.beta]
+        return not all(map(is_zero, betas))
+
+    def needs_density_of(self, name: str) -> bool:
+        return not is_zero(of_variable(self.beta, name))
 
     @property
     def sees_whole_batch(self) -> bool:  # type: ignore[override]

@@ -115,7 +115,9 @@ class VampPrior(Prior):
             for name, tensor in ports.conditions.items()
         }
         with further_pass(ports.network):
-            posteriors = ports.network(ports.pack(u, given), training=bool(training))
+            posteriors = ports.network(
+                ports.pack({ports.main.name: u, **given}), training=bool(training)
+            )
         each = getattr(posteriors, "tensor_distribution", posteriors)
         alike = tfd.Categorical(logits=tf.zeros([self.count], each.dtype))
         return tfd.MixtureSameFamily(alike, each)

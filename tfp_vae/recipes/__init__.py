@@ -1,6 +1,6 @@
 """Published models, each a few choices on the four axes with its paper's defaults."""
 
-from tfp_vae.recipes import hierarchies, published, quantized, residual, two_levels
+from tfp_vae.recipes import critics, hierarchies, published, quantized, residual, two_levels
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
     RECIPES,
@@ -20,6 +20,7 @@ __all__ = [
     "Recipe",
     "Setting",
     "build",
+    "critics",
     "find",
     "hierarchies",
     "likelihood_named",

@@ -1,11 +1,10 @@
-"""What a recipe is: a published model as a function from data and networks to a `VAE`."""
+"""A recipe: a published model as a function from data and networks to a `VAE`."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,6 +15,8 @@ from tfp_vae.errors import InputError
 from tfp_vae.layers.rescaled import Rescaled, Scale
 from tfp_vae.model.vae import VAE
 from tfp_vae.objectives import ELBO, Objective
+from tfp_vae_cli.options import NetworkOptions
+from tfp_vae_cli.refusal import did_you_mean
 
 LIKELIHOODS: dict[str, Callable[[tuple[int, ...]], Any]] = {
     "bernoulli": layers.IndependentBernoulli,
@@ -33,7 +34,7 @@ USUAL = {"images": "bernoulli", "reals": "normal", "counts": "negative_binomial"
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(NetworkOptions):
     """The data and the networks that a recipe is made for.
 
     Attributes:
@@ -46,11 +47,11 @@ class Setting:
       body: see `tfp_vae.networks`.
       widths: likewise.
       activation: likewise.
-      num_classes: condition the model on labels: how many there are; None: it is not conditioned.
+      num_classes: the number of labels that the model is conditioned on; None: it is not.
       objective: stands in for the recipe's own; or makes it from the recipe's own and the number
         of examples.
       scale: of data that are standardized inside the model: the encoder's first layer, and the
-        unit of the likelihood; None: they are taken as they are.
+        unit of the likelihood; None: the data are taken as they are.
 
     Example:
       >>> setting = Setting((8, 8, 1), num_examples=1500, widths=(32,), latent_size=2)
@@ -61,12 +62,9 @@ class Setting:
     shape: tuple[int, ...]
     num_examples: int
     steps: int = 10_000
-    latent_size: int = 16
+    latent_size: int = dataclasses.field(default=16, kw_only=True)
     likelihood: Callable[[tuple[int, ...]], Any] | None = None
     usual_likelihood: Callable[[tuple[int, ...]], Any] = layers.IndependentBernoulli
-    body: networks.Body = "mlp"
-    widths: Sequence[int] = (400, 400)
-    activation: str = "silu"
     num_classes: int | None = None
     objective: Objective | Callable[[Objective, int], Objective] | None = None
     scale: Scale | None = None
@@ -79,7 +77,7 @@ class Setting:
         objective: Objective | None = None,
         first: Any = None,
     ) -> VAE:
-        """The model of these choices; of those that are not made, the usual ones.
+        """Returns the model of these choices; a choice that is not made is the usual one.
 
         `likelihood`, a class or a function of the shape, is taken where the setting names none. z
         goes through the layer `first` before the decoder.
@@ -113,14 +111,14 @@ class Recipe:
     """A published model.
 
     Attributes:
-      name: what `--recipe` takes.
-      title: what the paper calls it.
-      paper: where it is from.
+      name: the word for `--recipe`.
+      title: the paper's name.
+      paper: the source.
       good_for: one line.
       make: from a `Setting` to the untrained model.
-      prior_after: from a `Setting` to the prior that `fit_prior` fits to the trained model, so that
-        it can generate: see `priors_after`; None: it generates as it is.
-      conditional: whether it is nothing without labels.
+      prior_after: from a `Setting` to the prior that `fit_prior` fits to the trained model, see
+        `priors_after`; None: the model generates as it is.
+      conditional: whether the model needs labels.
     """
 
     name: str
@@ -136,10 +134,10 @@ RECIPES: dict[str, Recipe] = {}
 
 
 def build(name: str, setting: Setting) -> Any:
-    """The untrained model of a recipe: a `VAE`, or a `LatentModel` whose main variable is x.
+    """Returns the untrained model of a recipe: a `VAE`, or a `LatentModel` of x.
 
     Raises:
-      InputError: there is no recipe of that name, or it wants labels and there are none.
+      InputError: there is no recipe of that name, or it needs labels and there are none.
 
     Example:
       >>> from tfp_vae import recipes  # which fills the table
@@ -166,20 +164,19 @@ def priors_after(recipe: Recipe, model: Any, setting: Setting) -> dict[str, Any]
 
 
 def find(name: str) -> Recipe:
-    """The recipe of a name.
+    """Returns the recipe of a name.
 
     Raises:
       InputError: there is none.
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, RECIPES)
         raise InputError(f"Expected a recipe, one of {', '.join(RECIPES)}.{hint}", repr(name))
     return RECIPES[name]
 
 
 def likelihood_named(name: str | None) -> Callable[[tuple[int, ...]], Any] | None:
-    """What makes a likelihood, by its name on the command line.
+    """Returns what makes a likelihood, by its name on the command line.
 
     Raises:
       InputError: there is none of that name.
@@ -190,7 +187,7 @@ def likelihood_named(name: str | None) -> Callable[[tuple[int, ...]], Any] | Non
 
 
 def recipe(title: str, paper: str, good_for: str, **more: Any) -> Callable[[Callable], Callable]:
-    """Puts a function from a `Setting` to a model into the table, under its own name."""
+    """Puts a function from a `Setting` to a model into the table, under the function's name."""
 
     def register(make: Callable[[Setting], Any]) -> Callable[[Setting], Any]:
         name = make.__name__

@@ -23,16 +23,21 @@ from tfp_vae.objectives import (
     MMD,
     PIWAE,
     BetaTC,
+    Objective,
     RegularizedAE,
     SlicedWasserstein,
 )
-from tfp_vae.recipes.base import RECIPES, Recipe, Setting, build, recipe
-
-__all__ = ["RECIPES", "Recipe", "Setting", "build"]
+from tfp_vae.recipes.base import Setting, recipe
 
 # A Normal of variance 1/2: the squared error itself, up to a constant.
 _squared_error = functools.partial(layers.SharedScale, scale=0.5**0.5)
 _learned_scale = functools.partial(layers.SharedScale, trainable_scale=True)
+
+
+def autoencoder(s: Setting, objective: Objective) -> VAE:
+    """Returns a model without noise in z, of the squared error."""
+    posterior = layers.Deterministic(s.latent_size)
+    return s.vae(posterior, likelihood=_squared_error, objective=objective)
 
 
 def _mixture(s: Setting) -> GaussianMixture:
@@ -101,14 +106,12 @@ def info_vae(s: Setting) -> VAE:
     "WAE-MMD (IMQ)", "Tolstikhin et al., arXiv:1711.01558", "sharp reconstructions, and sampling"
 )
 def wae_mmd_imq(s: Setting) -> VAE:
-    posterior = layers.Deterministic(s.latent_size)
-    return s.vae(posterior, likelihood=_squared_error, objective=MMD(weight=10.0, kernel="imq"))
+    return autoencoder(s, MMD(weight=10.0, kernel="imq"))
 
 
 @recipe("WAE-MMD (RBF)", "Tolstikhin et al., arXiv:1711.01558", "as the IMQ's, with lighter tails")
 def wae_mmd_rbf(s: Setting) -> VAE:
-    posterior = layers.Deterministic(s.latent_size)
-    return s.vae(posterior, likelihood=_squared_error, objective=MMD(weight=10.0, kernel="rbf"))
+    return autoencoder(s, MMD(weight=10.0, kernel="rbf"))
 
 
 @recipe("SWAE", "Kolouri et al., arXiv:1804.01947", "any prior that can be drawn from")
@@ -233,7 +236,7 @@ def mixture_prior_vae(s: Setting) -> VAE:
     return s.vae(prior=priors.MixturePrior(s.latent_size, 10))
 
 
-# -- a prior that is fitted when the rest is trained -----------------------------------------------
+# -- a prior that is fitted after the training -----------------------------------------------------
 
 
 @recipe(
@@ -243,8 +246,7 @@ def mixture_prior_vae(s: Setting) -> VAE:
     prior_after=_mixture,
 )
 def ae(s: Setting) -> VAE:
-    posterior = layers.Deterministic(s.latent_size)
-    return s.vae(posterior, likelihood=_squared_error, objective=RegularizedAE(z_weight=0.0))
+    return autoencoder(s, RegularizedAE(z_weight=0.0))
 
 
 @recipe(
@@ -255,10 +257,7 @@ def ae(s: Setting) -> VAE:
 )
 def rae_l2(s: Setting) -> VAE:
     # The paper chooses the weights anew for each data set.
-    objective = RegularizedAE(z_weight=1e-2, l2=1e-3)
-    return s.vae(
-        layers.Deterministic(s.latent_size), likelihood=_squared_error, objective=objective
-    )
+    return autoencoder(s, RegularizedAE(z_weight=1e-2, l2=1e-3))
 
 
 @recipe(
@@ -268,10 +267,7 @@ def rae_l2(s: Setting) -> VAE:
     prior_after=_mixture,
 )
 def rae_gp(s: Setting) -> VAE:
-    objective = RegularizedAE(z_weight=1e-2, gradient_penalty=1e-2)
-    return s.vae(
-        layers.Deterministic(s.latent_size), likelihood=_squared_error, objective=objective
-    )
+    return autoencoder(s, RegularizedAE(z_weight=1e-2, gradient_penalty=1e-2))
 
 
 @recipe(

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfp_vae.arguments.kinds import is_integer
 from tfp_vae.bridge import sparse
 from tfp_vae.bridge.keras_model import History
 from tfp_vae.errors import InputError
-from tfp_vae.steps.sources import is_source
+from tfp_vae.steps.execution import StackedSteps
+from tfp_vae.steps.listeners import are_callbacks, telling_epochs
+from tfp_vae.steps.sources import as_keras_takes, is_source
 from tfp_vae.wiring import as_array, outline
 
 
-class Fitting:
-    """`fit`, `evaluate`, `predict` and their like, of a `VAE`: Keras' own, for x alone too."""
+class HasTargets(Protocol):
+    """What of the data is which variable."""
 
-    wiring: Any
-    compiled: bool
-    optimizer: Any
-    _checks: Any
-    _fitting: bool
-    _plan: Any
-    _telling_epochs: Any
+    def own_targets(self, data: Any) -> Any:
+        """Returns what of the data is to be reconstructed, where no targets are given."""
+
+
+class CheckedData(StackedSteps):
+    """A `keras.Model` whose `fit`, `evaluate`, `predict` and their like take x alone too.
+
+    Attributes:
+      wiring: what of the data is which variable.
+    """
+
+    wiring: HasTargets
 
     def fit(
         self,
@@ -46,7 +52,7 @@ class Fitting:
         validation_batch_size: int | None = None,
         validation_freq: Any = 1,
     ) -> History:
-        """As `keras.Model.fit`; x alone is enough. Looks at the data before training starts.
+        """Trains as `keras.Model.fit`; x alone is enough. Checks the data before training starts.
 
         y is what is to be reconstructed where that is not x: `fit(noisy, clean)`. Sample weights
         weigh the loss and `nll` and `kl` by Keras' rule, with y or without.
@@ -60,7 +66,7 @@ class Fitting:
             validation_steps=(validation_steps, 0),
             validation_batch_size=(validation_batch_size, 1),
         )
-        _are_callbacks(callbacks)
+        are_callbacks(callbacks)
         self._without_loss()
         if not 0 <= (validation_split or 0) < 1:
             raise InputError("Expected validation_split from 0 to less than 1.", validation_split)
@@ -84,10 +90,10 @@ class Fitting:
             "steps_per_epoch": steps_per_epoch,
         }
         self._plan(keras.Model.fit, given)
-        given["callbacks"] = self._telling_epochs(callbacks, steps_per_epoch)
+        given["callbacks"] = telling_epochs(callbacks, self._epoch_of_training, steps_per_epoch)
         self._fitting = True
         try:
-            return super().fit(  # type: ignore[misc]
+            return super().fit(
                 **given,
                 verbose=verbose,
                 validation_split=validation_split,
@@ -113,19 +119,19 @@ class Fitting:
         return_dict: bool = False,
         _use_cached_eval_dataset: bool = False,
     ) -> Any:
-        """As `keras.Model.evaluate`; x alone is enough, y and weights are as those of `fit`.
+        """Evaluates as `keras.Model.evaluate`; x alone is enough, y and weights are as for `fit`.
 
         The loss of an objective that `sees_whole_batch`, such as `BetaTC`, is one of batches of
         this size; `tfp_vae.evaluation.estimates.evaluate` has numbers that do not depend on it.
         """
         _are_counts(batch_size=(batch_size, 1), steps=(steps, 1))
-        _are_callbacks(callbacks)
+        are_callbacks(callbacks)
         if not _use_cached_eval_dataset:
             self._without_loss()
             x, y, sample_weight = self._looked_at(x, y, sample_weight, "x")
         given = {"x": x, "y": y, "batch_size": batch_size, "steps": steps, "callbacks": callbacks}
         self._plan(keras.Model.evaluate, given)
-        return super().evaluate(  # type: ignore[misc]
+        return super().evaluate(
             **given,
             verbose=verbose,
             sample_weight=sample_weight,
@@ -141,12 +147,12 @@ class Fitting:
         steps: int | None = None,
         callbacks: Any = None,
     ) -> np.ndarray:
-        """As `keras.Model.predict`: what `reconstruct` gives, a batch at a time."""
+        """Returns what `reconstruct` gives, a batch at a time, as `keras.Model.predict`."""
         _are_counts(batch_size=(batch_size, 1), steps=(steps, 1))
-        _are_callbacks(callbacks)
+        are_callbacks(callbacks)
         if not is_source(x):
-            x = _as_keras_takes(as_array(x))
-        return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
+            x = as_keras_takes(as_array(x))
+        return super().predict(x, batch_size, verbose, steps, callbacks)
 
     def train_on_batch(
         self,
@@ -156,29 +162,33 @@ class Fitting:
         class_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """As `keras.Model.train_on_batch`; x alone is enough."""
+        """Trains as `keras.Model.train_on_batch`; x alone is enough."""
         _no_classes(class_weight)
-        given = sparse.dense((x, y, sample_weight))
-        return super().train_on_batch(*given, return_dict=return_dict)  # type: ignore[misc]
+        x, y, sample_weight = sparse.dense((x, y, sample_weight))
+        return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """As `keras.Model.test_on_batch`; x alone is enough."""
-        given = sparse.dense((x, y, sample_weight))
-        return super().test_on_batch(*given, return_dict=return_dict)  # type: ignore[misc]
+        """Evaluates as `keras.Model.test_on_batch`; x alone is enough."""
+        x, y, sample_weight = sparse.dense((x, y, sample_weight))
+        return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
-        """As `keras.Model.predict_on_batch`."""
-        return super().predict_on_batch(sparse.dense(x))  # type: ignore[misc]
+        """Returns what `reconstruct` gives, as `keras.Model.predict_on_batch`."""
+        return super().predict_on_batch(sparse.dense(x))
 
-    def predict_step(self, data: Any) -> tf.Tensor:
-        """`reconstruct` of a batch."""
+    def predict_step(self, data: Any) -> Any:
+        """Returns `reconstruct` of a batch."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self.reconstruct(sparse.dense(x))  # type: ignore[attr-defined]
+        return self.reconstruct(sparse.dense(x))
+
+    def reconstruct(self, x: Any) -> Any:
+        """Returns what the model makes of x, the same at each call."""
+        raise NotImplementedError
 
     def _looked_at(self, x: Any, y: Any, sample_weight: Any, what: str) -> tuple[Any, Any, Any]:
-        """Checks data as Keras takes them, and returns them.
+        """Checks data and returns them as Keras takes them.
 
         Keras drops the weights of an x without targets: x is then given as its own target.
         """
@@ -191,14 +201,14 @@ class Fitting:
         x, y = as_array(x), as_array(y)
         x = self._checks.data(x, y, what, sample_weight)
         if not is_source(x):
-            x, y = _as_keras_takes((x, y))
+            x, y = as_keras_takes((x, y))
         if sample_weight is not None and y is None:
             y = self.wiring.own_targets(x)
         return x, y, sample_weight
 
     def _without_loss(self) -> None:
         """Raises `InputError` where `compile` was given what the objective has."""
-        asked = self._compile_config.config if self.compiled else {}  # type: ignore[attr-defined]
+        asked = self._compile_config.config if self.compiled else {}
         for name in ("loss", "loss_weights"):
             if asked.get(name) is not None:
                 raise InputError(
@@ -206,18 +216,6 @@ class Fitting:
                     "one.",
                     f"{name}={asked[name]!r}",
                 )
-
-
-def _as_keras_takes(data: Any) -> Any:
-    """The data, in whatever structure: rows of sparse matrices, words as objects."""
-
-    def made(value: Any) -> Any:
-        if not (isinstance(value, np.ndarray) and value.dtype.kind in "USO"):
-            return value
-        words = [w.decode() if isinstance(w, bytes) else w for w in value.ravel().tolist()]
-        return np.array(words, object).reshape(value.shape)
-
-    return keras.tree.map_structure(made, sparse.by_row(data))
 
 
 def _no_classes(class_weight: Any) -> None:
@@ -234,11 +232,3 @@ def _are_counts(**given: tuple[Any, int]) -> None:
     for name, (value, least) in given.items():
         if value is not None and not is_integer(value, least):
             raise InputError(f"Expected {name} to be a whole number from {least} on.", repr(value))
-
-
-def _are_callbacks(given: Any) -> None:
-    if isinstance(given, keras.callbacks.CallbackList):
-        return
-    for callback in keras.tree.flatten(given):
-        if callback is not None and not isinstance(callback, keras.callbacks.Callback):
-            raise InputError("Expected callbacks to be keras.callbacks.Callback()s.", callback)

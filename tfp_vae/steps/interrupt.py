@@ -20,7 +20,7 @@ _SIGNALS = {
 
 
 class Interrupted(KeyboardInterrupt):
-    """A KeyboardInterrupt that knows its signal.
+    """A KeyboardInterrupt by a signal.
 
     Attributes:
       number: the signal's.
@@ -32,15 +32,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class BetweenSteps(keras.callbacks.Callback):
-    """Lets Ctrl-C end `fit` after the step at hand; a second one at once.
+    """A context and a callback that let Ctrl-C end `fit` after the step at hand; a second at once.
 
-    Where that was the last of its epoch, the evaluation and the callbacks that follow come first.
+    The last step of an epoch is followed by its evaluation and callbacks first. SIGTERM and SIGHUP,
+    of a scheduler or a terminal that closes, end `fit` likewise.
 
-    SIGTERM and SIGHUP, of a scheduler or a terminal that closes, end it likewise.
-
-    Python raises KeyboardInterrupt wherever it stands. Inside TensorFlow that ends the process (a
-    conversion to a tensor: SIGSEGV), is lost (a destructor), or leaves a function that fails from
-    then on. A context and a callback, the last of its list, so that the others see the step first.
+    Python raises KeyboardInterrupt wherever it stands. Inside TensorFlow the exception ends the
+    process (a conversion to a tensor: SIGSEGV), is lost (a destructor), or leaves a function that
+    fails from then on. The callback is the last of its list, so that the others see the step first.
     Other handlers than Python's own stay as they are, as does everything outside the main thread.
 
     Raises:

@@ -15,28 +15,30 @@ from tfp_vae.steps.stacked import Block
 
 @dataclasses.dataclass
 class Epoch:
-    """How far an epoch has come. It belongs to the model: its functions may be made anew meanwhile.
+    """How far an epoch has come, of a model whose functions may be made anew meanwhile.
 
     Attributes:
       left: how many of its steps are not done; None where its data say so by ending. No step of the
         next epoch is done early.
       done: how many steps are done and not asked for yet.
       asked: how many steps were asked for.
-      logs: what the last step that is done left.
+      logs: of the last step that is done.
+      length: of data that did not say their length, as Keras counted it.
+      iterator: the data's, or None.
     """
 
     left: int | None = None
     done: int = 0
     asked: int = 0
     logs: Any = None
-    length: int | None = None  # of data that did not say it, as Keras counted it
+    length: int | None = None
     iterator: Callable[[], Any] = lambda: None
 
     def begin(self, steps: int | None, anew: bool = False) -> None:
         """Begins an epoch of this number of steps; `anew`: the first of a `fit` or `evaluate`.
 
-        Steps that Keras did not ask for, since a callback or an error ended their epoch, are
-        forgotten.
+        Forgets steps that are done and that Keras did not ask for: a callback or an error may have
+        ended their epoch.
         """
         self.length = None if anew else self.length
         self.left = self.length if steps is None else steps
@@ -46,9 +48,9 @@ class Epoch:
 class Ahead:
     """A train or test function of Keras whose calls mostly find their step done.
 
-    Keras is left with one step for each call, so that all that it counts is right for any data:
-    steps, the progress bar, the batches that callbacks are told of. The first call of a block does
-    the steps of all; the calls that follow give what the last step of the block left.
+    Keras counts one step for each call, so that its counts are right for any data: steps, the
+    progress bar, the batches of callbacks. The first call of a block does the steps of all; the
+    calls that follow return the logs of the block's last step.
 
     Args:
       block: does several steps in a call.
@@ -62,7 +64,7 @@ class Ahead:
         self.epoch = epoch
 
     def __call__(self, iterator: Any) -> Any:
-        """One step of Keras'."""
+        """Does one step of Keras', or finds it done."""
         if not isinstance(iterator, tf.data.Iterator):
             return self.one_by_one(iterator)
         epoch = self.epoch
@@ -83,23 +85,3 @@ class Ahead:
         epoch.done -= 1
         epoch.asked += 1
         return epoch.logs
-
-
-class TellsEpochs(keras.callbacks.Callback):
-    """Tells a model where an epoch of training begins and how many steps it has."""
-
-    each_batch = False
-
-    def __init__(self, epoch: Epoch, steps: int | None) -> None:
-        super().__init__()
-        self.epoch = epoch
-        self.steps = steps
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.epoch.begin(self.steps, anew=True)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch.begin(self.steps)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Nothing: Keras calls in a thread what has no such method, at a cost for each step."""

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from tfp_vae.bridge import sparse
 
 _unpack = keras.utils.unpack_x_y_sample_weight
 
 
 def is_source(x: Any) -> bool:
-    """Whether x gives batches by itself, as a data set, a generator or a loader does."""
+    """Tells whether x gives batches by itself, as a data set, a generator or a loader does."""
     array = isinstance(x, (list, tuple, dict, str)) or hasattr(x, "shape")
     return isinstance(x, keras.utils.PyDataset) or (not array and hasattr(x, "__iter__"))
 
@@ -43,8 +46,8 @@ def with_targets(x: Any, first: Any, own_target: Callable[[Any], Any]) -> Any:
       own_target: what of the inputs is the target where none is given.
 
     Returns:
-      The same batches: as a generator of tuples where x is an iterator, since Keras takes no other
-      kind; x itself where nothing is missing.
+      The same batches, as a generator of tuples where x is an iterator: Keras takes no other kind;
+      x itself where nothing is missing.
     """
     _, target, weights = first
 
@@ -61,6 +64,18 @@ def with_targets(x: Any, first: Any, own_target: Callable[[Any], Any]) -> Any:
     if isinstance(x, keras.utils.PyDataset):
         return _Mapped(x, whole)
     return x.map(whole) if isinstance(x, tf.data.Dataset) else x
+
+
+def as_keras_takes(data: Any) -> Any:
+    """Returns the data, in whatever structure: rows of sparse matrices, words as objects."""
+
+    def made(value: Any) -> Any:
+        if not (isinstance(value, np.ndarray) and value.dtype.kind in "USO"):
+            return value
+        words = [w.decode() if isinstance(w, bytes) else w for w in value.ravel().tolist()]
+        return np.array(words, object).reshape(value.shape)
+
+    return keras.tree.map_structure(made, sparse.by_row(data))
 
 
 class _Mapped(keras.utils.PyDataset):

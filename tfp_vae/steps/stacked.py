@@ -15,10 +15,10 @@ _SIZES = 4  # sizes of batches that XLA compiles the loop for: each takes second
 class Block:
     """A step, run on the next batches of an iterator, up to `capacity` of them in one call.
 
-    Each batch that a call takes has its step, in order, whatever the sizes of the batches. XLA
-    needs one size: batches of one size are stacked, filled up to the capacity, and one compiled
-    loop goes over them. A batch that stands alone among others of another size has its step without
-    XLA, which would compile all again for its shape.
+    Each batch has its step, in order, whatever the sizes of the batches. XLA needs one size:
+    batches of one size are stacked, filled up to the capacity, and one compiled loop goes over
+    them. A batch that stands alone among others of another size has its step without XLA, which
+    would compile the loop again for the batch's shape.
 
     Args:
       step: what is done with one batch.
@@ -77,7 +77,7 @@ class Block:
         return steps, logs
 
     def _is_compiled_for(self, rows: int, batches: int) -> bool:
-        """Whether XLA takes batches of this size: of few sizes, and of none that comes once."""
+        """Tells whether XLA takes this size: one of few, and none that comes once."""
         if rows not in self._sizes and len(self._sizes) < _SIZES:
             if self._sizes and batches == 1:
                 return False
@@ -165,7 +165,7 @@ class Block:
 
 
 def can_be_stacked(iterator: tf.data.Iterator) -> bool:
-    """Whether its batches are tensors of one shape, but for their number of rows."""
+    """Tells whether the batches are tensors of one shape, but for their number of rows."""
     return all(
         isinstance(spec, tf.TensorSpec)
         and spec.shape.rank is not None

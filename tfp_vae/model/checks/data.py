@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from tfp_vae.model.checks.values import (
     check_weights,
     check_words,
 )
+from tfp_vae.model.named_data import NamedData
 from tfp_vae.networks import categories
 from tfp_vae.steps.sources import first_batch, with_targets
 
@@ -39,25 +39,23 @@ _RESCALING = (
 )
 
 
-@dataclasses.dataclass
 class DataChecks:
-    """What a model expects of its data, and the checks that these are it.
+    """Checks that data are what the networks take and the likelihoods are over.
+
+    Args:
+      wiring: what the networks take.
 
     Attributes:
-      wiring: what the networks take, a `Wiring` or `NamedData`.
-      target_shape: of one thing that the likelihood is over.
-      support: (low, high) of the likelihood, or None where any number will do.
-      of_integers: whether the likelihood is over whole numbers, such as counts.
-      supports: of further observed variables, by name.
       values_in_batch: how many numbers the batch had that `data` looked at last; 0 for arrays.
     """
 
-    wiring: Any
-    target_shape: tuple[int | None, ...]
-    support: tuple[float, float] | None
-    of_integers: bool = False
-    values_in_batch: int = 0
-    supports: dict[str, Any] = dataclasses.field(default_factory=dict)
+    def __init__(self, wiring: NamedData) -> None:
+        self.wiring = wiring
+        self.values_in_batch = 0
+        self._likelihoods = wiring.variables.likelihoods
+        self._main = self._likelihoods[wiring.main]
+        # Of pixels that are probabilities, or 0 and 1.
+        self._ends_at_1 = (_support(self._main) or (0, 0))[1] == 1
 
     def data(self, x: Any, y: Any, what: str, sample_weight: Any = None) -> Any:
         """Looks at the first batch (all of an array) and returns x with nothing lost.
@@ -91,7 +89,7 @@ class DataChecks:
             self.conditions(others, main, f"the targets of {what}")
             target = target[self.wiring.main]
         if target is not None:
-            self._check_target(target, self.target_shape, f"the targets of {what}")
+            self._target(target, self._main, self._main.shape, f"the targets of {what}")
             check_rows(target, f"the targets of {what}", main, what)
         if weights is not None:
             check_weights(weights, main, what)
@@ -100,52 +98,44 @@ class DataChecks:
     def batch(self, data: Any, what: str = "x", is_target: bool = True) -> None:
         """Checks a batch of at least one x, with its conditions.
 
-        The support of the likelihood binds x only where x itself is what the likelihood is over: an
-        encoder takes any numbers, such as images with noise. Whole numbers beyond 1 are refused
-        there too, if the support ends at 1: they are pixels that nobody divided by 255.
+        The support of a likelihood binds x only where the likelihood is over x itself: an encoder
+        takes any numbers, such as images with noise. Whole numbers beyond 1 are refused there too,
+        if the support ends at 1: they are pixels that nobody divided by 255.
         """
         x, conditions = self.wiring.split(data)
-        shape = self.wiring.shape
-        hint = DIVIDE
-        if is_target and self.support is not None and self.support[1] == 1 and self._rescales:
-            hint = " The encoder rescales x: give what the likelihood is over too, (x, x / 255)."
+        shape, hint = self.wiring.shape, DIVIDE
         if is_target:
-            found = self._check_target(x, shape, what, hint)
+            if self._ends_at_1 and self._rescales:
+                hint = (
+                    " The encoder rescales x: give what the likelihood is over too, (x, x / 255)."
+                )
+            self._target(x, self._main, shape, what, hint)
+            check_shape(x, self._main.shape, f"{what}, which the likelihood is over,")
         else:
             found = check_values(x, shape, None, what, hint)
-        if is_target:
-            check_shape(x, self.target_shape, f"{what}, which the likelihood is over,")
-        elif self.support is not None and self.support[1] == 1 and not self._rescales:
-            check_not_pixels(x, found, what)
-        self.conditions(conditions, x, what)
+            if self._ends_at_1 and not self._rescales:
+                check_not_pixels(x, found, what)
+        self.conditions(conditions, x, what, is_target)
 
     def shape(self, data: Any) -> None:
-        """Raises `InputError` unless x is of the shape that the encoder takes."""
+        """Raises `InputError` unless x is of the shape that the networks take."""
         x = self.wiring.split(data)[0]
         if not tf.is_tensor(x) or x.shape.rank is not None:
-            check_shape(x, self.wiring.shape, "x")
+            check_shape(x, self.wiring.shape, self.wiring.main)
 
-    def latents(self, z: Any) -> None:
-        """Raises `InputError` unless z is a batch of what the decoder takes."""
-        if not tf.is_tensor(z) or z.shape.rank is not None:
-            check_shape(z, tuple(self.wiring.decoder.main.shape[1:]), "z")
+    def latents(self, given: Mapping[str, Any]) -> None:
+        """Raises `InputError` unless these are values of all latent variables, row by row."""
+        for name, z in given.items():
+            if not tf.is_tensor(z) or z.shape.rank is not None:
+                check_shape(z, tuple(self.wiring.latents[name].shape[1:]), name)
+        (first, main), *others = given.items()
+        for name, z in others:
+            check_rows(z, name, main, first)
 
-    def _check_target(
-        self, x: Any, shape: tuple[int | None, ...], what: str, hint: str = DIVIDE
-    ) -> Any:
-        found = check_values(x, shape, self.support, what, hint)
-        if self.of_integers and found is not None:
-            values = sparse.numbers(x)
-            fractions = values[values != np.round(values)]
-            if fractions.size:
-                raise InputError(
-                    f"Expected whole numbers in {what}: the likelihood is over counts or classes.",
-                    f"{fractions.size} of {values.size} with a fraction, such as {fractions[0]:g}",
-                )
-        return found
-
-    def conditions(self, given: dict[str, Any], main: Any, what: str) -> None:
-        """Raises `InputError` unless the conditions go with `main`, which is x or z, row by row."""
+    def conditions(
+        self, given: Mapping[str, Any], main: Any, what: str, is_target: bool = True
+    ) -> None:
+        """Raises `InputError` unless values go with `main`, which is x or z, row by row."""
         for name, value in given.items():
             port = self.wiring.conditions[name]
             shape, called = tuple(port.shape[1:]), f"{name} of {what}"
@@ -153,21 +143,39 @@ class DataChecks:
                 check_known(value, shape, called)
             elif port.dtype == "string":
                 check_words(value, shape, called)
+            elif is_target and name in self._likelihoods:
+                self._target(value, self._likelihoods[name], shape, called)
             else:
-                check_values(value, shape, self.supports.get(name), called)
+                check_values(value, shape, None, called)
             if name in self._categories and name not in self.wiring.optional:
                 check_categories(value, self._categories[name], called)
             check_rows(value, name, main, what)
 
+    def _target(
+        self, x: Any, likelihood: Any, shape: tuple[int | None, ...], what: str, hint: str = DIVIDE
+    ) -> None:
+        """Raises `InputError` unless the likelihood is over such values."""
+        found = check_values(x, shape, _support(likelihood), what, hint)
+        if getattr(likelihood.layer, "is_of_integers", False) and found is not None:
+            values = sparse.numbers(x)
+            fractions = values[values != np.round(values)]
+            if fractions.size:
+                raise InputError(
+                    f"Expected whole numbers in {what}: the likelihood is over counts or classes.",
+                    f"{fractions.size} of {values.size} with a fraction, such as {fractions[0]:g}",
+                )
+
     @functools.cached_property
     def _rescales(self) -> bool:
-        """Whether the encoder itself may bring its input to another scale.
+        """Whether a network of x may bring x to another scale before anything else sees it.
 
         Keras' layers of weights and of shapes do not; `x / 255`, a layer of the user's own may.
         """
-        network, _ = self.wiring.networks[0]
-        layers = network._flatten_layers(include_self=False)
-        models = [network, *(layer for layer in layers if isinstance(layer, keras.Model))]
+        variables = self.wiring.variables
+        first = [q for q in variables.posteriors.values() if self.wiring.main in q.inputs]
+        networks = [q.network for q in first] or [variables.features and variables.features.network]
+        layers = [each for one in networks if one for each in one._flatten_layers()]
+        models = [layer for layer in layers if isinstance(layer, keras.Model)]
         parts = [part for model in models for part in getattr(model, "operations", model.layers)]
         return any(
             isinstance(p, _RESCALING) or not isinstance(p, keras.layers.Layer) for p in parts
@@ -177,8 +185,18 @@ class DataChecks:
     def _categories(self) -> dict[str, int]:
         """How many there are for each condition that is a number of one."""
         found: dict[str, int] = {}
-        for network, names in self.wiring.networks:
+        variables = self.wiring.variables
+        networks: list[Any] = [(one.network, one.names) for one in variables.conditionals
+                               if one.network is not None]  # fmt: skip
+        if variables.features is not None:
+            networks.append((variables.features.network, {}))
+        for network, names in networks:
             for theirs, count in categories(network).items():
                 ours = names.get(theirs, theirs)
                 found[ours] = min(count, found.get(ours, count))
         return found
+
+
+def _support(likelihood: Any) -> tuple[float, float] | None:
+    """Returns the lowest and highest value of a likelihood; None where any number will do."""
+    return getattr(likelihood.layer, "support", None)

@@ -10,11 +10,11 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.distribution_lambda import DistributionLayer
 from tfp_vae.layers.kl_divergence import KLDivergenceAddLoss
-from tfp_vae.wiring import Wiring
+from tfp_vae.wiring import Ports
 
 
 def final_operation(network: keras.Model, role: str, output: Any = None) -> Any:
-    """The layer that makes what a functional or Sequential network puts out.
+    """Returns the layer that makes what a functional or Sequential network puts out.
 
     `output`: which of several outputs; None: the first.
 
@@ -39,7 +39,7 @@ def final_operation(network: keras.Model, role: str, output: Any = None) -> Any:
 
 
 def kl_regularizers(network: keras.Model) -> list[tuple[keras.layers.Layer, Any]]:
-    """The layers of the network that add a KL term, each with its regularizer."""
+    """Returns the layers of the network that add a KL term, each with its regularizer."""
     found = []
     for layer in network._flatten_layers():
         if isinstance(layer, KLDivergenceAddLoss):
@@ -81,9 +81,20 @@ def no_kl_term(regularizers: list[Any]) -> None:
         )
 
 
-def latent_sizes_match(encoder: keras.Model, wiring: Wiring) -> None:
+def no_kl_weight(posterior: keras.Model, name: str) -> None:
+    """Raises `InputError` where a posterior carries a KL term with a weight of its own."""
+    for _, regularizer in kl_regularizers(posterior):
+        if regularizer.weight is not None:
+            raise InputError(
+                f"Expected the weight of the KL of {name} in the objective, "
+                "ELBO(beta={...}), and a KLDivergenceRegularizer without one.",
+                regularizer.weight,
+            )
+
+
+def latent_sizes_match(encoder: keras.Model, decoder: Ports) -> None:
     """Raises `InputError` unless the decoder takes what the encoder puts out."""
-    out, into = encoder.output_shape[1:], wiring.decoder.main.shape[1:]
+    out, into = encoder.output_shape[1:], decoder.main.shape[1:]
     if any(a is not None and b is not None and a != b for a, b in zip(out, into, strict=False)) or (
         len(out) != len(into)
     ):
@@ -96,8 +107,8 @@ def latent_sizes_match(encoder: keras.Model, wiring: Wiring) -> None:
 def gradients_go_through(posterior: tfd.Distribution, layer: Any, samples: int) -> None:
     """Raises `InputError` where a draw from the posterior carries no gradient to the encoder.
 
-    A `convert_to_tensor_fn` of the user's own, such as a straight-through draw, may carry one; it
-    makes one draw, and is not asked for several.
+    A `convert_to_tensor_fn` of the user's own, such as a straight-through draw, may carry a
+    gradient; the function makes one draw, and is not asked for several.
     """
     drawn = samples > 1 or getattr(layer, "convert_to_tensor_fn", "sample") == "sample"
     if drawn and posterior.reparameterization_type != tfd.FULLY_REPARAMETERIZED:

@@ -27,7 +27,7 @@ def check_shape(x: Any, shape: tuple[int | None, ...], what: str) -> None:
 
 
 def as_array(x: Any, what: str) -> Any:
-    """A tensor or array as it is, all else as NumPy has it."""
+    """Returns a tensor or array as it is, all else as NumPy has it."""
     if tf.is_tensor(x) or hasattr(x, "shape"):
         return x
     try:
@@ -39,7 +39,7 @@ def as_array(x: Any, what: str) -> Any:
 def check_values(
     x: Any, shape: tuple[int | None, ...], support: Any, what: str, hint: str = DIVIDE
 ) -> Any:
-    """Checks shape and values, and returns the lowest and the highest of these, where known."""
+    """Checks shape and values, and returns the lowest and the highest value, where known."""
     check_shape(x, shape, what)
     x = as_array(x, what)
     received = tuple(x.shape)
@@ -78,8 +78,7 @@ def check_known(x: Any, shape: tuple[int | None, ...], what: str) -> None:
 
 def check_words(x: Any, shape: tuple[int | None, ...], what: str) -> None:
     """Raises `InputError` unless x is a batch of strings of this shape."""
-    if not tf.is_tensor(x):
-        x = np.asarray(x)
+    x = as_array(x, what)
     check_shape(x, shape, what)
     words = x.dtype == tf.string if tf.is_tensor(x) else are_words(x)
     if not words:
@@ -87,7 +86,7 @@ def check_words(x: Any, shape: tuple[int | None, ...], what: str) -> None:
 
 
 def are_words(x: np.ndarray) -> bool:
-    """Whether all of an array are strings."""
+    """Tells whether all of an array are strings."""
     held = x.dtype.kind == "O" and all(isinstance(word, (str, bytes)) for word in x.flat)
     return held or x.dtype.kind in "US"
 
@@ -103,9 +102,7 @@ def check_rows(value: Any, name: str, main: Any, what: str) -> None:
 def check_weights(weights: Any, main: Any, what: str) -> None:
     """Raises `InputError` unless there is one finite weight for each example."""
     name = f"the sample weights of {what}"
-    if not tf.is_tensor(weights):
-        weights = np.asarray(weights)
-    shape = tuple(weights.shape)
+    shape = tuple(as_array(weights, name).shape)
     if shape[1:] not in ((), (1,)) or not shape:
         raise InputError(f"Expected one weight for each example in {name}, shape (n,).", shape)
     check_values(weights, shape[1:], None, name)
@@ -137,6 +134,6 @@ def check_categories(value: Any, count: int, what: str) -> None:
 
 
 def is_symbolic(x: Any) -> bool:
-    """Whether it is a tensor in a graph, where there are no values to look at."""
+    """Tells whether x is a tensor in a graph, where there are no values to look at."""
     values = x.values if isinstance(x, tf.SparseTensor) else x
     return tf.is_tensor(values) and not hasattr(values, "numpy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import re
@@ -12,10 +13,11 @@ from typing import Any, NoReturn
 
 import tensorflow as tf
 
+from tfp_vae.bridge.writing import replacing
 from tfp_vae.errors import InputError
 from tfp_vae.model.export import onnx_operations
+from tfp_vae.model.export.endpoints import OfOneVariable, export_endpoints
 from tfp_vae.model.export.saved_model import endpoints as all_endpoints
-from tfp_vae.model.export.saved_model import export_endpoints
 
 ENDPOINTS = ("serve", "encode", "decode")
 _SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
@@ -41,12 +43,14 @@ def export_converted(
     converter = _to_onnx if format == "onnx" else _to_litert
     convert = converter(opset_version)
     with tempfile.TemporaryDirectory() as folder:
-        export_endpoints(vae, folder, verbose=False)
+        export_endpoints(vae, folder, OfOneVariable)
         groups = [names] if one_file else [[name] for name in names]
         made = {tuple(group): convert(folder, group) for group in groups}
     (path.parent if one_file else path).mkdir(parents=True, exist_ok=True)
-    for group, content in made.items():
-        (path if one_file else path / f"{group[0]}{suffix}").write_bytes(content)
+    with contextlib.ExitStack() as written:  # all take their places at its end, or none does
+        for group, content in made.items():
+            file = path if one_file else path / f"{group[0]}{suffix}"
+            written.enter_context(replacing(file)).write_bytes(content)
 
 
 def _chosen(
@@ -135,7 +139,7 @@ def _to_litert(opset_version: int | None) -> Callable[[str, list[str]], bytes]:
 
 
 def _unknown_to_onnx(model: Any) -> set[str]:
-    """The operations that tf2onnx left as TensorFlow's, since it knows none that do the same."""
+    """Returns the operations that tf2onnx left as TensorFlow's, having none that do the same."""
     from onnx import defs
 
     found = set()
@@ -151,7 +155,7 @@ def _unknown_to_onnx(model: Any) -> set[str]:
 
 
 def _refused_by_runtime(content: bytes) -> set[str]:
-    """What onnxruntime says, where it is installed, of a model that it does not load."""
+    """Returns what onnxruntime, where installed, says of a model that it does not load."""
     try:
         import onnxruntime
     except ImportError:

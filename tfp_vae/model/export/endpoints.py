@@ -1,4 +1,4 @@
-"""A model of several variables as a SavedModel, whose endpoints answer by the variables' names."""
+"""The endpoints of a model's SavedModel: what each computes, and of what."""
 
 from __future__ import annotations
 
@@ -11,63 +11,83 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.model import importance
-from tfp_vae.model.ancestral import standing_in
+from tfp_vae.model.choosers import standing_in
 from tfp_vae.model.export.saved_model import Seeds, free_folder, spec_of, stddev, write
-from tfp_vae.model.generation import generate
+from tfp_vae.model.passes import ForwardModel
 
 
-def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
+def export_endpoints(
+    model: ForwardModel, filepath: Any, kind: type[Endpoints], verbose: bool = False
+) -> None:
     """Writes a SavedModel with named endpoints; the batch size, and a sequence's length, are free.
 
-    - `serve(data)`: the reconstruction, the mean of each observed variable by name.
-    - `encode(data)`: by the name of each latent variable the value that stands for it, and
-      `<name>_mean` and `<name>_stddev` of q where there are closed forms.
-    - `decode(latents, other data)`: the mean of each observed variable by name.
-    - `sample(num_samples)`: all variables by name, the observed ones' means; num_samples is an
-      int32 scalar. A model whose priors take data takes these instead, and a model of sequences
-      takes `length` too.
-    - `log_likelihood(data, num_samples)`: importance-weighted log p(x) in nats for each example;
-      not of a model without a density.
-
-    Endpoints take these in their order, and as `signatures` by name. A process loads the model with
-    `tf.saved_model.load(path)` and needs neither this package nor TFP.
+    Endpoints take their arguments in order, and as `signatures` by name. A process loads the model
+    with `tf.saved_model.load(path)` and needs neither this package nor TFP.
 
     Args:
-      model: a `LatentModel`.
+      model: the model.
       filepath: the folder to write.
+      kind: what the endpoints are.
       verbose: Keras prints the endpoints.
 
     Raises:
       InputError: the folder holds something else than a SavedModel.
     """
     free_folder(filepath)
-    graph, wiring = model.graph, model.wiring
-    data = [spec_of(tensor, name) for name, tensor in wiring.ports.items()]
-    names = list(wiring.ports)
-    count = tf.TensorSpec([], tf.int32, name="num_samples")
-    latents = [spec_of(tensor, name) for name, tensor in wiring.optional.items()]
-    generative = [*graph.priors.values(), *graph.likelihoods.values()]
-    taken = {name for one in generative for name in one.inputs}
-    if graph.features is not None and taken & set(graph.features.network._outputs_struct):
-        taken |= {tensor.name for tensor in graph.features.tensors}
-    not_drawn = [name for name in names if name not in wiring.observed]
-    decoded_from = [name for name in names if name in taken]
-    others = [spec_of(wiring.ports[name], name) for name in not_drawn]
-    beside = [spec_of(wiring.ports[name], name) for name in decoded_from]
-
     archive = keras.export.ExportArchive()
     archive.track(model)
-    seed = Seeds(archive, model)
+    made = kind(model, Seeds(archive, model))
+    archive.add_endpoint("serve", made.serve, made.data)
+    archive.add_endpoint("encode", made.encode, made.data)
+    archive.add_endpoint("decode", made.decode, [*made.latents, *made.beside])
+    archive.add_endpoint("sample", made.sample, [*(made.drawn or [made.count]), *made.length])
+    if model.has_density:
+        archive.add_endpoint("log_likelihood", made.log_likelihood, [*made.data, made.count])
+    write(archive, Path(filepath), verbose)
 
-    def encoded(values: Any) -> Any:
-        return graph.begin(dict(zip(names, values, strict=True)), training=False, undrawn=True)
 
-    def serve(*values: tf.Tensor) -> dict[str, tf.Tensor]:
-        forward = graph.forward(encoded(values), training=False, choose=standing_in(graph))
-        return {name: term.p.mean() for name, term in forward.observed.items()}
+class Endpoints:
+    """The endpoints of a model of named variables.
 
-    def encode(*values: tf.Tensor) -> dict[str, tf.Tensor]:
-        terms, _ = graph.encode(encoded(values), standing_in(graph))
+    Args:
+      model: the model.
+      seed: gives a seed for each call.
+
+    Attributes:
+      data: the signature of all data.
+      latents: that of the latent variables.
+      beside: that of the data that `decode` takes.
+      drawn: that of the data that `sample` takes.
+      count: that of a number of samples.
+      length: that of a sequence's length, in a list that is empty without sequences.
+    """
+
+    def __init__(self, model: ForwardModel, seed: Seeds) -> None:
+        self.graph, self.answers, self.seed = model.graph, model.answers, seed
+        self.wiring = wiring = model.wiring
+        specs = {name: spec_of(tensor, name) for name, tensor in wiring.ports.items()}
+        self.data = list(specs.values())
+        self.latents = [spec_of(tensor, name) for name, tensor in wiring.latents.items()]
+        self.beside = [specs[name] for name in wiring.given_names]
+        self.drawn = [specs[name] for name in wiring.drawn_given]
+        self.count = tf.TensorSpec([], tf.int32, name="num_samples")
+        of_steps = any(one.of_steps for one in self.graph.conditionals)
+        self.length = [tf.TensorSpec([], tf.int32, name="length")] if of_steps else []
+
+    def _named(self, values: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        return dict(zip(self.wiring.ports, values, strict=True))
+
+    def serve(self, *values: tf.Tensor) -> Any:
+        """Returns the reconstruction, the mean of each observed variable by name."""
+        return self.answers.means(self._named(values))
+
+    def encode(self, *values: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns of each latent variable the value that stands for it, and moments of q.
+
+        These are `<name>_mean` and `<name>_stddev`, where there are closed forms.
+        """
+        outset = self.graph.infer(self._named(values), with_priors=False)
+        terms, _ = self.graph.encode(outset, standing_in(self.graph.posteriors))
         found = {}
         for name, term in terms.items():
             found[name] = term.value[0]
@@ -76,31 +96,49 @@ def export_by_name(model: Any, filepath: Any, verbose: bool = False) -> None:
                     found[f"{name}_{what}"] = moment(term.q)
         return found
 
-    def decode(*values: tf.Tensor) -> dict[str, tf.Tensor]:
-        z = dict(zip(wiring.optional, values[: len(latents)], strict=True))
-        given = dict(zip(decoded_from, values[len(latents) :], strict=True))
-        return {name: p.mean() for name, p in graph.decode(z, given).items()}
+    def decode(self, *values: tf.Tensor) -> Any:
+        """Returns the mean of each observed variable, of latent variables and other data."""
+        number = len(self.latents)
+        latents = dict(zip(self.wiring.latents, values[:number], strict=True))
+        data = dict(zip(self.wiring.given_names, values[number:], strict=True))
+        found = self.answers.likelihoods(latents, data)
+        return {name: p.mean() for name, p in found.items()}
 
-    of_steps = any(one.of_steps for one in [*graph.posteriors.values(), *generative])
-    length = [tf.TensorSpec([], tf.int32, name="length")] if of_steps else []
+    def sample(self, *values: tf.Tensor) -> Any:
+        """Returns new values of all variables, the observed ones' means.
 
-    def sample(*values: tf.Tensor) -> dict[str, tf.Tensor]:
-        given = dict(zip(not_drawn, values, strict=False))
-        number = tf.shape(values[0])[0] if not_drawn else values[0]
-        steps = values[-1] if of_steps else None
-        return generate(graph, number, seed(), given, True, steps)
+        Takes the number of samples, or the data that priors and likelihoods take in its place; and
+        the length, of a model of sequences.
+        """
+        given = dict(zip(self.wiring.drawn_given, values, strict=False))
+        number = tf.shape(values[0])[0] if given else values[0]
+        length = values[-1] if self.length else None
+        return self.answers.draw(number, self.seed(), given, True, length)
 
-    def log_likelihood(*values: tf.Tensor) -> tf.Tensor:
+    def log_likelihood(self, *values: tf.Tensor) -> tf.Tensor:
+        """Returns importance-weighted log p(x) in nats for each example, of so many samples."""
         message = "Expected num_samples >= 1."
         with tf.control_dependencies([tf.debugging.assert_positive(values[-1], message)]):
             number = tf.identity(values[-1])
-        given = dict(zip(names, values[:-1], strict=True))
-        return importance.estimate_batch(graph, (given, {}), number, seed())
+        return importance.estimate_batch(
+            self.graph, (self._named(values[:-1]), {}), number, self.seed()
+        )
 
-    archive.add_endpoint("serve", serve, data)
-    archive.add_endpoint("encode", encode, data)
-    archive.add_endpoint("decode", decode, [*latents, *beside])
-    archive.add_endpoint("sample", sample, [*(others or [count]), *length])
-    if model.has_density:
-        archive.add_endpoint("log_likelihood", log_likelihood, [*data, count])
-    write(archive, Path(filepath), verbose)
+
+class OfOneVariable(Endpoints):
+    """The endpoints of a VAE: those of one z and one x, without their names.
+
+    `serve`, `decode` and `sample` return x, and `encode` z, mean and stddev.
+    """
+
+    def serve(self, *values: tf.Tensor) -> tf.Tensor:
+        return super().serve(*values)["x"]
+
+    def encode(self, *values: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {name.removeprefix("z_"): value for name, value in super().encode(*values).items()}
+
+    def decode(self, *values: tf.Tensor) -> tf.Tensor:
+        return super().decode(*values)["x"]
+
+    def sample(self, *values: tf.Tensor) -> tf.Tensor:
+        return super().sample(*values)["x"]

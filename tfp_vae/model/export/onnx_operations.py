@@ -6,7 +6,7 @@ from typing import Any
 
 
 def expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """`exp(x) - 1 = tanh(x / 2) (exp(x) + 1)`, as exact near 0 as `tanh` is there."""
+    """Computes exp(x) - 1 as `tanh(x / 2) (exp(x) + 1)`, which is as exact near 0 as `tanh`."""
     (x,) = node.input
     shapes, dtypes = node.output_shapes, node.output_dtypes
     one, half = (_constant(ctx, name, value, x) for value in (1.0, 0.5))
@@ -17,7 +17,7 @@ def expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
 
 
 def broadcast_args(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """The shape of what tensors of two shapes are broadcast to: that of such a tensor."""
+    """Computes the shape that two shapes are broadcast to, from a tensor of that shape."""
     from onnx import TensorProto, helper
 
     shapes, dtypes = node.output_shapes, node.output_dtypes

@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A name beside a file, to write what takes its place: all of it, or nothing changes."""
+    """Gives a name beside a file, to write what takes its place: all of it, or nothing changes."""
     new = file.with_name(f"{file.stem}.new{file.suffix}")
     with naming(file):
         if file.exists() and not file.is_file():  # a device

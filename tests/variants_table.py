@@ -1,4 +1,4 @@
-"""The recipes as a table, read off the models that they make: `docs/variants.md` holds it."""
+"""The table of recipes in `docs/variants.md`, read off the models that the recipes make."""
 
 from __future__ import annotations
 
@@ -25,12 +25,7 @@ _PRIORS = {
 
 
 def table() -> str:
-    """A row for each recipe, in Markdown: what it chooses on each axis, for images.
-
-    Example:
-      >>> [cell.strip() for cell in table().splitlines()[2].split("|")[3:7]]
-      ['IndependentNormal', 'unit Normal', 'IndependentBernoulli', 'ELBO']
-    """
+    """Returns a row for each recipe, in Markdown: its choice on each axis, for images."""
     rows = [_HEAD, ["---"] * len(_HEAD), *map(_row, recipes.RECIPES.values())]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -97,7 +92,7 @@ def _kind(distribution: Any) -> str:
 
 
 def _call(made: Any, names: tuple[str, ...] | None = None) -> str:
-    """`Class(argument=value)`, with those arguments that are not the usual ones."""
+    """Returns `Class(argument=value)` with the arguments that are not the usual ones."""
     usual = inspect.signature(type(made)).parameters
     config = {name: getattr(made, name, None) for name in (names or made.get_config())}
     said = [
@@ -107,6 +102,7 @@ def _call(made: Any, names: tuple[str, ...] | None = None) -> str:
         and name != "num_examples"
         and value != usual[name].default
         and value is not None
+        and not isinstance(value, keras.Model)
     ]
     return type(made).__name__ + (f"({', '.join(said)})" if said else "")
 

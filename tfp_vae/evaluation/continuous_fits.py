@@ -1,9 +1,8 @@
-"""Maximum likelihood for each column of some data, for each family of likelihoods."""
+"""Maximum likelihood for each column of numbers in an interval or on the real line."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,24 +10,14 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.evaluation.columns import Columns, minimum
+from tfp_vae.evaluation.log_probs import LogProb, by_column, of
 
-LogProb = Callable[[np.ndarray], np.ndarray]  # of x [n, ...], for each entry or for each row
 _LEAST = 1e-6  # of scales, as of the layers
 _BLACK_AND_WHITE = ((0.0, 1.0), (1.0, 1.0))  # a row more of each
 
 
-def bernoulli(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """Probabilities are the means, with one white and one black image added.
-
-    Bytes are pixels times 255, unless there are zeros and ones alone.
-    """
-    total = x.sum(axis=0, dtype=np.float64) / (255 if x.dtype == np.uint8 and x.max() > 1 else 1)
-    p = (total + 1) / (len(x) + 2)
-    return lambda new: new * np.log(p) + (1 - new) * np.log1p(-p)
-
-
 def continuous_bernoulli(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """The mean of the distribution is that of the column, with a white and a black image added."""
+    """Fits the mean to that of each column, with a white and a black image added."""
     mean = Columns(x, _BLACK_AND_WHITE).mean()
     low, high = np.full(len(mean), -4.0 * len(x) - 10), np.full(len(mean), 4.0 * len(x) + 10)
     for _ in range(80):
@@ -49,41 +38,45 @@ def _continuous_mean(t: np.ndarray) -> np.ndarray:
         return np.where(np.abs(t) < 1e-3, 0.5 + t / 12, -1 / np.expm1(-safe) - 1 / safe)
 
 
-def real(family: str, x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """A location for each column, and a scale: for each, one for all, or a given one.
+def _ends(x: np.ndarray) -> Sequence[tuple[float, float]]:
+    """Returns a row of the least and one of the largest value of images; nothing for vectors.
 
-    Entries of an image are of one unit: a row of the least and one of the largest value of all
-    keep the scale of a pixel that never changes away from 0.
+    The entries of an image are of one unit: these rows keep the scale of a pixel that never changes
+    away from 0.
     """
-    more = ((float(x.min()), 1.0), (float(x.max()), 1.0)) if x.ndim > 2 and scale is None else ()
-    columns = Columns(x, more)
-    locate, spread = _CLOSED.get(family, (None, None))
-    make = getattr(tfd, family)
-    if locate is None:
-        loc, found = _logistic(columns, scale)
-    else:
-        loc = locate(columns)
-        fixed = scale is not None and not isinstance(scale, str)
-        found = scale if fixed else spread(columns, loc, scale == "shared")
-    shape = x.shape[1:]
-    found = found if np.ndim(found) == 0 else np.reshape(found, shape)
-    return of(make(loc.reshape(shape), np.maximum(found, _LEAST)))
+    return ((float(x.min()), 1.0), (float(x.max()), 1.0)) if x.ndim > 2 else ()
 
 
-def _normal_scale(columns: Columns, loc: np.ndarray, shared: bool) -> Any:
+def normal(x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """Fits a location for each column, and a scale: for each, one for all, or a given one."""
+    columns = _columns(x, scale)
     variance = columns.variance()
-    return np.sqrt(variance.mean() if shared else variance)
+    own = np.sqrt(variance.mean() if isinstance(scale, str) else variance)
+    return _with_scale(tfd.Normal, x, columns.mean(), own, scale)
 
 
-def _laplace_scale(columns: Columns, loc: np.ndarray, shared: bool) -> Any:
+def laplace(x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """Likewise, around the median."""
+    columns = _columns(x, scale)
+    loc = columns.median()
     distance = columns.distance(loc)
-    return distance.mean() if shared else distance
+    own = distance.mean() if isinstance(scale, str) else distance
+    return _with_scale(tfd.Laplace, x, loc, own, scale)
 
 
-_CLOSED: dict[str, Any] = {
-    "Normal": (Columns.mean, _normal_scale),
-    "Laplace": (Columns.median, _laplace_scale),
-}
+def logistic(x: np.ndarray, each: Any, scale: Any) -> LogProb:
+    """Likewise, by steps."""
+    return _with_scale(tfd.Logistic, x, *_logistic(_columns(x, scale), scale), scale)
+
+
+def _columns(x: np.ndarray, scale: Any) -> Columns:
+    return Columns(x, _ends(x) if scale is None else ())
+
+
+def _with_scale(make: Any, x: np.ndarray, loc: np.ndarray, own: Any, scale: Any) -> LogProb:
+    found = own if scale is None or isinstance(scale, str) else scale
+    found, loc = (v if np.ndim(v) == 0 else np.reshape(v, x.shape[1:]) for v in (found, loc))
+    return of(make(loc, np.maximum(found, _LEAST)))
 
 
 def _logistic(columns: Columns, scale: Any) -> tuple[np.ndarray, Any]:
@@ -98,7 +91,7 @@ def _logistic(columns: Columns, scale: Any) -> tuple[np.ndarray, Any]:
     if not isinstance(scale, str):
         return _logistic_locations(columns, np.reshape(scale, [-1])), scale
     s = float(np.sqrt(np.mean(sizes**2)))
-    for _ in range(20):  # by turns, which hardly depend on each other: the density is symmetric
+    for _ in range(20):  # by turns: scale and locations hardly depend on each other
         before, loc = s, _logistic_locations(columns, np.array([s]))
 
         def loss(p: tf.Tensor, loc: np.ndarray = loc) -> tf.Tensor:
@@ -116,15 +109,9 @@ def _logistic_locations(columns: Columns, s: np.ndarray) -> np.ndarray:
     return columns.fit(start, lambda p: tfd.Logistic(p[:, 0] * s, s))[:, 0] * s
 
 
-normal, laplace, logistic = (
-    functools.partial(real, name) for name in ("Normal", "Laplace", "Logistic")
-)
-
-
 def student_t(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """A location, a scale and degrees of freedom above 2, as those of the layer."""
-    more = ((float(x.min()), 1.0), (float(x.max()), 1.0)) if x.ndim > 2 else ()
-    columns = Columns(x, more)
+    """Fits a location, a scale and degrees of freedom above 2, as the layer has them."""
+    columns = Columns(x, _ends(x))
     loc, size = columns.median(), np.maximum(columns.distance(columns.median()), _LEAST)
 
     def make(p: tf.Tensor) -> tfd.Distribution:
@@ -135,7 +122,7 @@ def student_t(x: np.ndarray, each: Any, scale: Any) -> LogProb:
 
 
 def gamma(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """A concentration and a rate."""
+    """Fits a concentration and a rate."""
     columns = Columns(x)
     mean = columns.mean()
 
@@ -145,18 +132,3 @@ def gamma(x: np.ndarray, each: Any, scale: Any) -> LogProb:
 
     start = np.log(np.maximum(mean**2 / np.maximum(columns.variance(), 1e-12 * mean**2), 1e-3))
     return by_column(columns.fit(np.stack([start, np.zeros_like(start)], axis=1), make), make, x)
-
-
-def of(distribution: tfd.Distribution) -> LogProb:
-    """The `log_prob` of a distribution, for arrays."""
-    return lambda new: distribution.log_prob(new.astype(np.float64)).numpy()
-
-
-def by_column(found: np.ndarray, make: Callable[[Any], Any], x: np.ndarray) -> LogProb:
-    """Likewise of the distributions that `make` gives for the columns of x."""
-    distribution = make(tf.constant(found))
-    return lambda new: (
-        distribution.log_prob(new.reshape(len(new), -1).astype(np.float64))
-        .numpy()
-        .reshape(len(new), *x.shape[1:])
-    )

@@ -10,8 +10,8 @@ from tfp_vae.layers.kl_divergence import KLDivergenceAddLoss
 from tfp_vae.model.checks import networks
 
 
-def without_kl(network: keras.Model) -> keras.Model:
-    """The network with the same layers, shared, but for those that add a KL term.
+def unregularized(network: keras.Model) -> keras.Model:
+    """Returns the network with the same layers, shared, but for those that add a KL term.
 
     A distribution layer with a `KLDivergenceRegularizer` is made again without it, with the same
     weights; a `KLDivergenceAddLoss` is left out. A network without any is returned as it is.
@@ -19,7 +19,7 @@ def without_kl(network: keras.Model) -> keras.Model:
     Example:
       >>> from tfp_vae import networks
       >>> encoder = networks.encoder((8,), posterior=2)
-      >>> shared = without_kl(encoder)
+      >>> shared = unregularized(encoder)
       >>> shared.layers[1] is encoder.layers[1], len(shared.losses), shared.output_shape
       (True, 0, (None, 2))
     """
@@ -34,20 +34,16 @@ def without_kl(network: keras.Model) -> keras.Model:
 
 def _renewed(layer: Any) -> Any:
     if isinstance(layer, keras.Model):
-        return without_kl(layer)
+        return unregularized(layer)
     if getattr(layer, "kl_regularizer", None) is None:
         return layer
     again = type(layer).from_config({**layer.get_config(), "activity_regularizer": None})
     if layer.built:
         again.build_from_config(layer.get_build_config())
-    again.set_weights(_own_weights(layer))
+    of_kl = {id(weight) for state in layer.kl_regularizer.state for weight in state.weights}
+    again.set_weights([weight.numpy() for weight in layer.weights if id(weight) not in of_kl])
     again.seed_generator.state.assign(layer.seed_generator.state)
     return again
-
-
-def _own_weights(layer: Any) -> list[Any]:
-    of_kl = {id(weight) for state in layer.kl_regularizer.state for weight in state.weights}
-    return [weight.numpy() for weight in layer.weights if id(weight) not in of_kl]
 
 
 def _called(layer: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,90 @@
+"""The figures of a run, and the new images that a model draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_vae import data, layers, plots
+from tfp_vae.app.inputs import inputs, some
+from tfp_vae.app.preparation import is_black_and_white
+from tfp_vae.bridge.marginals import DistributionPrior
+from tfp_vae.evaluation.estimates import chosen
+from tfp_vae.model import main_variable
+from tfp_vae.model.checks import networks
+from tfp_vae.model.vae import VAE
+
+_COUNTS = (layers.IndependentPoisson, layers.NegativeBinomial, layers.ZeroInflatedNegativeBinomial)
+
+
+def drawn(vae: Any, num: int, seed: int, draw: bool | None = None) -> np.ndarray:
+    """Returns new x; of a conditional model, one of each label after the other.
+
+    `draw`: whether x is drawn from p(x|z) or is its mean; None: drawn where x are counts.
+    """
+    classes, given = main_variable.num_labels(vae), None
+    if classes is not None:
+        given = {"label": np.arange(num, dtype=np.int32) % classes}
+    layer = networks.final_operation(main_variable.likelihood(vae), "decoder")
+    counts = isinstance(layer, _COUNTS)
+    draw = counts if draw is None else draw
+    x = main_variable.sampled(vae, num, given, mean=not draw, seed=seed).numpy()
+    return np.rint(x).astype(np.int64) if counts and draw else x
+
+
+def figures(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) -> dict[str, Any]:
+    """Returns the figures of a run by name: pictures only of what can be shown."""
+    shows = plots.can_show(images.shape)
+    found = _pictures(vae, images, x_test, seed) if shows else {}
+    x, labels = _some(images, x_test, 5000)
+    whose = "the test set" if len(x) == len(x_test) else f"{len(x):,} test examples"
+    codes = main_variable.codes(vae, inputs(vae, x, labels))
+    for name, z in codes.items():
+        of = "" if len(codes) == 1 else f" of {name}"
+        found[f"latent_space{of.replace(' ', '_')}"] = plots.latent_space(
+            z, labels, f"{images.name}: posterior means{of} of {whose}"
+        )
+    return found
+
+
+def _pictures(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) -> dict[str, Any]:
+    x, labels = _some(images, x_test, 10)
+    grey = images.train.dtype == np.uint8 and not is_black_and_white(images.train)
+    how = "binarized and " if grey and np.isin(x, (0, 1)).all() else ""
+    classes = main_variable.num_labels(vae)
+    columns = 8 if classes is None else classes
+    what = "E[x|z]" if classes is None else "a column for each label"
+    found = {
+        "reconstructions": plots.reconstructions(
+            x,
+            main_variable.reconstructed(vae, inputs(vae, x, labels)),
+            f"{images.name}: test images, {how}reconstructed",
+        ),
+        "samples": plots.image_grid(
+            drawn(vae, 8 * columns, seed), columns, f"{images.name}: drawn from the prior, {what}"
+        ),
+    }
+    if isinstance(vae, VAE) and classes is None and _is_plane(vae):
+        found["manifold"] = plots.manifold(vae)
+    return found
+
+
+def _some(
+    images: data.Examples, x_test: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns test examples and their labels, drawn at random: a file may be sorted."""
+    rows = chosen(len(x_test), count)
+    return x_test[rows], some(images.test_labels, rows)
+
+
+def _is_plane(vae: VAE) -> bool:
+    """Returns whether z is the plane that `plots.manifold` draws, of a unit normal."""
+    if vae.wiring.decoder.main.shape[1:] != (2,):
+        return False
+    given = vae.prior.given if isinstance(vae.prior, DistributionPrior) else None
+    if not (isinstance(given, tfd.Independent) and isinstance(given.distribution, tfd.Normal)):
+        return False
+    return bool(tf.reduce_all(given.mean() == 0) and tf.reduce_all(given.stddev() == 1))

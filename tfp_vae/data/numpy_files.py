@@ -1,0 +1,125 @@
+"""Examples from .npy and .npz files."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+import zlib
+
+import numpy as np
+
+from tfp_vae.data.examples import TEST_SHARE, Examples
+from tfp_vae.errors import InputError
+
+_SPLITS = ("train", "test", "val", "valid")
+
+
+def load(path: str) -> Examples:
+    """Loads a file of `x_train`, `x_test` and more, or of one array, which is split 9 to 1."""
+    if not os.path.isfile(path):
+        raise InputError("Expected a .npy or .npz file of examples.", f"{path}, which is not there")
+    try:
+        arrays = _arrays(path)
+    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        what = f"Expected {path} to be a file of numbers, as numpy writes it."
+        raise InputError(what, error) from error  # objects, cut-off, other
+    if {"x_train", "x_test"} <= set(arrays):
+        return _splits(path, arrays)
+    if len(arrays) != 1:
+        raise InputError(
+            f"Expected {path} to hold x_train and x_test, or one array.", sorted(arrays)
+        )
+    images = _standard(next(iter(arrays.values())), path)
+    held_out = max(1, round(len(images) * TEST_SHARE))
+    images = images[np.random.default_rng(0).permutation(len(images))]
+    return Examples(path, images[:-held_out], images[-held_out:])
+
+
+def _splits(path: str, arrays: dict[str, np.ndarray]) -> Examples:
+    third = next((split for split in _SPLITS[2:] if f"x_{split}" in arrays), None)
+    names = ["train", "test"] if third is None else ["train", "test", third]
+    splits = [_standard(arrays[f"x_{name}"], f"{path}[x_{name}]") for name in names]
+    if len({split.dtype for split in splits}) > 1:  # counts that are all integers, and others
+        splits = [split.astype(np.float32) for split in splits]
+    if len({split.shape[1:] for split in splits}) > 1:
+        raise InputError(
+            f"Expected examples of one shape in {' and '.join(f'x_{name}' for name in names)} of "
+            f"{path}.",
+            " and ".join(str(split.shape[1:]) for split in splits),
+        )
+    labels = [
+        _labels(arrays.get(f"y_{name}"), len(split), f"{path}[y_{name}]")
+        for name, split in zip(names, splits, strict=True)
+    ]
+    return Examples(path, *splits[:2], *labels[:2], *splits[2:], *labels[2:])
+
+
+def _arrays(path: str) -> dict[str, np.ndarray]:
+    """Reads the arrays that are needed, none of which declares more numbers than the file has."""
+    if not zipfile.is_zipfile(path):
+        return {path: np.array(np.load(path, mmap_mode="r"))}  # no map is longer than its file
+    with np.load(path) as file:
+        names = [f"{what}_{split}" for what in "xy" for split in _SPLITS]
+        names = [name for name in names if name in file]
+        if not {"x_train", "x_test"} <= set(names):
+            names = file.files
+            if len(names) != 1:
+                return dict.fromkeys(names, np.empty(0))
+        for name in names:
+            _check_size(file.zip, name)
+        return {name: file[name] for name in names}
+
+
+def _check_size(archive: zipfile.ZipFile, name: str) -> None:
+    stored, npy = archive.getinfo(f"{name}.npy").file_size, np.lib.format
+    with archive.open(f"{name}.npy") as member:
+        old = npy.read_magic(member) == (1, 0)
+        shape, _, dtype = (npy.read_array_header_1_0 if old else npy.read_array_header_2_0)(member)
+    if math.prod(shape) * dtype.itemsize > stored:
+        raise ValueError(f"{name} of shape {shape} in {stored:,} bytes")
+
+
+def _labels(labels: np.ndarray | None, count: int, what: str) -> np.ndarray | None:
+    if labels is not None and labels.shape not in ((count,), (count, 1)):
+        raise InputError(f"Expected a label for each of {count} images in {what}.", labels.shape)
+    return None if labels is None else labels.reshape(-1)
+
+
+def _standard(examples: np.ndarray, what: str) -> np.ndarray:
+    """Returns images as uint8 with channels; vectors as float32, or counts as int32."""
+    if examples.ndim == 3:
+        examples = examples[..., np.newaxis]
+    if examples.ndim not in (2, 4) or len(examples) < 2 or examples.size == 0:
+        raise InputError(
+            f"Expected {what} to hold at least two images, (n, height, width[, channels]), or "
+            "vectors, (n, size).",
+            examples.shape,
+        )
+    if examples.dtype.kind not in "biuf":
+        raise InputError(f"Expected finite numbers in {what}.", examples.dtype)
+    if not np.isfinite(examples).all():
+        bad = int((~np.isfinite(examples)).any(axis=tuple(range(1, examples.ndim))).sum())
+        raise InputError(
+            f"Expected finite numbers in {what}.", f"{bad} of {len(examples)} rows with NaN or inf"
+        )
+    return _vectors(examples, what) if examples.ndim == 2 else _pixels(examples, what)
+
+
+def _vectors(examples: np.ndarray, what: str) -> np.ndarray:
+    integers = examples.dtype.kind in "biu"
+    if integers and examples.max() > np.iinfo(np.int32).max:
+        raise InputError(f"Expected counts in {what} below 2**31.", examples.max())
+    return examples.astype(np.int32 if integers and examples.min() >= 0 else np.float32)
+
+
+def _pixels(examples: np.ndarray, what: str) -> np.ndarray:
+    if examples.dtype == np.uint8:
+        return examples
+    top = 255 if examples.dtype.kind in "iu" else 1
+    if examples.min() < 0 or examples.max() > top:
+        raise InputError(
+            f"Expected pixels of {what} as integers in 0..255 or floats in 0..1.",
+            f"{examples.dtype} from {examples.min():g} to {examples.max():g}",
+        )
+    return np.round(examples * (255.0 / top)).astype(np.uint8)

@@ -1,0 +1,133 @@
+"""A `keras.Model` whose call is one pass over named variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfp_vae.bridge.first_calls import first_alone
+from tfp_vae.bridge.random_state import Seeded
+from tfp_vae.model.ancestral import Variables
+from tfp_vae.model.answers import Answers
+from tfp_vae.model.checks import networks
+from tfp_vae.model.checks.data import DataChecks
+from tfp_vae.model.choosers import drawing
+from tfp_vae.model.named_data import NamedData
+from tfp_vae.objectives import Forward, Objective
+from tfp_vae.objectives.gate import Gate
+from tfp_vae.steps.fitting import CheckedData
+
+
+class Likelihoods(dict):
+    """The likelihoods of several observed variables by name, as a model puts these out.
+
+    Attributes:
+      forward: the pass that the likelihoods are of.
+    """
+
+    forward: Forward
+
+
+class ForwardModel(Seeded, CheckedData):
+    """A model of named variables: its call is one pass over them.
+
+    Attributes:
+      graph: the variables in ancestral order.
+      wiring: what of the data is which variable.
+      answers: what the variables say of data outside of training.
+      has_density: whether each posterior has one, and log p(x) is what the objective trains.
+    """
+
+    graph: Variables
+    wiring: NamedData
+    answers: Answers
+    has_density: bool
+    _checks: DataChecks
+
+    def _assemble(self, graph: Variables, wiring: NamedData, objective: Objective) -> None:
+        """Sets up what follows from variables, data and objective; the constructor's last act."""
+        self.graph, self.wiring, self.answers = graph, wiring, Answers(graph)
+        self._checks = DataChecks(wiring)
+        densities = all(q.has_density for q in graph.posteriors.values())
+        self.has_density = densities and not objective.no_likelihood
+        self.objective = objective
+        objective.bind({name: q.shape for name, q in graph.posteriors.items()})
+        objective.bind_data({name: p.shape for name, p in graph.likelihoods.items()})
+        for name, posterior in graph.posteriors.items():
+            if objective.needs_density_of(name) and not posterior.has_density:
+                networks.refuse_point_mass(posterior.layer, type(objective).__name__)
+        if objective.state:
+            self.objective_state = list(objective.state.values())
+        self._draws = 1
+        self._make_metrics()
+        self.seed_generator = keras.random.SeedGenerator()
+        self.built = True
+
+    def _make_metrics(self) -> None:
+        """Makes the metrics of the variables and the objective."""
+
+    @property
+    def posterior_layers(self) -> dict[str, Any]:
+        """The layer that makes each posterior, by the name of the latent variable."""
+        return {name: q.layer for name, q in self.graph.posteriors.items()}
+
+    @property
+    def layers(self) -> list[Any]:
+        """The networks and priors, and what else there is: each once."""
+        known = self._parts()
+        inside = {id(part) for one in known for part in one._flatten_layers()}
+        return [*known, *(part for part in super().layers if id(part) not in inside)]
+
+    def _parts(self) -> list[Any]:
+        """Returns the networks and priors."""
+        raise NotImplementedError
+
+    @first_alone
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns the likelihood of the data at one draw of the latent variables for each example.
+
+        It has the pass beside it, `forward`; of several observed variables it is a dict by name.
+        Steps of `fit` and `evaluate` draw as often for each example as the objective wants; the
+        axis of draws is folded into the batch, draws first.
+        """
+        self._checks.shape(inputs)
+        return self._forward(inputs, training, self._draws)
+
+    def _forward(self, inputs: Any, training: bool | None, samples: int) -> Any:
+        outset = self.graph.begin(self.wiring.by_name(inputs), training)
+        gate = Gate() if training and self.objective.weighs_gradients else None
+        forward = self.graph.forward(outset, samples, training, gate=gate)
+        if training and self.objective.needs_gradient:
+            self._check_gradients(forward, samples)
+        likelihoods = {name: term.p for name, term in forward.observed.items()}
+        found: Any = Likelihoods(likelihoods)
+        if len(likelihoods) == 1:
+            (found,) = likelihoods.values()
+        found.forward = found.latents = forward
+        return found
+
+    def _check_gradients(self, forward: Forward, samples: int) -> None:
+        several = max(samples, self.objective.num_samples)
+        for name, term in forward.latent.items():
+            layer = self.graph.posteriors[name].layer
+            networks.gradients_go_through(term.q, layer, 1 if term.q_is_drawn else several)
+
+    def forward(
+        self, x: Any, num_samples: int = 1, training: bool | None = False, seed: Any = None
+    ) -> Forward:
+        """Returns one pass over a batch: the terms of each variable, with their values.
+
+        Args:
+          x: the data, as for `fit`.
+          num_samples: how many draws of the latent variables for each example.
+          training: as for Keras' layers.
+          seed: a pair of integers makes the draws repeatable; None: each posterior's own.
+        """
+        data = self.wiring.by_name(x)
+        outset = self.graph.begin(data, training) if training else self.graph.infer(data)
+        return self.graph.forward(outset, num_samples, training, drawing(num_samples, seed))
+
+    def check(self, x: Any) -> None:
+        """Raises `InputError` unless x is a batch of what the model takes, conditions and all."""
+        self._checks.batch(x)
