@@ -48,8 +48,9 @@ def evaluate(
       standard error over the rows, `nll_error` and so on, if there is more than one row; `rows`,
       their number. A model without a density has `nll` alone, and `kl` if it is its objective that
       is no likelihood. Of codes `codes_used`, `num_codes` and `perplexity`, see
-      `tfp_vae.evaluation.codes`. Where log p(x|z) is no likelihood, such as a Bernoulli's at grey pixels, the
-      numbers are `cross_entropy`, `kl` and their sum `cross_entropy_plus_kl`, and no bound.
+      `tfp_vae.evaluation.codes`. Where log p(x|z) is no likelihood, such as a Bernoulli's at grey
+      pixels, the numbers are `cross_entropy`, `kl` and their sum `cross_entropy_plus_kl`, and no
+      bound.
 
     Raises:
       InputError: `examples`, `num_samples` or `batch_size` is below 1, `seed` below 0, or x is not
