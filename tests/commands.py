@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from unittest import mock
 
 import keras
 import numpy as np
@@ -20,10 +21,11 @@ STEPS = 11  # of 128 digits in an epoch
 
 def main(arguments) -> int:
     """The exit code of the command in this process, which has TensorFlow loaded already."""
-    try:
-        return command.main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        return stop.code
+    with mock.patch.object(sys, "argv", ["tfp-vae"]):  # jsonargparse calls nested options by it
+        try:
+            return command.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            return stop.code
 
 
 def history(run: runs.Run) -> list[dict[str, float]]:

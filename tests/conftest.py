@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import keras
@@ -18,19 +19,54 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--full",
-        action="store_true",
-        help="also cases that repeat another in one more shape or mode: a third longer",
-    )
+    parser.addoption("--full", action="store_true", help="all cases of all tests")
+    parser.addoption("--rest", action="store_true", help="what a run without --full leaves out")
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--full") or any("::" in argument for argument in config.args):
+    named = any("::" in argument for argument in config.args)
+    if config.getoption("--full") or named:
         return
-    again = [item for item in items if item.get_closest_marker("again")]
-    config.hook.pytest_deselected(items=again)
-    items[:] = [item for item in items if item not in set(again)]
+    quick = quick_cases(items)
+    taken = [item for item in items if (item in quick) != config.getoption("--rest")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(taken)])
+    items[:] = taken
+
+
+def quick_cases(items) -> set:
+    """Returns one case of each test, of rows that differ, and a first case of every other row.
+
+    A row is one argument's value in one file. A test marked `one` takes no further rows, a case
+    marked `again` is never quick.
+    """
+    tests, seen, quick = defaultdict(list), set(), set()
+    for item in items:
+        if not item.get_closest_marker("again"):
+            tests[item.path, item.parent.name, item.originalname].append(item)
+
+    def take(item):
+        quick.add(item)
+        seen.update(rows(item))
+
+    for cases in tests.values():
+        take(max(cases, key=lambda item: len(rows(item) - seen)))
+    for item in itertools.chain(*tests.values()):
+        if rows(item) - seen and not item.get_closest_marker("one"):
+            take(item)
+    return quick
+
+
+def rows(item) -> set:
+    values = item.callspec.params.items() if hasattr(item, "callspec") else ()
+    return {(item.path, name, identity(value)) for name, value in values}
+
+
+def identity(value):
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +74,13 @@ def _seeded():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """The test's own folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ def rule_of(name, argument):
         return RULES["name_or_path"]
     if (name, argument) == ("Trained.sample", "num_samples"):
         return RULES["done"]
-    if name in ("AutoregressiveCodes", "ConditionalCodes") and argument == "hidden_units":
+    if (name, argument) == ("AutoregressiveCodes", "hidden_units"):
         return RULES["units"]
     return RULES.get(argument)
 

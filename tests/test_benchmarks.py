@@ -49,6 +49,7 @@ def test_the_bars_are_those_of_cases_and_peers_that_exist():
     assert {peer for bars in BARS.values() for peer in bars} <= set(PEERS)
 
 
+@pytest.mark.again
 def test_the_command_times_a_program_and_leaves_table_json_and_figure(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("train", "test"):

@@ -1,5 +1,7 @@
 """Bad input: one clear error, what was expected and what was received, before any training."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -154,9 +156,10 @@ def test_bodies_fit_images_of_any_size(body, shape):
     assert vae.reconstruct(np.zeros([2, *shape], "float32")).shape == (2, *shape)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("backend", ["jax", "torch", "nonsense"])
 def test_another_backend_is_refused_in_words(backend):
-    done = command(["python", "-c", "import tfp_vae"], KERAS_BACKEND=backend)
+    done = command([sys.executable, "-c", "import tfp_vae"], KERAS_BACKEND=backend)
     assert done.returncode != 0
     assert "KERAS_BACKEND=tensorflow" in done.stderr
     assert f"backend={backend!r}" in done.stderr

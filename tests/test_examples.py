@@ -16,7 +16,6 @@ EXAMPLES = {
     "regression.py": (["regression.png"], r"functions: (0\.\d+) nats", 26),
     "two_processes.py": (["vae.keras"], r"negative test ELBO: (2\d\.\d+) nats", 26),
 }
-SLOW = {"two_processes.py"}  # a minute; tests/bridge/test_replicas.py has one like it
 
 
 def test_every_example_is_run_and_short():
@@ -25,9 +24,8 @@ def test_every_example_is_run_and_short():
         assert (ROOT / "examples" / name).read_text().count("\n") < 80
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.again] if n in SLOW else []) for n in EXAMPLES]
-)
+@pytest.mark.again
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_learns_and_leaves_what_it_says(name, tmp_path):
     """27.3 nats is what independent pixels reach, 117.8 what a Poisson does with the counts."""
     files, pattern, bar = EXAMPLES[name]

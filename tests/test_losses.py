@@ -64,6 +64,7 @@ def test_reductions_are_those_of_keras(reduction, reduce):
     np.testing.assert_allclose(value, reduce(exact(m, y)), rtol=1e-5)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
 def test_keeps_the_distribution_under_every_policy(policy):
     keras.config.set_dtype_policy(policy)

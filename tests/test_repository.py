@@ -4,6 +4,7 @@ import ast
 import configparser
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import shutil
@@ -18,7 +19,7 @@ import tensorflow_probability as tfp
 from conftest import ROOT, command, python
 
 import tfp_vae
-from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 
 PACKAGE = ROOT / "tfp_vae"
 ROOTS = ("tfp_vae", "tfp_vae_cli")
@@ -160,17 +161,17 @@ DISTRIBUTION_LAYERS = {
 
 @pytest.mark.parametrize("name", DISTRIBUTION_LAYERS)
 def test_the_docstring_of_a_distribution_layer_says_all_of_it(name):
-    doc = DISTRIBUTION_LAYERS[name].__doc__
+    doc = inspect.getdoc(DISTRIBUTION_LAYERS[name])
     says = {
         "a formula or what it makes": r"\A[^\n]*`[^`]+`|\AMakes",
         "its input": r"[Ii]nput|inputs",
         "its batch": r"[Bb]atch|shapes are yours",
         "its event": r"[Ee]vent|shapes are yours",
         "the tensor that it is": r"[Aa]s a\s+tensor|takes as the\s+tensor",
-        "its arguments": r"\n    Args:\n",
-        "its errors": r"\n    Raises:\n",
+        "its arguments": r"\nArgs:\n",
+        "its errors": r"\nRaises:\n",
         "a source": r"arXiv:\d{4}\.\d{4,5}|doi:|\((19|20)\d\d\)|Source: |IJCAI 2018",
-        "an example": r"\n      >>> ",
+        "an example": r"\n  >>> ",
     }
     assert [what for what, pattern in says.items() if not re.search(pattern, doc)] == []
 
@@ -181,6 +182,7 @@ def test_every_public_name_is_there():
         assert sorted(namespace.__all__) == sorted(set(namespace.__all__))
 
 
+@pytest.mark.again
 def test_importing_changes_nothing_outside():
     code = """
 import logging, os, random, sys
@@ -189,7 +191,7 @@ modules = set(sys.modules)
 before = (dict(os.environ), list(logging.getLogger().handlers), list(sys.path),
           keras.config.floatx(), random.getstate(), numpy.random.get_state()[1].tolist())
 import tfp_vae
-from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 after = (dict(os.environ), list(logging.getLogger().handlers), list(sys.path),
          keras.config.floatx(), random.getstate(), numpy.random.get_state()[1].tolist())
 assert before == after

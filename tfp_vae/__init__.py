@@ -6,7 +6,8 @@ from tfp_vae.errors import InputError
 from tfp_vae.model.latent_model import LatentModel
 from tfp_vae.losses import NegativeLogLikelihood
 from tfp_vae.objectives import ELBO, IWAE
-from tfp_vae.objectives.players import ByPlayer, frozen
+from tfp_vae.objectives.frozen import frozen
+from tfp_vae.objectives.players import ByPlayer
 from tfp_vae.model.vae import VAE
 from tfp_vae_cli import __version__
 

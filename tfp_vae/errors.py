@@ -1,20 +1,19 @@
-"""The error that a person can mend: wrong data, wrong shapes, a wrong name."""
+"""The errors of wrong data, wrong shapes, and wrong names."""
 
 from typing import Any
 
 from tfp_vae_cli.refusal import Refusal
 
-_LONGEST = 400  # characters of a value in a message: enough to know it by
+_LONGEST = 400  # characters of a value in a message
 
 
 class InputError(Refusal):
-    """What was given cannot be used. The message says what was expected and what was received.
+    """A `ValueError` whose message says what was expected, and what was received.
 
-    A `ValueError`. The command line prints it as one line and exits with code 2.
+    The command line prints the message as one line and exits with code 2.
     """
 
-    # Keras appends to other errors, within a layer's call, what the layer was called with: many
-    # lines after the one that says what to do.
+    # Else Keras appends the arguments of a layer's call, in many lines.
     _keras_call_info_injected = True
 
     def __init__(self, expected: str, received: Any = None) -> None:
@@ -25,4 +24,4 @@ class InputError(Refusal):
 
 
 class InputTypeError(InputError, TypeError):
-    """An `InputError` about what kind of thing was given: a `TypeError` too, as Python has it."""
+    """An `InputError` about the type of a value: a `TypeError` too."""

@@ -1,7 +1,7 @@
-"""What a new objective, prior, distribution layer or recipe is made of: docs/extending.md."""
+"""The base classes of new objectives, priors, distribution layers and recipes."""
 
 from tfp_vae.bridge.marginals import Prior
-from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 from tfp_vae.layers.base.parametric import (
     IndependentLayer,
     ParametricLayer,

@@ -14,14 +14,13 @@ from tfp_vae.errors import InputError, InputTypeError
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class NegativeLogLikelihood(keras.losses.Loss):
-    """`-log p(y)` for each example in nats, p the distribution that the model puts out.
+    """`-log p(y)` for each example in nats, p the model's output.
 
-    `loss=lambda y, rv: -rv.log_prob(y)` says the same, but Keras hands a function a bare tensor
-    while it builds a model symbolically, and leaves y as it is for a subclass of its losses and
-    for metrics. A y whose rank differs by one trailing axis of size 1 is reshaped to the
-    distribution's, where broadcasting would take all pairs of y and distributions. Where the
-    distribution has no batch (one for all examples), y has a batch axis in front. Weights and masks
-    of Keras are over the first axes of the distribution's batch.
+    `loss=lambda y, rv: -rv.log_prob(y)` is the same, but Keras gives a function a bare tensor while
+    it builds a model symbolically. A y with one trailing axis of size 1 more or less is reshaped,
+    where broadcasting would take all pairs of y and distributions. Where the distribution has no
+    batch, y has one. Weights and masks of Keras are over the first axes of the distribution's
+    batch.
 
     Args:
       reduction: as for any Keras loss. The default is the mean over the distribution's batch shape.
@@ -53,11 +52,11 @@ class NegativeLogLikelihood(keras.losses.Loss):
         return self._reduce(losses, masked(losses, mask_of(y_pred)), sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
-        """`-log p(y)`, of the distribution's batch shape."""
+        """Returns `-log p(y)`, of the distribution's batch shape."""
         if isinstance(y_pred, tfd.Distribution):
             return -y_pred.log_prob(_match(y_true, y_pred))
         if _is_placeholder(y_pred):
-            # Keras is only building: it asks what comes out, of which shape, not how much it is.
+            # Keras is building, and asks for the shape only.
             return tf.zeros(tf.shape(y_pred)[:1], self.dtype)
         raise InputTypeError(
             "NegativeLogLikelihood expected a model that ends in a distribution layer, such as "
@@ -66,7 +65,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
 
 class _Reduction(keras.losses.Loss):
-    """Keras' weighting and reduction of values that are losses already."""
+    """Keras' weighting and reduction of values that are losses."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         del y_true
@@ -77,7 +76,7 @@ def _match(y: Any, p: tfd.Distribution) -> tf.Tensor:
     y = tf.cast(y, p.dtype)
     expected = p.batch_shape + p.event_shape
     if p.batch_shape.rank == 0 and y.shape.rank is not None and y.shape.rank > expected.rank:
-        # One distribution for all examples, as of a VariableLayer: y has the batch.
+        # One distribution for all examples, as of a VariableLayer
         expected = y.shape[: y.shape.rank - p.event_shape.rank] + p.event_shape
     if y.shape.rank is None or expected.rank is None:
         return y

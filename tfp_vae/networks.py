@@ -1,4 +1,4 @@
-"""Encoder and decoder bodies for any data: a multilayer perceptron and a convolutional net."""
+"""Encoders and decoders for any data: multilayer perceptrons and convolutional networks."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def encoder(
     num_classes: int | None = None,
     first: keras.layers.Layer | None = None,
 ) -> keras.Model:
-    """A network from x of `input_shape` to q(z|x), or from x and a label to q(z|x, label).
+    """Returns a network from x to q(z|x), or from x and a label to q(z|x, label).
 
     Args:
       input_shape: (height, width, channels), or any shape for an mlp.
-      posterior: the layer that ends it; a number of latents stands for an `IndependentNormal` whose
-        `KLDivergenceRegularizer` against a unit normal carries the KL term.
+      posterior: the last layer; a number of latents stands for an `IndependentNormal` whose
+        `KLDivergenceRegularizer` against a unit normal adds the KL term.
       body: "mlp": a dense layer for each width; "conv": a 3x3 convolution for each, with stride 2.
       widths: units, or channels.
       activation: the name of a Keras activation.
-      num_classes: with it the network has a second input, "label", an integer for each x.
-      first: a layer that x goes through first, such as `keras.layers.Normalization`.
+      num_classes: the number of labels; with it there is an input "label", an integer for each x.
+      first: the first layer of x, such as `keras.layers.Normalization`.
 
     Raises:
       InputError: "conv" for data that are not images.
@@ -83,11 +83,11 @@ def decoder(
     num_classes: int | None = None,
     first: keras.layers.Layer | None = None,
 ) -> keras.Model:
-    """A network from z to p(x|z), or from z and a label; `encoder`'s body read backwards.
+    """Returns a network from z to p(x|z), or from z and a label; `encoder`'s body in reverse.
 
     Args:
       latent_shape: the number of latents, or the shape of z.
-      likelihood: the layer that ends it; its event shape is the shape of x.
+      likelihood: the last layer; its event shape is the shape of x.
       body: as in `encoder`; "conv" wants an event shape (height, width, channels).
       widths: as given to `encoder`.
       activation: the name of a Keras activation.
@@ -118,11 +118,11 @@ def decoder(
 
 @checked
 def prior(posterior: int | ParametricLayer, num_classes: int) -> keras.Model:
-    """A network from a label to p(z|label): the parameters of each label are trained.
+    """Returns a network from a label to p(z|label), with trained parameters of each label.
 
     Args:
       posterior: the layer that makes p; a number of latents stands for an `IndependentNormal`.
-      num_classes: how many labels there are.
+      num_classes: the number of labels.
 
     Source: Sohn et al., Learning structured output representation using deep conditional
     generative models (NeurIPS 2015).
@@ -140,9 +140,9 @@ def prior(posterior: int | ParametricLayer, num_classes: int) -> keras.Model:
 
 
 def categories(network: keras.Model) -> dict[str, int]:
-    """How many categories there are for each input that is a number of one, by the input's name.
+    """Returns the number of categories of each categorical input, by the input's name.
 
-    These are the inputs that Keras' `CategoryEncoding` or `Embedding` takes as they are.
+    These are the inputs of Keras' `CategoryEncoding` and `Embedding`.
     """
     found = {}
     for layer in network.layers:
@@ -154,14 +154,13 @@ def categories(network: keras.Model) -> dict[str, int]:
 
 
 def num_classes(network: keras.Model) -> int:
-    """How many labels a network of this module was made for."""
+    """Returns the number of labels of a network of this module."""
     return categories(network)["label"]
 
 
 def _upwards(
     likelihood: IndependentLayer, widths: Sequence[int], activation: str
 ) -> list[keras.layers.Layer]:
-    """From a vector to the parameters of an image, each pixel's from the channels at its place."""
     if not isinstance(likelihood, IndependentLayer):
         raise InputError("A conv body ends in a layer of independent pixels.", likelihood)
     _images_only(likelihood.event_shape)

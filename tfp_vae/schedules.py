@@ -1,7 +1,6 @@
 """Numbers that change over training: a weight, a temperature, a capacity.
 
-Keras' own schedules serve wherever they fit; any `keras.optimizers.schedules.LearningRateSchedule`
-can stand where this package takes a number or a schedule.
+Any `keras.optimizers.schedules.LearningRateSchedule` is such a number.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
@@ -21,16 +21,16 @@ _BY_VARIABLE = "by_variable"  # the key of a config that holds a value for each 
 
 
 def value_at(value: Any, step: Any) -> tf.Tensor:
-    """`value` at `step`, a float32 scalar: a schedule is evaluated, a number or variable read."""
+    """Returns the value of a number, variable or schedule at a step, a float32 scalar."""
     return tf.cast(value(step) if callable(value) else tf.convert_to_tensor(value), tf.float32)
 
 
 @checked
 def warm_up(steps: int, end: float = 1.0) -> LearningRateSchedule:
-    """Grows linearly from 0 to `end` over `steps` steps, then stays there.
+    """Grows linearly from 0 to `end` over `steps` steps, then stays at `end`.
 
     `end * min(step / steps, 1)`: the KL warm-up of Bowman et al., arXiv:1511.06349, and Sønderby et
-    al., arXiv:1602.02282. It is Keras' `PolynomialDecay`, read upwards.
+    al., arXiv:1602.02282, by Keras' `PolynomialDecay`.
 
     Example:
       >>> float(warm_up(100)(25))
@@ -41,15 +41,15 @@ def warm_up(steps: int, end: float = 1.0) -> LearningRateSchedule:
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class Cyclical(LearningRateSchedule):
-    """Grows from 0 to `end` and holds, again and again: `end * min(t / rise, 1)`.
+    """A growth from 0 to `end` and a hold, again and again: `end * min(t / rise, 1)`.
 
-    Here t in [0, 1) is the position within the current cycle. Fu et al., "Cyclical Annealing
-    Schedule", arXiv:1903.10145.
+    t in [0, 1) is the position within the current cycle. Fu et al., "Cyclical Annealing Schedule",
+    arXiv:1903.10145.
 
     Args:
       period: steps in one cycle.
       rise: the share of a cycle spent growing, in (0, 1].
-      end: the value that is reached and held.
+      end: the value that is held.
 
     Example:
       >>> [float(Cyclical(10)(step)) for step in (0, 2, 5, 9, 10)]
@@ -78,9 +78,9 @@ class Sigmoid(LearningRateSchedule):
     The KL annealing of Bowman et al., arXiv:1511.06349.
 
     Args:
-      middle: the step at which half of `end` is reached.
-      width: steps over which it grows by a factor of e at first.
-      end: what it comes to.
+      middle: the step of half of `end`.
+      width: steps of a growth by a factor of e at first.
+      end: the last value.
 
     Example:
       >>> [round(float(Sigmoid(100, 10)(step)), 2) for step in (0, 100, 200)]
@@ -102,14 +102,16 @@ class Sigmoid(LearningRateSchedule):
 
 
 def to_config(value: Any) -> Any:
-    """`value` for a config: a number itself, a variable by its value, a schedule by its config."""
-    if value is None or isinstance(value, (int, float)):
+    """Returns an argument as JSON: a variable by its value, a schedule or network by its config."""
+    if value is None or isinstance(value, (int, float, str)):
         return value
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     if isinstance(value, (list, tuple)):
         return [to_config(each) for each in value]
     if isinstance(value, dict):
         return {_BY_VARIABLE: {name: to_config(each) for name, each in value.items()}}
-    if isinstance(value, LearningRateSchedule):
+    if isinstance(value, (LearningRateSchedule, keras.layers.Layer)):
         return keras.saving.serialize_keras_object(value)
     if callable(value):
         raise InputError(
@@ -121,7 +123,7 @@ def to_config(value: Any) -> Any:
 
 
 def from_config(value: Any) -> Any:
-    """The inverse of `to_config`."""
+    """Returns the argument that `to_config` gave."""
     if isinstance(value, (list, tuple)):
         return [from_config(each) for each in value]
     if isinstance(value, dict) and set(value) == {_BY_VARIABLE}:

@@ -1,4 +1,4 @@
-"""Types that a checker such as mypy or pyright sees, where Keras and TFP have none of their own."""
+"""Types for checkers such as mypy and pyright, where Keras and TFP have none."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import tensorflow as tf
 
 
 class Distribution(Protocol):
-    """What every `tfd.Distribution` can: the methods that TFP gives all of them.
+    """The methods of every `tfd.Distribution`.
 
-    What one kind has beside these, such as the `loc` of a Normal, is not here:
-    `typing.cast(Any, q).loc`.
+    The `loc` of a Normal, and other attributes of one kind: `typing.cast(Any, q).loc`.
 
     Example:
       >>> def width(q: Distribution) -> tf.Tensor:
@@ -73,7 +72,7 @@ class Distribution(Protocol):
 
 
 class TensorDistribution(Distribution, Protocol):
-    """A `Distribution` that is a tensor too, as `encode`, `decode` and the layers give it.
+    """A `Distribution` that is a tensor too, as of `encode`, `decode` and the layers.
 
     Example:
       >>> from tfp_vae.bridge.coercible import TensorCoercible

@@ -35,12 +35,6 @@ def given(command: str, arguments: list[str]) -> Given:
 
     Raises:
       Refusal: there is no such option, or the option takes something else.
-
-    Example:
-      >>> given("train", ["--widths", "8", "16", "--epochs=3", "--conditional"]).own
-      {'widths': [8, 16], 'epochs': 3, 'conditional': True}
-      >>> given("train", ["--objective.beta", "4"]).own
-      {'objective': {'init_args': {'beta': 4}}}
     """
     words = _Words(command, arguments)
     while words.rest:

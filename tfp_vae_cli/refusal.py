@@ -16,12 +16,7 @@ class Refusal(ValueError):
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
-    """Returns " Did you mean ...?", or nothing where no known name is near.
-
-    Example:
-      >>> did_you_mean("epoch", ["epochs", "seed"]), did_you_mean("x", ["epochs"])
-      (' Did you mean epochs?', '')
-    """
+    """Returns " Did you mean ...?", or nothing where no known name is near."""
     names = {each.lower(): each for each in known}
     near = [names[each] for each in difflib.get_close_matches(name.lower(), list(names), most)]
     return f" Did you mean {' or '.join(near)}?" if near else ""

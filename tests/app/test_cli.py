@@ -28,11 +28,6 @@ from tfp_vae_cli.fields import option, options_of
 from tfp_vae_cli.options import COMMANDS, OPTIONS, NetworkOptions, RunOptions, TrainOptions
 
 
-@pytest.fixture(autouse=True)
-def _named(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tfp-vae"])  # by which jsonargparse calls nested options
-
-
 @pytest.fixture(scope="module")
 def work(tmp_path_factory) -> Path:
     """The folder that `trained` was trained in."""
@@ -50,12 +45,6 @@ def trained(work):
 @pytest.fixture(scope="module")
 def run(work, trained) -> runs.Run:
     return runs.Run.open(work / "run")
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 # -- what train leaves -------------------------------------------------------------------------
@@ -154,6 +143,7 @@ def test_config_yaml_holds_every_option(run):
     }
 
 
+@pytest.mark.again
 def test_the_config_repeats_the_run_exactly(work, run):
     done = command([*TFP_VAE, "train", "--config", "run/config.yaml", "--out", "again"], cwd=work)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -168,6 +158,7 @@ def test_the_config_repeats_the_run_exactly(work, run):
 # -- what is done with a run -------------------------------------------------------------------
 
 
+@pytest.mark.again
 def test_evaluate_in_another_process_prints_the_table_that_train_printed(work, trained):
     done = command([*TFP_VAE, "evaluate", "run"], cwd=work)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -194,6 +185,7 @@ def test_evaluate_takes_the_number_of_draws_and_examples(run, monkeypatch, capsy
     assert given == {"num_samples": 1, "examples": None}
 
 
+@pytest.mark.again
 def test_evaluate_says_how_many_rows_it_drew(run, capsys):
     printed = []
     for _ in range(2):
@@ -364,6 +356,7 @@ def test_help_and_version_come_within_a_second_without_tensorflow(here, argument
     assert not re.search(r"\| +(tensorflow|keras|numpy|tfp_vae)\b", imported)
 
 
+@pytest.mark.again
 def test_another_backend_is_one_line_and_exit_code_2(here):
     done = command([*TFP_VAE, "train", "--epochs", 1], cwd=here, KERAS_BACKEND="jax")
     assert done.returncode == 2
@@ -432,6 +425,12 @@ def test_the_help_of_a_command_names_each_option(name, capsys):
         assert each.help in " ".join(out.split())
 
 
+@pytest.mark.parametrize("words", [["--objective.help", "IWAE"], ["--objective.help=IWAE"]])
+def test_the_help_of_an_objective_names_its_arguments(words, capsys):
+    assert main(["train", *words]) == 0
+    assert "--objective.num_samples" in capsys.readouterr().out
+
+
 def test_print_config_is_yaml_of_the_defaults(here, capsys):
     defaults = {name: each.default for name, each in OPTIONS["train"].items()}
     defaults["widths"] = list(defaults["widths"])
@@ -443,10 +442,12 @@ def test_print_config_is_yaml_of_the_defaults(here, capsys):
     ):
         assert main(["train", f"--print_config{flag}", "--epochs", 3]) == 0
         assert yaml.safe_load(capsys.readouterr().out) == expected
+    assert main(["train", "--print-config"]) == main(["train", "--help=yes"]) == 0
     assert main(["train", "--print_config=nothing"]) == 2
     assert not list(here.iterdir())
 
 
+@pytest.mark.again
 def test_a_person_sees_one_line_and_nothing_of_what_tensorflow_says(tmp_path):
     for arguments, environment in (
         (["evaluate", "nowhere"], {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,6 @@ from commands import SMALL, main, results
 
 from tfp_vae import data, layers, priors
 from tfp_vae.app import runs
-
-
-@pytest.fixture(autouse=True)
-def _named(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tfp-vae"])  # by which jsonargparse calls nested options
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def trained(*options) -> runs.Run:
@@ -58,6 +46,7 @@ def test_a_recipe_whose_prior_comes_afterwards_samples_and_resumes(here, capsys)
     assert run.fitted.read_bytes() != before
 
 
+@pytest.mark.again
 def test_a_model_conditioned_on_labels_draws_each_of_them(here):
     run = trained("--conditional", "true", "--recipe", "vamp_prior_vae")
     vae = run.load_model()
@@ -70,6 +59,7 @@ def test_a_model_conditioned_on_labels_draws_each_of_them(here):
     assert main(["train", "--resume", "run", "--epochs", 2]) == 0
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(
     ("kind", "layer"),
     [
@@ -101,11 +91,13 @@ def test_vectors_get_the_likelihood_of_their_kind(here, kind, layer):
     assert main(["sample", "run", "--num", 5, "--out", "drawn.png"]) == 2
 
 
+@pytest.mark.again
 def test_a_likelihood_may_be_chosen(here):
     run = trained("--likelihood", "student_t", "--binarize", "none")
     assert isinstance(run.load_model().decoder.layers[-1], layers.StudentT)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("rows", "recipe"),
     [(2, "vae"), (14, "ae"), pytest.param(3, "vq_vae", marks=pytest.mark.again)],
@@ -122,6 +114,7 @@ def test_a_handful_of_rows_is_trained_reported_and_resumed(here, capsys, rows, r
     assert results(run)["steps"] == 2
 
 
+@pytest.mark.again
 def test_arguments_of_the_recipes_own_objective_need_no_name(here):
     run = trained("--recipe", "iwae", "--objective.estimator", "dreg", "--objective.num_samples", 3)
     objective = run.load_model().objective

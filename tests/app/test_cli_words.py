@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import os
 import signal
 import subprocess
@@ -16,16 +15,10 @@ from conftest import ROOT, python
 
 from tfp_vae import objectives, recipes
 from tfp_vae.recipes.base import LIKELIHOODS
-from tfp_vae_cli import called, folders, names, options, reading, refusal
+from tfp_vae_cli import called, folders, names, options, reading
 from tfp_vae_cli.refusal import Refusal
 
 JARGON = ("Union", "v>0", "<class", "NoneType", "Literal", "Traceback", "type hint", "subclass")
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize("command", options.OPTIONS)
@@ -258,6 +251,7 @@ for words in (["train", "--help"], ["sample", "-h"], ["train", "--print_config"]
     python(code, cwd=here, PYTHONPATH=str(ROOT))
 
 
+@pytest.mark.again
 def test_ctrl_c_while_tensorflow_loads_is_one_line(here):
     # A child ignores SIGINT if this process does, as one that a shell runs in the background.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -274,6 +268,7 @@ def test_ctrl_c_while_tensorflow_loads_is_one_line(here):
     assert (process.returncode, said) == (130, "tfp-vae: interrupted\n")
 
 
+@pytest.mark.again
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_a_terminal_shows_at_once_what_takes_the_time(here):
     import pty
@@ -313,8 +308,3 @@ def test_the_next_command_is_the_one_that_was_called(here, monkeypatch, argument
     monkeypatch.setenv("PATH", path.format(here=here) or "/nowhere")
     assert called.called() == expected
     assert called.beside("tensorboard") == ".venv/bin/tensorboard"
-
-
-@pytest.mark.parametrize("module", [reading, refusal, options, folders, called])
-def test_examples_in_docstrings_run(module):
-    assert doctest.testmod(module).failed == 0

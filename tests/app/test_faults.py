@@ -253,6 +253,7 @@ def disk():
     return Disk()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     "writes", [0, 3, 7, *(pytest.param(n, marks=pytest.mark.again) for n in (1, 2, 4, 5, 6, 8, 9))]
 )

@@ -6,9 +6,7 @@ import contextlib
 import re
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,18 +19,6 @@ from tfp_vae.app import reporting, runs, training
 from tfp_vae_cli.fields import plain
 from tfp_vae_cli.options import RunOptions
 from tfp_vae_cli.refusal import Refusal
-
-
-@pytest.fixture(autouse=True)
-def _named(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tfp-vae"])  # by which jsonargparse calls nested options
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
 
 CYCLES = ["ELBO", "--objective.beta", "tfp_vae.schedules.Cyclical", "--objective.beta.period", 20]
 
@@ -139,6 +125,7 @@ def whole(tmp_path_factory):
     return runs.Run.open(path)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS.keys())
 def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(here, whole, monkeypatch, moment):
     """Its weights, its rows, its results and its figures; nothing else is left behind."""
@@ -192,6 +179,7 @@ def test_an_epoch_is_executed_in_calls_of_several_steps(uninterrupted):
     assert uninterrupted.vae.steps_per_call == EXECUTION
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("step", "hook"),
     [
@@ -224,6 +212,7 @@ def test_a_run_interrupted_twice_ends_as_one_that_was_not(
     assert_same_end(fit(tmp_path, options), uninterrupted)
 
 
+@pytest.mark.again
 def test_a_run_that_was_killed_goes_on_from_its_last_saved_epoch(
     tmp_path, options, uninterrupted, monkeypatch
 ):
@@ -256,6 +245,7 @@ def started(arguments, cwd):
         process.wait()
 
 
+@pytest.mark.again
 def test_ctrl_c_leaves_a_model_that_resume_goes_on_with(here, capsys):
     arguments = ["train", "--epochs", 500, *SMALL, "--out", "run"]
     with started(arguments, here) as process:
@@ -279,6 +269,7 @@ def test_ctrl_c_leaves_a_model_that_resume_goes_on_with(here, capsys):
     assert history(run)[-1]["epoch"] == epochs - 1
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(
     ("arguments", "epoch"),
     [

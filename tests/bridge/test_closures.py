@@ -156,6 +156,7 @@ def check_nothing_is_poisoned():
         assert [float(loss) for loss in model.losses] == [2.0]
 
 
+@pytest.mark.one
 @MODE
 @pytest.mark.parametrize(("make", "number"), CASES.values(), ids=CASES.keys())
 def test_all_that_is_read_is_trained(make, number, mode):
@@ -177,6 +178,7 @@ def test_all_that_is_read_is_trained(make, number, mode):
     check_nothing_is_poisoned()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("kind", [OfItsMethod, OfItsClosure, OwnMakeDistribution])
 def test_a_subclass_of_this_kind_is_saved(kind, tmp_path):
     model = keras.Sequential([keras.Input((1,)), kind()])

@@ -80,6 +80,7 @@ def model_of(make, **kwargs):
     return keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), last])
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     "mode",
     [MODES["graph"], *(pytest.param(MODES[m], marks=pytest.mark.again) for m in ("eager", "xla"))],
@@ -281,6 +282,7 @@ class Subclassed(keras.losses.Loss):
         return -rv.log_prob(y)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("use", [{"loss": Subclassed()}, {"loss": by_hand, "metrics": [by_hand]}])
 @pytest.mark.parametrize("run_eagerly", [True, False])
 @pytest.mark.parametrize(
@@ -310,6 +312,7 @@ def test_all_pairs_may_be_asked_for():
     assert one.log_prob(REALS[:1, None]).shape == (1, 1)
 
 
+@pytest.mark.again
 def test_saved_and_exported(tmp_path):
     model = model_of(poisson)
     model.save(tmp_path / "m.keras")

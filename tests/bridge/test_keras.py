@@ -47,6 +47,7 @@ def targets(kind, x):
     return (x, x) if kind is plain else (x,)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [
@@ -65,6 +66,7 @@ def test_trains_in_every_mode_with_a_partial_last_batch(kind, mode, x):
     assert model.predict(x, batch_size=24, verbose=0).shape == x.shape
 
 
+@pytest.mark.one
 @KINDS
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
 def test_trains_under_every_precision(kind, policy, x):
@@ -81,6 +83,7 @@ def test_takes_float64_and_integer_inputs(kind, x):
         assert np.isfinite(model.evaluate(*targets(kind, x.astype(dtype)), verbose=0)).all()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("kind", "compiled"),
     [(plain, False), (class_based, True), (importance_weighted, False)],

@@ -30,6 +30,7 @@ def exact(p, y):
     return -scipy.special.logsumexp(each + scipy.special.log_softmax(logits, 1), axis=1).mean()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_a_layer_within_a_loss(mode):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(9)])
@@ -58,6 +59,7 @@ def test_draws_of_a_layer_within_a_call_differ_from_step_to_step(mode):
     assert np.isfinite([a, b]).all()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_the_global_seed_makes_them_repeatable(jit_compile):
     def run():
@@ -89,6 +91,7 @@ MADE_IN = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("where", MADE_IN.values(), ids=MADE_IN)
 def test_several_steps_per_execution(where):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])

@@ -1,6 +1,7 @@
 """Replicas of a strategy: noise of their own, and else what one would do with the whole batch."""
 
 import json
+import os
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfp_vae import VAE, InputError, layers, networks, objectives
-from tfp_vae.objectives.base import draws_of_its_own, seed_of_step
+from tfp_vae.objectives.batch import draws_of_its_own, seed_of_step
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 x = np.ones([1, 6], "float32")
@@ -74,6 +75,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.again
 def test_replicas_draw_noise_of_their_own():
     told = json.loads(python(CODE).splitlines()[-1])
     draws = [z for step in told["found"] for z in step[0]]
@@ -87,8 +89,9 @@ def test_replicas_draw_noise_of_their_own():
     assert told["norms"][0] == told["norms"][1]
 
 
-ONE = ["vq_vae", "MMD"]
+ONE = ["vq_vae", "losses of a prior"]
 OTHERS = [
+    "MMD",
     "free bits",
     "capacity",
     "DIP",
@@ -97,12 +100,13 @@ OTHERS = [
 ]
 CASES = [
     pytest.param(45, ONE, id="a replica without rows"),
-    pytest.param(45, OTHERS, id="the others", marks=pytest.mark.again),
+    pytest.param(45, OTHERS, id="the others"),
     # Noise is drawn by rows: models without it.
-    pytest.param(47, ["vq_vae", "ae", "swae", "wae_mmd_rbf"], id="uneven", marks=pytest.mark.again),
+    pytest.param(47, ["vq_vae", "ae", "swae", "wae_mmd_rbf"], id="uneven"),
 ]
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(("rows", "names"), CASES)
 def test_two_replicas_are_one_where_the_noise_is_the_same(rows, names):
     """Losses, metrics and weights of two epochs of batches of 22, 22 and the rest, in float64."""
@@ -125,8 +129,9 @@ def test_two_processes_are_one_where_the_noise_is_the_same():
 
 
 def together(rows, names, **environment):
-    script = [sys.executable, ROOT / "tests" / "two_replicas.py", rows, *names]
-    return command(script, timeout=900, PYTHONPATH=str(ROOT), **environment)
+    script = [sys.executable, ROOT / "tests/bridge/two_replicas.py", rows, *names]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return command(script, timeout=900, PYTHONPATH=path, **environment)
 
 
 def agree(done, names):

@@ -83,6 +83,7 @@ def test_a_layer_of_keras_takes_it_as_the_tensor(shape, make):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     "mode", [{"run_eagerly": True}, {"jit_compile": False}, {"jit_compile": True}]
 )

@@ -69,6 +69,7 @@ ONE_VARIABLE = {
 }  # fmt: skip
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("kind", [tf.Variable, keras.Variable])
 @pytest.mark.parametrize("hold", ONE_VARIABLE.values(), ids=ONE_VARIABLE.keys())
 def test_a_variable_is_found_trained_and_saved_wherever_it_is(hold, kind, tmp_path):
@@ -213,6 +214,7 @@ def vae_of(prior, where):
 PLACES = ["vae", "regularizer", "add-loss"]
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize(("make", "number"), PRIORS.values(), ids=PRIORS.keys())
 def test_a_trainable_prior_is_trained(make, number, where):
@@ -231,6 +233,7 @@ def test_a_trainable_prior_is_trained(make, number, where):
         assert (w.numpy() != start).any(), w.path
 
 
+@pytest.mark.again
 def test_a_trained_prior_fits_the_aggregated_posterior():
     """KL[N(c, 1) || N(loc, scale)], c fixed, over c of mean 2 and variance 1: loc 2, scale^2 2."""
     prior = tfd.Independent(base(), 1)
@@ -248,6 +251,7 @@ def test_a_trained_prior_fits_the_aggregated_posterior():
     np.testing.assert_allclose(prior.variance(), 1 + c.var(axis=0), atol=0.05)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(
     "name",
     [

@@ -172,6 +172,7 @@ class TinyTexts(TinyPictures):
     IMAGE = tfds.features.Text()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("name", "builder", "test"),
     [

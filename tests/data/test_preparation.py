@@ -76,6 +76,7 @@ def of_wine(images, **options) -> tuple[VAE, preparation.Preparation]:
     return recipes.build("vae", setting), choice
 
 
+@pytest.mark.again
 def test_raw_wine_is_modelled_better_than_one_gaussian_a_column_does(tmp_path):
     images = wine(tmp_path)
     vae, choice = of_wine(images)

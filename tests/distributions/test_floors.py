@@ -65,6 +65,7 @@ LAYERS = {
 ABOVE = {"tril", "von-mises-fisher", "power-spherical"}  # the floor is added, not a maximum
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("below", [2.0, 100.0])
 @pytest.mark.parametrize("compiled", [pytest.param(False, marks=pytest.mark.again), True])
 @pytest.mark.parametrize("name", LAYERS)
@@ -127,6 +128,7 @@ def test_beyond_both_bounds_the_gradient_points_back_alone():
         np.testing.assert_array_equal(tape.gradient(loss, u), expected)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("mode", [{"run_eagerly": True}, {"jit_compile": True}], ids=str)
 def test_a_shared_scale_that_starts_below_its_floor_finds_the_noise(mode):
     layer = layers.SharedScale(1, scale=1e-3, trainable_scale=True, min_scale=0.1)
@@ -138,6 +140,7 @@ def test_a_shared_scale_that_starts_below_its_floor_finds_the_noise(mode):
     np.testing.assert_allclose(model(0 * x[:1]).stddev(), x.std(), rtol=0.4)
 
 
+@pytest.mark.again
 def test_a_shared_scale_stays_near_its_floor_where_the_loss_wants_less():
     layer = layers.SharedScale(1, scale=0.02, trainable_scale=True, min_scale=0.01)
     model = keras.Sequential([keras.Input((1,)), layer])
@@ -197,6 +200,7 @@ def test_the_gate_of_a_flow_and_the_slope_of_a_planar_map_come_back():
         assert tape.gradient(loss, t)[0] < -1e-5
 
 
+@pytest.mark.again
 def test_weights_of_bayesian_layers_with_a_scale_of_nearly_0_are_trained():
     start = keras.initializers.Constant(-90.0)
     posterior = layers.default_mean_field_normal_fn(untransformed_scale_initializer=start)
@@ -208,6 +212,7 @@ def test_weights_of_bayesian_layers_with_a_scale_of_nearly_0_are_trained():
     assert (tape.gradient(loss, scale.value).numpy() < -1e-7).all()
 
 
+@pytest.mark.again
 def test_a_saved_model_has_the_gradient_too(tmp_path):
     layer = layers.IndependentNormal(1, "stddev", min_scale=0.1)
     keras.Sequential([keras.Input((2,)), layer]).export(str(tmp_path / "saved"), verbose=False)

@@ -147,6 +147,7 @@ def test_tfp_knows_the_rule(pair):
     np.testing.assert_allclose(tfd.kl_divergence(q[0], p[0]), formula(q, p), rtol=3e-4)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("layer", ["IndependentNormal", "MultivariateNormalTriL"])
 def test_gradients_compile_with_a_dynamic_batch(layer):
     layer = getattr(layers, layer)(D)

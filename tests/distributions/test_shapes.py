@@ -60,6 +60,7 @@ def test_so_is_one_that_the_encoders_regularizer_has(name):
         VAE(encoder(layers.IndependentNormal(N, activity_regularizer=regularizer)), decoder())
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("objective", [None, IWAE(2), MMD(beta=1.0)], ids=["ELBO", "IWAE", "MMD"])
 def test_an_encoder_that_ends_in_a_model_is_looked_at_at_the_first_batch(objective):
     inner = keras.Sequential([keras.Input((N,)), keras.layers.Dense(2 * N)])
@@ -144,6 +145,7 @@ def test_a_likelihood_over_something_else_is_refused(make, message, use):
         run()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     "objective",
     [None, MMD(), BetaTC(33), SlicedWasserstein(), IWAE(3, "dreg")],

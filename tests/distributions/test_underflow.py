@@ -56,6 +56,7 @@ def near(draws, expected, error=0.0, sigmas=4.5):
     np.testing.assert_allclose(draws.mean(), expected, atol=allowed)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("compiled", [AGAIN(False), True])
 @pytest.mark.parametrize("dtype", ["float32", AGAIN("float64")])
 @pytest.mark.parametrize("temperature", TEMPERATURES)
@@ -163,6 +164,7 @@ OBJECTIVES = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("name", ["elbo", "dreg", *map(AGAIN, ["iwae", "stl", "ciwae", "piwae"])])
 def test_the_kl_in_training_and_after_it(name):
     """Compiled, and by `evaluate`."""
@@ -213,6 +215,7 @@ MILD = {  # so that the weights have a variance
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_the_likelihood_is_right_where_the_decoder_does_not_look(name, tmp_path):
     """`E_q[p / q] = 1`: also by a SavedModel's endpoint, and with q as its own mixture prior."""
@@ -266,6 +269,7 @@ def test_a_later_draw_does_not_take_the_place_of_an_earlier_one():
 # -- Gammas ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("compiled", [AGAIN(False), True])
 @pytest.mark.parametrize("a", [AGAIN(0.05), 0.06, AGAIN(0.2), 2.0])
 def test_gammas_draws_and_densities_at_small_concentrations(a, compiled):

@@ -39,6 +39,7 @@ def by_class():
     return vae, x
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("examples", [100, 300, None])
 def test_the_bound_holds_where_the_rows_are_sorted_by_class(by_class, examples):
     vae, x = by_class

@@ -185,6 +185,7 @@ def banana(n, seed=0):
     return np.stack([x2, rng.normal(size=n) + x2**2 / 4], axis=-1).astype("float32")
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("mode", [{"jit_compile": True}, {"jit_compile": False}], ids=str)
 def test_a_flow_of_one_network_learns_a_density(mode):
     x, nothing = banana(2000), np.zeros([2000, 0], "float32")
@@ -210,6 +211,7 @@ def test_a_flow_trains_eagerly_and_through_its_own_draws():
     assert all((w.numpy() != b).any() for w, b in zip(model.trainable_weights, before, strict=True))
 
 
+@pytest.mark.again
 def test_a_flow_reloads_and_serves_in_a_fresh_process(tmp_path):
     model = density_model()
     model.compile("adam", NegativeLogLikelihood())

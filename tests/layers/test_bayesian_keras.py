@@ -26,12 +26,14 @@ from tfp_vae import layers
 tfd = tfp.distributions
 
 
+@pytest.mark.one
 @ALL
 @pytest.mark.parametrize("mode", [{"jit_compile": False}, {"run_eagerly": True}])
 def test_fits_with_a_partial_last_batch(row, mode):
     check_fits(row, mode)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("name", UNDER_XLA)
 def test_fits_under_xla(name):
     check_fits(WITH_VARIATIONAL[name], {"jit_compile": True})
@@ -101,6 +103,7 @@ def test_the_seed_decides_the_draws(row):
     check_draws_follow_the_seed(row, jit_compile=False)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("name", UNDER_XLA[:3])
 def test_the_seed_decides_the_draws_under_xla(name):
     check_draws_follow_the_seed(ROWS[name], jit_compile=True)
@@ -174,6 +177,7 @@ def test_weights_and_kl_stay_in_float32_under_mixed_precision(row, policy):
     np.testing.assert_allclose(tf.cast(y, tf.float32), expected, rtol=0.05, atol=0.1)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("name", ["dense-local", "conv2d-flipout", "dense-variational"])
 def test_fits_under_mixed_precision(name):
     keras.config.set_dtype_policy("mixed_float16")
@@ -288,6 +292,7 @@ def saved(tmp_path_factory):
     return folder
 
 
+@pytest.mark.again
 def test_every_layer_reloads_and_serves_the_same_draws_in_a_fresh_process(saved):
     code = f"""
 import sys

@@ -83,6 +83,7 @@ def test_examples_of_a_batch_share_noise_or_do_not(row):
         assert abs(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]) < 0.15  # nor of two outputs
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     "name", [name for name in ROWS if name not in ("dense-local", "dense-flipout-sequence")]
 )
@@ -115,6 +116,7 @@ def gradient_variance(row, **kwargs):
     return gradients().numpy().var(axis=0).sum()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("name", "plain"),
     [

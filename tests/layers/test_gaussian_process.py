@@ -114,6 +114,7 @@ def model_of(**kwargs):
     return keras.Sequential([keras.Input((1,)), layer_of(inducing, **kwargs)])
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("mode", "epochs"),
     [
@@ -156,6 +157,7 @@ def test_a_provider_without_a_kernel_is_refused_in_words(provider):
         layers.VariationalGaussianProcess(3, provider)
 
 
+@pytest.mark.again
 def test_it_reloads_and_serves_in_a_fresh_process(data, tmp_path):
     x, _ = data
     model = model_of(seed=3)
@@ -164,7 +166,7 @@ def test_it_reloads_and_serves_in_a_fresh_process(data, tmp_path):
     np.savez(tmp_path / "known.npz", x=x, draw=model.predict(x, verbose=0))
     code = f"""
 import sys
-sys.path.insert(0, "tests/layers")
+sys.path[:0] = ["tests/layers", "tests"]
 import keras, numpy as np, tensorflow as tf
 import test_gaussian_process  # where the kernel is registered
 keras.config.set_floatx("float64")
@@ -208,6 +210,7 @@ def test_against_tfp_layers_where_tf_keras_is_installed(data):
     )
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("floatx", ["float32", "float64"])
 def test_the_loss_in_a_function_whatever_the_dtypes(dtype, floatx):

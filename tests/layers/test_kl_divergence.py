@@ -40,6 +40,7 @@ def added(*args, convert="sample", **kwargs):
 BOTH = pytest.mark.parametrize("carrier", [regularized, added])
 
 
+@pytest.mark.one
 @BOTH
 @pytest.mark.parametrize("n", [1, 7, 64])
 def test_one_entry_the_batch_mean_of_the_formula(carrier, n):

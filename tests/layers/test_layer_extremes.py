@@ -41,6 +41,7 @@ def combinations(kinds):
     return np.stack(grid, axis=-1).reshape(-1, len(kinds)).astype("float32")
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("compiled", [pytest.param(False, marks=pytest.mark.again), True])
 @pytest.mark.parametrize(("layer", "kinds", "values"), EXTREMES.values(), ids=EXTREMES.keys())
 def test_log_prob_moments_and_gradients_are_finite(layer, kinds, values, compiled):
@@ -59,6 +60,7 @@ def test_log_prob_moments_and_gradients_are_finite(layer, kinds, values, compile
         assert np.isfinite(tensor).all(), name
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("kind", [layers.VonMisesFisher, layers.PowerSpherical])
 @pytest.mark.parametrize("d", [2, 3, 5])
 @pytest.mark.parametrize("concentration", [-90.0, 1.0, 100.0, 10_000.0])
@@ -90,6 +92,7 @@ COSINES = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("name", COSINES)
 @pytest.mark.parametrize("d", [3, 4, 8])
 @pytest.mark.parametrize("concentration", [1.5, 40.0])

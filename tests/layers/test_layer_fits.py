@@ -9,6 +9,7 @@ from layer_checks import EVERY, model_of, parameters, rows, values_of
 from layer_table import COMPILED, ROWS
 
 
+@pytest.mark.one
 @rows(*ROWS.keys() - COMPILED)
 def test_fits_under_xla(row):
     fits(row, 24, jit_compile=True)
@@ -38,40 +39,27 @@ def fits(row, batch_size, **mode):
     inputs = np.ones([64, 4], "float32")
     batches = tf.data.Dataset.from_tensor_slices((inputs, x))
     batches = batches.batch(batch_size, drop_remainder=batch_size == 16)
-    losses = model.fit(batches, epochs=8, verbose=0).history["loss"]
+    losses = model.fit(batches, epochs=4, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
 
 
-@pytest.fixture(scope="module")
-def names(request):
-    """The rows to save: one of each kind, with `--full` all."""
-    full = request.config.getoption("--full")
-    return [name for name in ROWS if full or name in COMPILED]
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory, names):
-    folder = tmp_path_factory.mktemp("layers")
-    for name in names:
-        row = ROWS[name]
-        keras.utils.set_random_seed(0)
+@pytest.mark.again
+def test_every_layer_reloads_and_serves_the_same_draws_in_a_fresh_process(tmp_path):
+    names = list(ROWS)
+    inputs = np.arange(12, dtype="float32").reshape(3, 4) / 12
+    for name, row in ROWS.items():
         model = model_of(row)
-        model.save(folder / f"{name}.keras")
-        model.export(folder / name, verbose=False)
-        inputs = np.arange(12, dtype="float32").reshape(3, 4) / 12
-        np.savez(folder / f"{name}.npz", inputs=inputs, output=model.predict(inputs, verbose=0))
-    return folder
-
-
-def test_every_layer_reloads_and_serves_the_same_draws_in_a_fresh_process(saved, names):
+        model.save(tmp_path / f"{name}.keras")
+        model.export(tmp_path / name, verbose=False)
+        np.savez(tmp_path / f"{name}.npz", inputs=inputs, output=model.predict(inputs, verbose=0))
     code = f"""
 import keras, numpy as np, tensorflow as tf, tfp_vae
 for name in {names}:
-    known = np.load(f"{saved}/{{name}}.npz")
-    model = keras.models.load_model(f"{saved}/{{name}}.keras", safe_mode=True)
+    known = np.load(f"{tmp_path}/{{name}}.npz")
+    model = keras.models.load_model(f"{tmp_path}/{{name}}.keras", safe_mode=True)
     np.testing.assert_array_equal(model.predict(known["inputs"], verbose=0), known["output"], name)
-    served = tf.saved_model.load(f"{saved}/{{name}}")
+    served = tf.saved_model.load(f"{tmp_path}/{{name}}")
     output = served.serve(tf.constant(known["inputs"]))
     np.testing.assert_allclose(output, known["output"], rtol=1e-4, atol=1e-5, err_msg=name)
     print(name)
@@ -88,6 +76,7 @@ def test_losses_are_means_whatever_the_batch_size(row):
     np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
 
 
+@pytest.mark.again
 def test_a_posterior_of_full_covariance_and_a_mixture_as_the_prior_train_under_xla():
     import tensorflow_probability as tfp
 

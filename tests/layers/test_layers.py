@@ -144,6 +144,7 @@ def test_gradients_go_through_a_draw_where_it_is_reparameterized(row):
         assert row.saturates or (gradient != 0).all()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.reparameterized])
 def test_the_mean_gradient_of_draws_is_that_of_the_moments(name):
     """Of E sum w (z + z^2), w fixed: by draws, and by differences of the closed forms."""

@@ -79,6 +79,7 @@ def dense_variational():
     return posterior_mean_field, prior_trainable
 
 
+@pytest.mark.again
 def test_regression_whose_weights_are_distributions():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, [400, 1]).astype("float32")
@@ -98,6 +99,7 @@ def test_regression_whose_weights_are_distributions():
     assert (np.std(lines, axis=0) > 1e-3).all()
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("layer", [tfpl.MixtureNormal, tfpl.MixtureLogistic])
 def test_a_mixture_density_network(layer):
     """y | x is x or -x with equal chances, give or take 0.1."""
@@ -122,6 +124,7 @@ def test_a_mixture_density_network(layer):
     np.testing.assert_allclose(means, [-1.5, 1.5], atol=0.1)
 
 
+@pytest.mark.again
 def test_a_vae_of_full_covariance_with_a_trainable_mixture_prior():
     """Two clusters in four dimensions: the components of the prior part, one for each cluster."""
     rng = np.random.default_rng(0)
@@ -169,6 +172,7 @@ def test_a_vae_of_full_covariance_with_a_trainable_mixture_prior():
         assert np.abs(variable.numpy() - value).max() > 0.01
 
 
+@pytest.mark.again
 def test_a_bayesian_classifier_of_flipout_convolutions():
     digits = data.load("digits")
     x, x_test = (v.astype("float32") / 255 for v in (digits.train, digits.test))
@@ -204,6 +208,7 @@ def test_a_bayesian_classifier_of_flipout_convolutions():
     assert disagreement[1] > 2 * disagreement[0]  # it knows what it has not seen
 
 
+@pytest.mark.again
 def test_a_trainable_normal_of_a_variable_layer():
     x = np.random.default_rng(0).normal([1, -2], [0.5, 2], [2000, 2])
     model = tfk.Sequential(

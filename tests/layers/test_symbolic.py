@@ -15,6 +15,7 @@ X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 MODES = [{"run_eagerly": True}, {"jit_compile": False}, {"jit_compile": True}]
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_every_distribution_layer_knows_its_output_shape(row):
     layer = row.build()

@@ -162,6 +162,7 @@ def test_computes_with_the_normalized_kernel(kind, arguments, shape, data_init):
     assert len(norm.trainable_weights) == 3
 
 
+@pytest.mark.one
 @EVERY
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 def test_the_first_batch_has_mean_0_and_variance_1(kind, arguments, shape, mode):
@@ -220,6 +221,7 @@ def test_a_batch_without_variance_keeps_the_length():
     np.testing.assert_allclose(y, 0, atol=1e-5)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("mode", [{"jit_compile": True}, {"run_eagerly": True}, {}])
 def test_the_first_step_of_fit_initializes(mode):
     model = keras.Sequential(
@@ -310,6 +312,7 @@ def test_a_cloned_model_computes_the_same(name):
     np.testing.assert_array_equal(np.asarray(clone(x)), np.asarray(model(x)))
 
 
+@pytest.mark.again
 def test_models_reload_and_serve_in_a_fresh_process(tmp_path):
     for name, (model, x) in models().items():
         model.save(tmp_path / f"{name}.keras")
@@ -317,7 +320,7 @@ def test_models_reload_and_serve_in_a_fresh_process(tmp_path):
         np.savez(tmp_path / f"{name}.npz", x=x, y=np.asarray(model(x)))
     code = f"""
 import sys
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests/layers", "tests"]
 import keras, numpy as np, tensorflow as tf, test_variable_layers
 for name in ("body", "alone"):
     known = np.load(f"{tmp_path}/{{name}}.npz")

@@ -24,6 +24,7 @@ def nearest(t, codebook):
     return (differences**2).sum(axis=-1).argmin(axis=-1)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("d", [1, 2, 16])
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e4, "each"])
@@ -200,6 +201,7 @@ def test_a_vae_learns(x):
     assert history["loss"][-1] > history["nll"][-1] + history["kl"][-1]  # the commitment loss
 
 
+@pytest.mark.again
 def test_it_trains_under_xla_with_the_numbers_of_the_graph(x):
     losses = []
     for mode in ({"jit_compile": True}, {"jit_compile": False}):
@@ -251,6 +253,7 @@ def test_the_config_gives_the_layer_again():
     assert (other.codebook.vectors.numpy() != layer.codebook.vectors.numpy()).any()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
 def test_it_stays_in_full_precision(x, policy):
     keras.config.set_dtype_policy(policy)

@@ -141,6 +141,7 @@ def kinds():
         yield pytest.param(kind, marks=marks)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("kind", kinds())
 @pytest.mark.parametrize(("use", "mode"), cases())
 def test_the_kl_is_counted_once(use, kind, mode):
@@ -224,6 +225,7 @@ SCHEDULED = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(("use", "mode"), cases(("rnn unrolled", "graph")))
 @pytest.mark.parametrize("kind", SCHEDULED)
 def test_a_schedule_counts_training_steps(kind, use, mode):
@@ -264,6 +266,7 @@ WEIGHTS = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("make", WEIGHTS.values(), ids=WEIGHTS.keys())
 def test_the_weight_of_dense_variational(make, tmp_path):
     given = make()

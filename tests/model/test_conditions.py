@@ -154,6 +154,7 @@ def test_a_decoder_alone_may_be_conditioned(x):
     assert vae.wiring.given_names == ["label"]
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("body", ["mlp", "conv"])
 def test_the_bodies_take_labels(body, x, tmp_path):
     shape = (8, 8, 1)
@@ -284,6 +285,7 @@ def test_conditions_of_another_shape_are_other_conditions():
         VAE(conditioned(3, "x", 1, normal(2)), decoder)
 
 
+@pytest.mark.again
 def test_samples_that_are_served_are_of_their_conditions(tmp_path):
     """Of a decoder that sees nothing else."""
     vae = VAE(encoder_of(STRUCTURES["list"]), decoder_of())

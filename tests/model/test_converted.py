@@ -168,6 +168,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(("given", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_a_format_cannot_hold_is_refused(given, message, small, tmp_path, monkeypatch):
     pytest.importorskip("tf2onnx")

@@ -78,6 +78,7 @@ for name in ("mlp", "conv", "iwae"):
     assert python(code).split() == ["ok"] * 3
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("endpoint", ["serve", "decode"])
 def test_a_tfsm_layer_takes_it(exported, endpoint):
     known = np.load(exported / "mlp.npz")
@@ -92,6 +93,7 @@ def test_draws_go_on_from_call_to_call(exported):
     assert (first.numpy() != second.numpy()).any()
 
 
+@pytest.mark.again
 def test_a_plain_functional_model_exports_as_keras_does_it(tmp_path, x):
     encoder, decoder = small_networks()
     model = keras.Model(encoder.inputs[0], decoder(encoder.outputs[0]))

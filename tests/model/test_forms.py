@@ -137,6 +137,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
 def test_sparse_batches_of_a_source(make, counts):
     vae, start = counts
@@ -216,6 +217,7 @@ def spoken():
     return vae
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("kind", ["<U3", "S3", object])
 def test_conditions_are_words(kind, spoken):
     given = {"x": PIXELS, "word": WORDS.astype(kind)}
@@ -242,6 +244,7 @@ def test_words_in_every_place(spoken, tmp_path):
     np.testing.assert_allclose(served.serve(PIXELS, WORDS), spoken.reconstruct(given), rtol=1e-5)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("word", "message"),
     [
@@ -277,6 +280,7 @@ def nested(x):
     return keras.Sequential([keras.Input((5,)), keras.layers.Rescaling(1 / 255)])(x)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("scale", [rescaled, divided, by_lambda, nested])
 def test_raw_pixels_in_and_scaled_pixels_out(scale):
     keras.utils.set_random_seed(1)

@@ -121,25 +121,28 @@ def gradients(built, repeats=1, seed=None):
     ])  # fmt: skip
 
 
-def exact_elbo_gradient(built):
-    """Of the negative ELBO of two layers, by Gauss-Hermite quadrature over both draws."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(12)
-    weights = weights / weights.sum()
-    e2, e1 = (t.ravel().astype("float32") for t in np.meshgrid(nodes, nodes))
-    w = np.outer(weights, weights).ravel().astype("float32")
+def exact_gradient(built, k=1, points=12):
+    """Of the negative bound of k draws of two layers, by Gauss-Hermite quadrature over them all."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(points)
+    grid = [t.ravel().astype("float32") for t in np.meshgrid(*[nodes] * (2 * k))]
+    weights = np.meshgrid(*[weights / weights.sum()] * (2 * k))
+    w = np.prod(weights, axis=0).ravel().astype("float32")
     q2, q1 = (built.posteriors[name] for name in ("z2", "z1"))
     p1, p_x = built.priors["z1"], built.likelihoods["x"]
     with tf.GradientTape() as tape:
         total = 0.0
         for x in XS:
-            x = tf.constant(np.repeat(x[None], len(w), 0))
-            d2 = q2(x)
-            z2 = d2.mean() + d2.stddev() * e2[:, None]
-            d1 = q1({"x": x, "z2": z2})
-            z1 = d1.mean() + d1.stddev() * e1[:, None]
-            log_w = p_x(z1).log_prob(x) + p1(z2).log_prob(z1) - d1.log_prob(z1)
-            log_w += built.priors["z2"].distribution().log_prob(z2) - d2.log_prob(z2)
-            total -= tf.reduce_sum(w * log_w)
+            x, log_w = tf.constant(np.repeat(x[None], len(w), 0)), []
+            for e2, e1 in zip(grid[::2], grid[1::2], strict=True):
+                d2 = q2(x)
+                z2 = d2.mean() + d2.stddev() * e2[:, None]
+                d1 = q1({"x": x, "z2": z2})
+                z1 = d1.mean() + d1.stddev() * e1[:, None]
+                each = p_x(z1).log_prob(x) + p1(z2).log_prob(z1) - d1.log_prob(z1)
+                log_w.append(
+                    each + built.priors["z2"].distribution().log_prob(z2) - d2.log_prob(z2)
+                )
+            total -= tf.reduce_sum(w * (tf.reduce_logsumexp(log_w, 0) - np.log(np.float32(k))))
         loss = total / len(XS)
     found = tape.gradient(loss, [v.value for v in built.trainable_variables])
     return np.concatenate([np.ravel(g) for g in found])
@@ -157,7 +160,17 @@ OBJECTIVES = {
 @pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 def test_the_gradient_of_the_elbo_is_exact_on_average(objective):
     built = model(2, wrong_by=0.3, objective=objective)
-    exact = exact_elbo_gradient(built)
+    exact = exact_gradient(built)
+    found = np.stack([gradients(built, 4000) for _ in range(6)])
+    error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
+    np.testing.assert_array_less(np.abs(found.mean(axis=0) - exact), 5 * error + 2e-3)
+
+
+@pytest.mark.parametrize("estimator", ["plain", "dreg"])
+@pytest.mark.parametrize("beta", [0.0, 0.25])
+def test_the_gradient_of_a_bound_of_two_draws_is_exact_on_average(beta, estimator):
+    built = model(2, wrong_by=0.3, objective=CIWAE(2, beta, estimator))
+    exact = beta * exact_gradient(built) + (1 - beta) * exact_gradient(built, k=2, points=8)
     found = np.stack([gradients(built, 4000) for _ in range(6)])
     error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
     np.testing.assert_array_less(np.abs(found.mean(axis=0) - exact), 5 * error + 2e-3)
@@ -238,6 +251,23 @@ def test_a_prior_of_a_label_against_its_closed_form():
     q, p = tfd.Normal(0.5 * XS[:, 0], 0.8), tfd.Normal(means[c][:, 0], 1.0)
     forward = built.forward({"x": XS, "c": c})
     np.testing.assert_allclose(forward.kls["z"], tfd.kl_divergence(q, p), rtol=1e-5)
+
+
+def test_the_exact_posterior_of_x_and_a_label_has_log_p_in_every_weight():
+    """z ~ N(c - 0.5, 1), x ~ N(z, S^2): q(z | x, c) = N((x + S^2 (c - 0.5)) / (1 + S^2), ...)."""
+    gain, shrunk = 1 / (1 + S**2), S**2 / (1 + S**2)
+    q = linear({"x": gain, "c": shrunk}, np.float32(shrunk**0.5), -0.5 * shrunk)
+    built = LatentModel({"z": (q, linear({"c": 1.0}, 1.0, -0.5))}, {"x": linear({"z": 1.0}, S)})
+    c = np.array([[0.0], [1.0], [1.0]], "float32")
+    exact = tfd.Normal(c[:, 0] - 0.5, (1 + S**2) ** 0.5).log_prob(XS[:, 0])
+    forward = built.forward({"x": XS, "c": c}, 5)
+    np.testing.assert_allclose(forward.log_weights, np.tile(exact, (5, 1)), atol=2e-5)
+    expected = tfd.kl_divergence(
+        tfd.Normal(gain * XS[:, 0] + shrunk * (c[:, 0] - 0.5), shrunk**0.5),
+        tfd.Normal(c[:, 0] - 0.5, 1.0),
+    )
+    np.testing.assert_allclose(forward.kl, expected, rtol=1e-4)
+    np.testing.assert_allclose(built.log_likelihood({"x": XS, "c": c}, 3), exact, atol=2e-5)
 
 
 def test_objectives_of_one_variable_say_so():

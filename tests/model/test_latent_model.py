@@ -126,6 +126,7 @@ assert not {"tfp_vae", "tensorflow_probability"} & set(sys.modules)
 """
 
 
+@pytest.mark.again
 def test_a_process_without_this_package_gets_the_same_answers(tmp_path):
     model, _ = trained(ladder)
     model.export(tmp_path / "served", verbose=False)

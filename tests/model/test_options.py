@@ -100,6 +100,7 @@ def of_class(name):
     return pytest.param(lambda: getattr(OPTIMIZERS, name)(0.01), id=name, marks=pytest.mark.again)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     "make",
     [
@@ -125,6 +126,7 @@ COMPILE = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("options", COMPILE.values(), ids=COMPILE)
 def test_options_of_compile_change_no_step(options):
     loss, weights = trained(vae(OPTIMIZERS.SGD(0.1), **options), epochs=1)
@@ -134,6 +136,7 @@ def test_options_of_compile_change_no_step(options):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("auto_scale_loss", [True, False])
 def test_the_loss_is_scaled_under_half_precision_if_wanted(auto_scale_loss):
     keras.config.set_dtype_policy("mixed_float16")
@@ -167,6 +170,7 @@ def pair():
     return [(model, model.get_weights()) for model in models]
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("options", FIT.values(), ids=FIT)
 def test_options_of_fit_do_what_they_do_for_a_plain_model(options, pair):
     found = []
@@ -184,6 +188,7 @@ def test_options_of_fit_do_what_they_do_for_a_plain_model(options, pair):
         np.testing.assert_allclose(values, found[1][key], rtol=1e-4)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("shuffle", [True, "batch", False])
 def test_each_way_to_shuffle_takes_each_example_once(shuffle, pair):
     model, start = pair[0]
@@ -191,6 +196,7 @@ def test_each_way_to_shuffle_takes_each_example_once(shuffle, pair):
     assert np.isfinite(model.fit(X, batch_size=10, shuffle=shuffle, verbose=0).history["nll"])
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("verbose", ["auto", 0, 1, 2])
 def test_each_way_to_tell(verbose, pair, capsys):
     model, start = pair[0]
@@ -302,6 +308,7 @@ CALLBACKS = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(("make", "check"), CALLBACKS.values(), ids=CALLBACKS)
 def test_a_callback_of_keras_does_its_work(make, check, pair, tmp_path):
     model, start = pair[0]

@@ -85,6 +85,7 @@ def test_the_kl_of_gammas_is_that_of_quadrature():
     np.testing.assert_allclose(exact, expected, rtol=2e-3)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("compiled", [False, True])
 def test_gammas_of_any_parameters_have_draws_with_density_and_gradient(compiled):
     layer = layers.Gamma(4, seed=1)
@@ -175,6 +176,7 @@ def test_the_prior_of_a_relaxed_categorical_is_uniform_at_one_temperature(argume
         np.testing.assert_allclose(found, one.log_prob(x).numpy().sum(axis=-1), rtol=1e-5)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("mode", [{"run_eagerly": True}, {"jit_compile": True}], ids=str)
 def test_a_scheduled_temperature_follows_the_training_steps(mode, tmp_path):
     schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 100, 0.5)

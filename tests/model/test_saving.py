@@ -79,6 +79,7 @@ def saved(tmp_path_factory, x):
     return folder
 
 
+@pytest.mark.again
 def test_reloads_in_a_fresh_process_with_identical_outputs(saved):
     """Draws, loss and the next training step included: the seeds and the optimizer are saved."""
     code = f"""
@@ -150,6 +151,7 @@ LAMBDAS = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("name", LAMBDAS)
 def test_a_lambda_reloads_with_the_names_that_it_uses(tmp_path, name):
     model = one_layer(LAMBDAS[name], lambda d: tf.convert_to_tensor(d.mean()))

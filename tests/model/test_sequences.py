@@ -66,6 +66,7 @@ def test_what_stands_in_hidden_steps_changes_nothing():
     np.testing.assert_allclose(*many, atol=0.7)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     "objective", [None, IWAE(3), IWAE(3, "dreg")], ids=["ELBO", "IWAE", "DReG"]
 )
@@ -99,6 +100,7 @@ def test_a_fixed_length_has_its_usual_prior_too():
     assert model.sample(2).shape == (2, 5, 2)
 
 
+@pytest.mark.again
 def test_a_causal_decoder_of_one_z_is_drawn_and_exported(tmp_path):
     """p(x_t | x_<t, z): the draws feed back."""
     z, (x, before) = keras.Input((2,), name="z"), shifted("x", 1)

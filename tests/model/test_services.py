@@ -40,6 +40,7 @@ DRAWS = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS.keys())
 def test_no_draw_comes_twice_among_threads(vae, served, draw):
     draw(vae, served)  # traced by one
@@ -81,6 +82,7 @@ def test_one_trace_of_the_log_likelihood_for_all_sizes(vae):
     assert vae.log_likelihood_batch.experimental_get_tracing_count() == before
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("count", "batch", "sizes"), [(1, 8, [1]), (5, 8, [8]), (8, 8, [8]), (21, 8, [8, 8, 8]),
                                   (11, 6, [6, 6]), (3, 256, [4]), (130, 256, [256])]

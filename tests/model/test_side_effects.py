@@ -133,6 +133,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(("make", "place"), CASES)
 def test_the_gradient_of_an_added_loss_is_that_without_a_gate(make, place):
     """What the loss adds to the gradient, against the same under an objective without a gate."""
@@ -147,6 +148,7 @@ def test_the_gradient_of_an_added_loss_is_that_without_a_gate(make, place):
     np.testing.assert_allclose(added["itself"][1], added["plain"][1], rtol=2e-3, atol=2e-5)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("jit", [False, True])
 def test_graphs_and_xla_with_a_dynamic_batch_give_the_same(jit):
     """XLA draws numbers of its own: what the loss adds is compared within each."""
@@ -210,6 +212,7 @@ def regularizer():
     return keras.layers.Dense(3, activity_regularizer=keras.regularizers.L2(0.3))
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("inside", [lambda: Adds(0.4), regularizer,
                                     lambda: keras.Sequential([Adds(0.4)])])  # fmt: skip
 @pytest.mark.parametrize("make", [ELBO, GATED["dreg"], OTHERS["iwae"]])

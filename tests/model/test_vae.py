@@ -230,6 +230,7 @@ def test_under_a_distribution_strategy(x):
     assert history["loss"][-1] < history["loss"][0]
 
 
+@pytest.mark.again
 def test_two_replicas_have_the_loss_of_one(x):
     code = """
 import sys; sys.path.insert(0, "tests")

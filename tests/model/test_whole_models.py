@@ -68,6 +68,7 @@ def test_the_functional_model_is_the_same_model_and_is_drawn_whole(make, x):
         assert all(f"<b>{layer.name}</b>" in drawn for layer in network.layers)
 
 
+@pytest.mark.one
 @pytest.mark.filterwarnings("ignore:.*HDF5")
 @pytest.mark.parametrize("suffix", ["h5", "hdf5"])
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)

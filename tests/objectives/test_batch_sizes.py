@@ -88,6 +88,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(("make", "size"), SMALL)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_batch_that_is_too_small_adds_nothing_but_its_kl(make, size, dtype):
@@ -136,6 +137,7 @@ def test_stratified_weights_have_the_same_mean_density_at_any_size(size):
     agrees(np.array(found), density.mean())
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     "make",
     [

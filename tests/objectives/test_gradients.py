@@ -9,7 +9,8 @@ import tensorflow_probability as tfp
 
 from tfp_vae import layers, objectives
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.forward import ForwardPass, Gate
+from tfp_vae.objectives.forward import ForwardPass
+from tfp_vae.objectives.gradient_gate import Gate
 from tfp_vae.objectives.regularized_ae import squared_jacobian
 
 tfd = tfp.distributions
@@ -142,7 +143,7 @@ def test_vimco_holds_a_draw_against_the_geometric_mean_of_the_others():
     """By loops, in two groups of three: any other constant would do, with more variance."""
     log_w = np.random.default_rng(0).normal(size=[6, 4]).astype("float32")
     objective = objectives.MIWAE(2, 3, "vimco")
-    weights = objective._weights(tf.constant(log_w), 0)
+    weights = objective.gradient_weights(tf.constant(log_w), 0)
     for k, example in itertools.product(range(6), range(4)):
         group = log_w[3 * (k // 3) : 3 * (k // 3) + 3, example].astype("float64")
         other = group.copy()

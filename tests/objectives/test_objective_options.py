@@ -9,7 +9,7 @@ import pytest
 
 from tfp_vae import objectives, recipes, schedules
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.options import Chosen
+from tfp_vae.objectives.from_options import Chosen
 
 JARGON = ("Union", "v>0", "<class", "NoneType", "Literal", "type hint", "subclass")
 
@@ -28,6 +28,7 @@ def made(given, own=None, num_examples=1500):
         ({"class_path": "IWAE", "init_args": {"num_samples": 3}}, objectives.IWAE(50), "IWAE",
          {"num_samples": 3, "estimator": "plain"}),
         ({"class_path": "tfp_vae.objectives.MMD"}, None, "MMD", {"kernel": "imq"}),
+        ({"class_path": "tfp_vae.objectives.penalties.MMD"}, None, "MMD", {"kernel": "imq"}),
         ({"class_path": "BetaTC"}, None, "BetaTC", {"num_examples": 1500, "beta": 6.0}),
         ({"init_args": {"gamma": 2}}, objectives.BetaTC(7, beta=3.0), "BetaTC",
          {"num_examples": 7, "beta": 3.0, "gamma": 2.0}),
@@ -57,6 +58,10 @@ def test_a_schedule_is_an_argument_with_arguments_of_its_own():
     }
     found = made({"init_args": {"beta": theirs}}).beta
     assert isinstance(found, keras.optimizers.schedules.ExponentialDecay)
+
+
+def test_a_config_has_the_public_path_of_an_objective():
+    assert Chosen({"class_path": "IWAE"}).config()["class_path"] == "tfp_vae.objectives.IWAE"
 
 
 @pytest.mark.parametrize("name", [n for n in recipes.RECIPES if n != "conditional_vae"])

@@ -374,6 +374,7 @@ def test_dip_asks_for_the_moments_of_vectors(kind, q):
         objectives.DIP(kind=kind).penalty(forward(q, tf.zeros([1, 2, D])))
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("make", "value"),
     [
@@ -404,6 +405,7 @@ def test_dependent_dimensions_are_refused_in_words(make):
         make()(forward(q, tf.zeros([1, 2, D])))
 
 
+@pytest.mark.again
 def test_the_command_takes_any_of_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     objective = ["--objective", "BetaTC", "--objective.num_examples", "1500"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_vae import VAE, ByPlayer, InputError, layers, networks
+from tfp_vae import VAE, ByPlayer, InputError, frozen, layers, networks
 from tfp_vae.objectives import Adversarial
 
 X = (np.random.default_rng(0).random([64, 6]) < 0.4).astype("float32")
@@ -51,6 +51,20 @@ def test_each_player_gets_the_gradient_of_its_own_loss_alone(weight):
         np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-6)
 
 
+def test_no_loss_reaches_the_weights_of_another_player():
+    vae = autoencoder(weight=3.0)
+    critic, z = vae.objective.critic, tf.Variable([[0.3, -1.0]])
+    with tf.GradientTape(persistent=True) as tape:
+        of_encoder = frozen(critic)(z)
+        p = vae(X, training=True)
+        of_critic = vae.objective(p.forward.observing({"x": X})).more["critic"]
+    assert gradients(of_encoder, tape, critic) == [None] * len(critic.trainable_variables)
+    assert tape.gradient(of_encoder, z) is not None
+    for network in (vae.encoder, vae.decoder):
+        assert set(gradients(of_critic, tape, network)) == {None}
+    assert None not in gradients(of_critic, tape, critic)
+
+
 def weights_of(vae):
     parts = {"encoder": vae.encoder, "critic": vae.objective.critic}
     return {
@@ -58,6 +72,7 @@ def weights_of(vae):
     }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("xla", [False, True])
 @pytest.mark.parametrize(("every", "moves"), [({}, 4), ({"model": 2}, 2), ({"model": 5}, 0)])
 def test_a_player_takes_every_so_many_th_step(every, moves, xla):
@@ -166,6 +181,24 @@ WRONG = {
         "model, critic",
     ),
     "a fraction": (lambda: ByPlayer(every={"model": 1.5}), "'model': 5"),
+    "a rate that is no number": (
+        lambda: ByPlayer(critic=keras.optimizers.Adam(float("nan"))),
+        "optimizer of critic to be finite. Received: learning_rate=nan",
+    ),
+    "a schedule without end": (
+        lambda: ByPlayer(
+            keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(float("inf"), 1, 0.5))
+        ),
+        "initial_learning_rate=inf",
+    ),
+    "a later rate": (
+        lambda: setattr(ByPlayer(), "learning_rate", float("inf")),
+        "of model to be finite. Received: learning_rate=inf",
+    ),
+    "a weight that is no number": (
+        lambda: Adversarial(weight=float("nan")),
+        "expected weight to be a number >= 0",
+    ),
     "of nobody": (lambda: ByPlayer(every={"critic": 2}), "which are model"),
     "a critic of other z": (
         lambda: autoencoder(critic=keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])),

@@ -94,6 +94,7 @@ KINDS = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(("true", "make", "kwargs", "allowed"), KINDS.values(), ids=KINDS.keys())
 def test_what_is_fitted_comes_near_to_known_z(true, make, kwargs, allowed):
     """`E[log p_true(z) - log p(z)]`, a KL divergence, by other z; and the moments of draws."""
@@ -119,6 +120,7 @@ def code_vae(length, k):
     return VAE(encoder, keras.Sequential([*decoder, layers.IndependentNormal(length)]))
 
 
+@pytest.mark.again
 def test_codes_of_a_markov_chain_are_worth_their_mutual_information():
     transition = np.array([[0.8, 0.15, 0.05], [0.1, 0.2, 0.7], [0.3, 0.6, 0.1]])
     start = np.linalg.matrix_power(transition, 200)[0]
@@ -192,6 +194,7 @@ FITTED = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(("posterior", "make"), FITTED.values(), ids=FITTED.keys())
 def test_the_new_model_reloads_and_serves(x, tmp_path, posterior, make):
     vae = trained(x, posterior).fit_prior(x, make(), epochs=2, verbose=0)
@@ -262,6 +265,7 @@ def scheduled_functional():
     return VAE(keras.Model(inputs, flow(q)), decoder)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     "make",
     [nested, ended_by_add_loss, sequential_add_loss, scheduled_functional],
@@ -338,6 +342,7 @@ def test_draws_are_those_of_the_posterior_and_their_seed_decides_them(x):
     assert (draws(vae, x, 1, None) != draws(vae, x, 1, None)).all()
 
 
+@pytest.mark.again
 def test_xla_gives_the_numbers_of_the_graph(monkeypatch):
     vae, ends = code_vae(4, 3), []
     x = np.random.default_rng(0).integers(0, 3, [50, 4]).astype("float32")
@@ -361,6 +366,7 @@ def batches_of(x):
     return Batches()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     "given",
     [

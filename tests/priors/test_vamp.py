@@ -79,7 +79,7 @@ known = np.load("{tmp_path}/known.npz")
 vae = keras.models.load_model("{tmp_path}/m.keras", safe_mode=True)
 np.testing.assert_array_equal(vae.sample(4, seed=1), known["sample"])
 np.testing.assert_array_equal(vae.evaluate(known["x"], verbose=0), known["evaluate"])
-assert vae.prior._bound.ports.network is vae.encoder
+assert vae.prior._ports().network is vae.encoder
 served = tf.saved_model.load("{tmp_path}/exported")
 assert served.sample(tf.constant(3)).shape == (3, 8, 8, 1)
 print("same")

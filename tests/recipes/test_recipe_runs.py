@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +19,8 @@ N = 70
 FAST = [*SMALL, "--epochs", 2]
 
 
-@pytest.fixture(autouse=True)
-def _named(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tfp-vae"])  # by which jsonargparse calls nested options
-
-
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def here(here) -> Path:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, N)
     labels[0] = 0
@@ -43,7 +36,7 @@ def here(tmp_path, monkeypatch) -> Path:
     write("counts", rng.poisson(3.0, [N, 6]))
     write("many", rng.poisson(3.0, [N, 6]) * 10**9)
     np.save("eight.npy", vectors[:8])
-    return tmp_path
+    return here
 
 
 @pytest.mark.again
@@ -125,6 +118,7 @@ def test_what_does_not_go_together_is_one_line_and_leaves_no_folder(
     assert not Path("run").exists()
 
 
+@pytest.mark.again
 def test_an_objective_with_a_list_of_schedules_is_in_the_config(here):
     cycle = '{"class_path": "tfp_vae.schedules.Cyclical", "init_args": {"period": 10}}'
     objective = ["--objective", "ELBO", "--objective.capacity", f"[{cycle}, 5]"]
@@ -135,6 +129,7 @@ def test_an_objective_with_a_list_of_schedules_is_in_the_config(here):
     assert (cyclical.period, five) == (10, 5)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("name", ["vae", "gamma_vae", "hyperspherical_vae", "mixture_prior_vae"])
 def test_the_latent_plane_is_drawn_of_a_unit_normal_alone(name, digits):
     vae = recipes.build(name, recipes.Setting((8, 8, 1), 1500, latent_size=2, widths=(8,)))
@@ -163,6 +158,7 @@ def spied(monkeypatch, module, name):
     return calls
 
 
+@pytest.mark.again
 def test_a_file_that_is_sorted_is_seen_in_all_its_parts(here, monkeypatch):
     """In the figures, and by a prior that is fitted to fewer rows than there are."""
     x = np.repeat(np.arange(8, dtype="uint8") * 30, 20)[:, None, None].repeat(4, 1).repeat(4, 2)
@@ -177,6 +173,7 @@ def test_a_file_that_is_sorted_is_seen_in_all_its_parts(here, monkeypatch):
     assert len(np.unique(fitted[0][1][:, 0, 0])) > 5
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("validation", [None, 300])
 def test_what_is_watched_is_neither_trained_on_nor_the_test_set(
     here, monkeypatch, digits, validation
@@ -207,6 +204,7 @@ def test_what_is_watched_is_neither_trained_on_nor_the_test_set(
         assert watched <= counted(digits.train[held])
 
 
+@pytest.mark.again
 def test_fixed_pixels_are_those_that_the_prior_is_fitted_to(here, monkeypatch, digits):
     monkeypatch.setattr(reporting, "FOR_PRIOR", 200)
     fitted = spied(monkeypatch, reporting.VAE, "fit_prior")
@@ -217,6 +215,7 @@ def test_fixed_pixels_are_those_that_the_prior_is_fitted_to(here, monkeypatch, d
     assert all(row.tobytes() in rows for row in fitted[0][1])
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("options", "name", "measure"),
     [

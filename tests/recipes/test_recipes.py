@@ -111,6 +111,7 @@ KINDS = [
 OTHERS = [name for name in recipes.RECIPES if name not in KINDS]
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(
     "names",
     [

@@ -70,6 +70,7 @@ def assert_kept(x, tmp_path, good, *, epochs=6, **kwargs):
         assert_same(state(kept), state(expected))
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("bad_from", "good", "bad", "per_execution"),
     [(4, 1, np.nan, 1), (9, 2, np.nan, 2), (11, 2, np.inf, 1), (15, 3, np.inf, STEPS)],
@@ -80,6 +81,7 @@ def test_of_data_that_turn_bad_the_last_good_epoch_is_kept(
     assert_kept(x, tmp_path, good, bad_from=bad_from, bad=bad, per_execution=per_execution)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(("at", "per_execution"), [(4, 1), (6, STEPS)])
 def test_of_a_training_that_diverges_the_last_good_epoch_is_kept(x, tmp_path, at, per_execution):
     assert_kept(x, tmp_path, 1, rate=Jump(at), per_execution=per_execution)
@@ -112,6 +114,7 @@ def test_of_a_good_run_the_final_model_is_saved(x, tmp_path):
     assert_same(state(vae), state(trained(x, 3)[0]))  # and keeping changes nothing
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("every_seconds", "saved_after"),
     [(3, [*range(1, 29), 28]), (35, [*range(4, 29, 4), 28]), (65, [4, 11, 18, 25, 28])],

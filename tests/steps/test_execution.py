@@ -146,6 +146,7 @@ def test_what_was_asked_for_is_saved(tmp_path):
     assert (config["steps_per_execution"], config["jit_compile"]) == ("auto", "auto")
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("compiled", [False, True])
 def test_fast_noise_is_normal_and_independent(compiled):
     normal = fast.Normal(tf.constant([1.0, -2.0]), tf.constant([0.5, 3.0]))
@@ -201,6 +202,7 @@ def test_a_likelihood_is_left_to_tfp(name):
     assert not fused.can_fuse(layer(tf.zeros([4, layer.num_parameters])))
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("num_classes", [None, 3])
 @pytest.mark.parametrize("num_samples", [1, 7, 900])
 def test_log_likelihood_by_xla_is_the_plain_one(num_classes, num_samples):

@@ -58,6 +58,7 @@ def fit(press, between_steps, batches=BATCHES):
         press.steps = int(model.optimizer.iterations)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(
     ("hook", "seen", "steps"),
     [
@@ -90,6 +91,7 @@ def test_after_the_last_step_of_an_epoch_its_end_comes_first():
     assert press.steps == 1
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_a_scheduler_sends_ends_it_likewise(number):
     before = signal.signal(number, signal.SIG_DFL)
@@ -136,6 +138,7 @@ def test_an_error_comes_before_ctrl_c():
         fails()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("other", [signal.SIG_IGN, lambda number, frame: None])
 def test_a_handler_of_another_stays(other):
     signal.signal(signal.SIGINT, other)

@@ -224,6 +224,7 @@ def fitted(kind, make, **compiled):
     return vae, history, seen
 
 
+@pytest.mark.one
 @pytest.mark.filterwarnings("ignore:Your input ran out of data", "ignore:.*shuffle=True")
 @pytest.mark.parametrize(("make", "steps"), FIT.values(), ids=FIT)
 def test_fit_does_the_steps_of_keras(make, steps):
@@ -251,6 +252,7 @@ def test_xla_runs_the_same_steps():
     np.testing.assert_allclose(losses["loss"], expected_losses["loss"], rtol=1e-4)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("name", ["array, a smaller last batch", "a smaller last batch, repeated"])
 def test_xla_does_all_steps_of_batches_of_any_size(name):
     make, steps = FIT[name]
@@ -259,6 +261,7 @@ def test_xla_does_all_steps_of_batches_of_any_size(name):
     assert history["loss"][-1] < history["loss"][0]
 
 
+@pytest.mark.one
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize(("make", "known", "steps"), UNKNOWN.values(), ids=UNKNOWN)
 def test_data_of_unknown_length_have_a_step_for_each_batch(make, known, steps):
@@ -288,6 +291,7 @@ EVALUATE = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("make", EVALUATE.values(), ids=EVALUATE)
 def test_evaluate_counts_each_example_once(make):
@@ -326,6 +330,7 @@ MEANS = {
 }
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(("make", "weights"), MEANS.values(), ids=MEANS)
 def test_evaluation_is_the_weighted_mean_over_all(make, weights):
     vae, nll = without_noise(steps_per_execution=4)
@@ -337,6 +342,7 @@ def test_evaluation_is_the_weighted_mean_over_all(make, weights):
     np.testing.assert_allclose(found["loss"], expected, rtol=1e-4)
 
 
+@pytest.mark.one
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("name", ["a smaller last batch, repeated", "generator", "array"])
 def test_the_progress_bar_ends_at_the_last_step(name, capsys):
@@ -406,6 +412,7 @@ class MakesFunctionsAnew(keras.callbacks.Callback):
         self.model.make_train_function(force=True)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("callback", [Evaluates, EvaluatesLargeBatches, MakesFunctionsAnew])
 def test_what_a_callback_does_within_fit_changes_no_step(callback):
     vae = made(VAE)

@@ -19,7 +19,7 @@ from tfp_vae.bridge.writing import replacing
 from tfp_vae.data import binarized, load
 from tfp_vae.errors import InputError
 from tfp_vae.model.export.saved_model import endpoints
-from tfp_vae.objectives.options import class_named
+from tfp_vae.objectives.from_options import class_named
 from tfp_vae.recipes.base import find
 from tfp_vae_cli.called import called
 from tfp_vae_cli.options import COMMANDS, EvaluateOptions, ExportOptions, SampleOptions

@@ -23,11 +23,6 @@ def watched(images: Examples) -> np.ndarray:
 
     One in twenty, at most 5,000, drawn at random, the same each time; none of fewer than 20, or
     where the source has a validation split of its own.
-
-    Example:
-      >>> from tfp_vae import data
-      >>> int(watched(data.load("digits")).sum())
-      75
     """
     count = len(images.train)
     mask = np.zeros(count, bool)
@@ -92,12 +87,6 @@ def looks_drawn(images: np.ndarray) -> bool:
     share of the largest, is below 0.05. Pen strokes: a third of a grey image is background, black
     or white, and about a fifth of the other pixels are at the other end (of MNIST's 47 in 100, of
     scikit-learn's digits 25, of photographs framed in black 13).
-
-    Example:
-      >>> from tfp_vae import data
-      >>> noise = np.random.default_rng(0).integers(0, 256, [9, 8, 8, 3], np.uint8)
-      >>> looks_drawn(data.load("digits").train), looks_drawn(noise)
-      (True, False)
     """
     index = np.linspace(0, len(images) - 1, min(len(images), _SOME)).astype(int)
     counts = np.zeros(256)

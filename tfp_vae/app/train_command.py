@@ -16,7 +16,7 @@ from tfp_vae.app.runs import Run
 from tfp_vae.app.training import Training
 from tfp_vae.callbacks import say
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.options import Chosen
+from tfp_vae.objectives.from_options import Chosen
 from tfp_vae.recipes.base import find, likelihood_named
 from tfp_vae.steps.interrupt import Interrupted
 from tfp_vae_cli.called import beside, called

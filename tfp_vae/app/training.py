@@ -19,7 +19,7 @@ from tfp_vae.evaluation.estimates import chosen
 from tfp_vae.model import main_variable
 from tfp_vae.model.checks import networks
 from tfp_vae.objectives import Objective
-from tfp_vae.objectives.options import Chosen
+from tfp_vae.objectives.from_options import Chosen
 from tfp_vae.recipes.base import LIKELIHOODS, find, likelihood_named
 from tfp_vae.steps.interrupt import BetweenSteps
 from tfp_vae_cli.fields import plain

@@ -1,1 +1,1 @@
-"""Rules for the arguments of constructors and methods: one error, before any work."""
+"""Rules for the arguments of constructors and methods, each with one error before any work."""

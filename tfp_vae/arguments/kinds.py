@@ -1,4 +1,4 @@
-"""What kind of thing a value is: an integer, a shape, a number, a schedule."""
+"""Kinds of values: integers, shapes, numbers, schedules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 
 def shown(value: Any) -> str:
-    """A value in a message: a class as what it is, of an array its shape, all else as Python's."""
+    """Returns a value as a message shows it: of an array the shape, else Python's own form."""
     if inspect.isclass(value):
         return f"the class {value.__name__}, not an instance of it"
     if isinstance(value, (np.ndarray, tf.Tensor)) and value.shape != ():
@@ -23,14 +23,12 @@ def shown(value: Any) -> str:
 
 
 def number(value: Any) -> float | None:
-    """The value of a number, also in an array or tensor of no axes; None for anything else."""
+    """Returns the value of a number, also of an array or tensor without axes; else None."""
     if isinstance(value, (bool, np.bool_, str, bytes)) or inspect.isclass(value):
         return None
     if isinstance(value, (np.ndarray, tf.Tensor)):
-        numeric = value.shape == () and not _is_symbolic(value)
-        value = np.asarray(value)[()] if numeric else None
-    if isinstance(value, (bool, np.bool_)):
-        return None
+        is_one = value.shape == () and not _is_symbolic(value)
+        return number(np.asarray(value)[()]) if is_one else None
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -42,7 +40,7 @@ def _is_symbolic(value: Any) -> bool:
 
 
 def _known_later(value: Any) -> bool:
-    """A scalar of which only a run knows the value: a variable, or a tensor in a graph."""
+    """Tells whether only a run knows the value: of a scalar variable, or a scalar of a graph."""
     variable = isinstance(value, (tf.Variable, keras.Variable))
     if variable or _is_symbolic(value):
         return tf.TensorShape(value.shape).rank in (0, None)
@@ -50,7 +48,7 @@ def _known_later(value: Any) -> bool:
 
 
 def is_integer(value: Any, low: int = 1, high: float = math.inf) -> bool:
-    """Whether it is an integer within the bounds: Python's, NumPy's or a tensor's, and no bool."""
+    """Tells whether a value is an integer of any library within the bounds, and no bool."""
     if _known_later(value):
         return bool(tf.as_dtype(value.dtype).is_integer)
     if isinstance(value, (bool, np.bool_)) or inspect.isclass(value):
@@ -64,7 +62,7 @@ def is_integer(value: Any, low: int = 1, high: float = math.inf) -> bool:
 
 
 def is_sizes(value: Any) -> bool:
-    """Whether it is a shape: an integer from 1, or a sequence or vector of them."""
+    """Tells whether a value is a shape: an integer from 1, or a sequence or vector of these."""
     if isinstance(value, tf.TensorShape):
         value = value.as_list() if value.rank is not None else [None]
     if isinstance(value, (np.ndarray, tf.Tensor)):
@@ -77,7 +75,7 @@ def is_sizes(value: Any) -> bool:
 
 
 def is_real(value: Any, low: float, above: bool = False, high: float = math.inf) -> bool:
-    """Whether it is a finite number within the bounds; `above`: and above the lowest."""
+    """Tells whether a value is a finite number within the bounds, without `low` if `above`."""
     found = number(value)
     if found is None or not math.isfinite(found):
         return False
@@ -85,19 +83,19 @@ def is_real(value: Any, low: float, above: bool = False, high: float = math.inf)
 
 
 def is_scheduled(value: Any, low: float = 0.0, above: bool = False) -> bool:
-    """Whether it is such a number, a variable, or a schedule."""
+    """Tells whether a value is such a number, a variable, or a schedule."""
     if inspect.isclass(value):
         return False
     return callable(value) or _known_later(value) or is_real(value, low, above)
 
 
 def is_bool(value: Any) -> bool:
-    """Whether it is True or False, or 1 or 0."""
+    """Tells whether a value is True or False, or 1 or 0."""
     return isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1))
 
 
 def all_scheduled(value: Any) -> bool:
-    """`is_scheduled`, or a list of such."""
+    """Tells whether a value is scheduled, or a list of such values."""
     if isinstance(value, np.ndarray) and value.ndim == 1:
         value = value.tolist()
     several = isinstance(value, (list, tuple)) and len(value) > 0
@@ -105,14 +103,14 @@ def all_scheduled(value: Any) -> bool:
 
 
 def by_variable(holds: Callable[[Any], bool], value: Any) -> bool:
-    """Whether it is such a value, or a dict of such by the names of variables."""
+    """Tells whether a value holds, or is a dict by name of values that do."""
     if isinstance(value, dict):
         return bool(value) and all(isinstance(n, str) and holds(v) for n, v in value.items())
     return holds(value)
 
 
 def is_array(value: Any) -> bool:
-    """Whether it makes an array of numbers, of at least one axis."""
+    """Tells whether a value makes an array of numbers, of at least one axis."""
     try:
         return np.ndim(value) > 0 and np.asarray(value).dtype.kind in "biuf"
     except ValueError:  # rows of different lengths
@@ -120,7 +118,7 @@ def is_array(value: Any) -> bool:
 
 
 def is_callable(value: Any) -> bool:
-    """Whether it can be called for a distribution."""
-    return callable(value) and not (  # a class of TFP's distributions is one, of its parameters
+    """Tells whether a value can be called for a distribution, as a class of TFP's can be."""
+    return callable(value) and not (
         inspect.isclass(value) and issubclass(value, keras.layers.Layer)
     )

@@ -1,7 +1,6 @@
-"""Checks of the arguments of constructors and methods, in one way: a rule for each name.
+"""Checks of the arguments of constructors and methods, by one rule for each name.
 
-A name means the same wherever it stands (`num_samples`, `beta`, `min_scale`), so that its rule is
-written down once; `checked` holds the arguments of a function against the rules of their names.
+A name means the same everywhere (`num_samples`, `beta`, `min_scale`).
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Rule(NamedTuple):
-    """What a value is expected to be, in words, and whether it is."""
+    """An expectation of a value, in words and as a function."""
 
     expected: str
     holds: Callable[[Any], bool]
 
 
 def checked(function: F, **called: str) -> F:
-    """Makes `function` check its arguments, before it does anything, by the rules of their names.
+    """Makes a function check its arguments first, by the rules of their names.
 
-    None is right where the argument may be None, and a value that is not given is not looked at.
-    `called` says under which name the rule of an argument stands that means something else here.
+    None is right where the argument may be None; a default is not checked. `called` gives the rule
+    of another name to an argument that means something else here.
 
     Raises:
       InputError: (when `function` is called) an argument is not what its rule says.
@@ -65,7 +64,7 @@ def checked(function: F, **called: str) -> F:
                 _hold(rule, name, given[name], function, args[0] if of_method else None)
         return function(*args, **kwargs)
 
-    # Keras and jsonargparse read the arguments of a constructor; not all they use follow a wrapper.
+    # For Keras and jsonargparse, which read the arguments of a constructor.
     wrapper.__signature__ = signature  # type: ignore[attr-defined]
     return wrapper  # type: ignore[return-value]
 
@@ -80,109 +79,93 @@ def _hold(rule: Rule, name: str, value: Any, function: Callable[..., Any], owner
     raise InputError(f"{where}: expected {name} {rule.expected}.", shown(value))
 
 
-_COUNT = Rule(">= 1, an integer", kinds.is_integer)
-_COUNT_FROM_0 = Rule(">= 0, an integer", functools.partial(kinds.is_integer, low=0))
-_SIZES = Rule("to be an integer >= 1, or a sequence of them", kinds.is_sizes)
-_SEQUENCE = Rule(
-    "to be a sequence of integers >= 1, such as [64, 64]",
-    lambda value: kinds.is_sizes(value) and np.ndim(value) == 1,
-)
-_ANY_REAL = Rule("to be a finite number", functools.partial(kinds.is_real, low=-math.inf))
-_POSITIVE = Rule("> 0, a finite number", functools.partial(kinds.is_real, low=0, above=True))
-_FROM_0 = Rule(">= 0, a finite number", functools.partial(kinds.is_real, low=0))
-_SHARE = Rule("to be a number in 0..1", functools.partial(kinds.is_real, low=0, high=1))
-_WEIGHT = Rule("to be a number >= 0, a variable or a schedule", kinds.is_scheduled)
-_BOOL = Rule("to be True or False", kinds.is_bool)
-_SEED = Rule("to be None, or an integer in 0..2**32-1", lambda v: kinds.is_integer(v, 0, 2**32 - 1))
-_OBJECT = Rule("to be an object", lambda v: v is not None and not inspect.isclass(v))
-_FUNCTION = Rule("to be a function", kinds.is_callable)
-_LAYER = Rule(
-    "to be a distribution layer, such as IndependentNormal(8)",
-    lambda value: isinstance(value, keras.layers.Layer),
-)
+_WEIGHT = "to be a number >= 0, a variable or a schedule"
 
 
-def _rules(rule: Rule, names: str) -> dict[str, Rule]:
-    return dict.fromkeys(names.split(), rule)
+def _is_layer(value: Any) -> bool:
+    return isinstance(value, keras.layers.Layer)
 
 
-RULES: dict[str, Rule] = {
-    **_rules(
-        _COUNT,
-        "batch_size block_size conditional_size context_size dimension epochs event_size filters "
-        "input_size length num_bounds num_categories num_classes num_codes num_components "
-        "num_examples num_flows num_inducing_points num_projections num_samples num_samples_each "
-        "num_variables output_size params revive_after total units",
+def _is_sequence(value: Any) -> bool:
+    return kinds.is_sizes(value) and np.ndim(value) == 1
+
+
+def _is_object(value: Any) -> bool:
+    return value is not None and not inspect.isclass(value)
+
+
+def _real(low: float, **bounds: Any) -> Callable[[Any], bool]:
+    return functools.partial(kinds.is_real, low=low, **bounds)
+
+
+# The names of arguments, and the rule that they share.
+_TABLE = {
+    "batch_size block_size conditional_size context_size dimension epochs event_size filters "
+    "input_size length num_bounds num_categories num_classes num_codes num_components num_examples "
+    "num_flows num_inducing_points num_projections num_samples num_samples_each num_variables "
+    "output_size params revive_after total units": Rule(">= 1, an integer", kinds.is_integer),
+    "done first_step": Rule(">= 0, an integer", functools.partial(kinds.is_integer, low=0)),
+    "seed": Rule(
+        "to be None, or an integer in 0..2**32-1", lambda v: kinds.is_integer(v, 0, 2**32 - 1)
     ),
-    **_rules(_COUNT_FROM_0, "done first_step"),
-    **_rules(_SIZES, "event_shape kernel_size strides dilation_rate latent_shape"),
-    **_rules(_SEQUENCE, "hidden_units levels widths"),
-    **_rules(_ANY_REAL, "end middle"),
-    **_rules(
-        _POSITIVE,
-        "prior_temperature scale width",
+    "event_shape kernel_size strides dilation_rate latent_shape": Rule(
+        "to be an integer >= 1, or a sequence of them", kinds.is_sizes
     ),
-    **_rules(
-        _FROM_0,
-        "commitment diagonal epsilon every_seconds jitter min_concentration min_rate min_scale "
-        "min_slope min_total_count",
+    "hidden_units levels widths": Rule(
+        "to be a sequence of integers >= 1, such as [64, 64]", _is_sequence
     ),
-    **_rules(_SHARE, "decay dropout restart"),
-    **_rules(_WEIGHT, "alpha beta diversity gamma gradient_penalty kl_weight l2 weight z_weight"),
-    **_rules(_BOOL, "conditional is_singular mean shared trainable_scale use_bias validate_args"),
-    **_rules(_BOOL, "kl_use_exact use_exact_kl"),
-    **_rules(_SEED, "seed"),
-    **_rules(_OBJECT, "distribution_b encoder decoder prior"),
-    **_rules(_FUNCTION, "make_distribution_fn make_posterior_fn make_prior_fn component_layer"),
-    **_rules(_LAYER, "likelihood"),
-    "objective": Rule(
-        "to be one of tfp_vae.objectives, such as ELBO()",
-        lambda value: hasattr(value, "needs_density") and not inspect.isclass(value),
-    ),
-    "input_shape": Rule(
-        "to be a shape, such as (28, 28, 1)", lambda v: kinds.is_sizes(v) and np.ndim(v) == 1
-    ),
+    "input_shape": Rule("to be a shape, such as (28, 28, 1)", _is_sequence),
     "images": Rule("to be an array of numbers", kinds.is_array),
-    **_rules(
-        Rule(f"{_WEIGHT.expected}, or a list of them", kinds.all_scheduled), "capacity free_bits"
+    "end middle": Rule("to be a finite number", _real(-math.inf)),
+    "prior_temperature scale width": Rule("> 0, a finite number", _real(0, above=True)),
+    "commitment diagonal epsilon every_seconds jitter min_concentration min_rate min_scale "
+    "min_slope min_total_count": Rule(">= 0, a finite number", _real(0)),
+    "decay dropout restart": Rule("to be a number in 0..1", _real(0, high=1)),
+    "rise": Rule("to be a number, 0 < rise <= 1", _real(0, above=True, high=1)),
+    "period steps": Rule(">= 1, a number", _real(1)),
+    "alpha beta diversity gamma gradient_penalty kl_weight l2 weight z_weight": Rule(
+        _WEIGHT, kinds.is_scheduled
     ),
-    **_rules(
-        Rule(
-            f"{_WEIGHT.expected}, or a dict of one for each latent variable",
-            functools.partial(kinds.by_variable, kinds.is_scheduled),
-        ),
-        "beta_by_variable free_bits_by_variable",
+    "beta_by_variable free_bits_by_variable": Rule(
+        f"{_WEIGHT}, or a dict of one for each latent variable",
+        functools.partial(kinds.by_variable, kinds.is_scheduled),
     ),
+    "capacity free_bits": Rule(f"{_WEIGHT}, or a list of them", kinds.all_scheduled),
     "capacity_by_variable": Rule(
-        f"{_WEIGHT.expected}, a list of them, or a dict of one for each latent variable",
+        f"{_WEIGHT}, a list of them, or a dict of one for each latent variable",
         functools.partial(kinds.by_variable, kinds.all_scheduled),
     ),
     "temperature": Rule(
         "to be a number > 0, a variable or a schedule",
         functools.partial(kinds.is_scheduled, above=True),
     ),
-    **_rules(Rule(">= 1, a number", functools.partial(kinds.is_real, low=1)), "period steps"),
-    "rise": Rule(
-        "to be a number, 0 < rise <= 1", functools.partial(kinds.is_real, low=0, above=True, high=1)
+    "conditional is_singular mean shared trainable_scale use_bias validate_args kl_use_exact "
+    "use_exact_kl": Rule("to be True or False", kinds.is_bool),
+    "distribution_b encoder decoder prior": Rule("to be an object", _is_object),
+    "make_distribution_fn make_posterior_fn make_prior_fn component_layer": Rule(
+        "to be a function", kinds.is_callable
     ),
+    "likelihood": Rule("to be a distribution layer, such as IndependentNormal(8)", _is_layer),
     "posterior": Rule(
         "to be a number of latents, an integer >= 1, or a layer such as IndependentNormal(8)",
-        lambda value: kinds.is_integer(value) or isinstance(value, keras.layers.Layer),
+        lambda v: kinds.is_integer(v) or _is_layer(v),
     ),
     "posteriors": Rule(
         "to be a sequence of layers such as [IndependentNormal(8), PowerSpherical(3)]",
-        lambda value: (
-            isinstance(value, (list, tuple))
-            and all(isinstance(each, keras.layers.Layer) for each in value)
-        ),
+        lambda v: isinstance(v, (list, tuple)) and all(map(_is_layer, v)),
     ),
-    "body": Rule("to be 'mlp' or 'conv'", lambda value: value in ("mlp", "conv")),
+    "objective": Rule(
+        "to be one of tfp_vae.objectives, such as ELBO()",
+        lambda v: hasattr(v, "needs_density") and not inspect.isclass(v),
+    ),
+    "body": Rule("to be 'mlp' or 'conv'", lambda v: v in ("mlp", "conv")),
     "binarize": Rule(
-        "to be 'dynamic', 'fixed' or 'none'", lambda value: value in ("dynamic", "fixed", "none")
+        "to be 'dynamic', 'fixed' or 'none'", lambda v: v in ("dynamic", "fixed", "none")
     ),
     "name_or_path": Rule(
         "to be the name of a data set, or the path of a .npy or .npz file (`fit` takes arrays as "
         "they are)",
-        lambda value: isinstance(value, (str, os.PathLike)),
+        lambda v: isinstance(v, (str, os.PathLike)),
     ),
 }
+RULES = {name: rule for names, rule in _TABLE.items() for name in names.split()}

@@ -14,9 +14,9 @@ _LEAST = -15.0
 
 
 class InverseAutoregressive(tfb.Bijector):
-    """`f(z)_i = s_i z_i + (1 - s_i) m_i`, where m_i and s_i depend on the entries before z_i alone.
+    """`f(z)_i = s_i z_i + (1 - s_i) m_i`: m_i and s_i depend on the entries before z_i alone.
 
-    `m, t = network(z, conditional_input=context)`, gives the gate `s = sigmoid(t + 2)`, which
+    `m, t = network(z, conditional_input=context)` gives the gate `s = sigmoid(t + 2)`, which
     starts near 1, where f is the identity; t + 2 is at least -15. `log |det f'| =
     sum_i log s_i`. Forward takes one pass through the network, the inverse d. Kingma et al.,
     arXiv:1606.04934, algorithm 1.
@@ -58,13 +58,13 @@ class InverseAutoregressive(tfb.Bijector):
         return {"context": tfp_util.ParameterProperties(event_ndims=1)}
 
     def _shift_and_gate(self, z: tf.Tensor, context: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """m and t."""
+        """Returns m and t."""
         out = self.network(z, conditional_input=context)
         # The inverse has exp(-t), which would overflow.
         return out[..., 0], at_least(out[..., 1] + 2, _LEAST)
 
     def _known(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """m and t at the last z: f and its determinant both need them."""
+        """Returns m and t, cached for the last z: f and the determinant both need them."""
         if self._last.z is not z:
             self._last.z, self._last.value = z, self._shift_and_gate(z, self.context)
         return self._last.value
@@ -95,7 +95,7 @@ class InverseAutoregressive(tfb.Bijector):
 
 
 class _Last:
-    """What the network made of the last z, where TensorFlow does not track it."""
+    """The last z and the network's output, untracked by TensorFlow."""
 
     z: Any = None
     value: Any = None

@@ -19,8 +19,8 @@ class Planar(tfb.Bijector):
     """`f(z) = z + v tanh(w'z + b)`, with v made of u so that `w'v > -1` and f has an inverse.
 
     `v = u + (m(w'u) - w'u) w / |w|^2` with m from the reals onto (-1, inf): Rezende and Mohamed,
-    arXiv:1505.05770, appendix A.1. There m(0) is -0.31, which makes v large where w is small; here
-    `m(t) = softplus(t + log(e - 1)) - 1`, so that m(0) = 0 and f is the identity at u = 0.
+    arXiv:1505.05770, appendix A.1. There m(0) is -0.31, and v is large where w is small; here
+    `m(t) = softplus(t + log(e - 1)) - 1`: m(0) = 0, and f is the identity at u = 0.
     `log |det f'| = log(1 + w'v sech^2(w'z + b))`. The inverse solves one increasing equation for
     `w'z` by bisection; its gradient is exact.
 
@@ -62,7 +62,7 @@ class Planar(tfb.Bijector):
         return {"u": vector, "w": vector, "b": scalar}
 
     def _direction_and_slope(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """v and `1 + w'v`, which loses no digits where it is small."""
+        """Returns v and `1 + w'v`, which keeps its digits where it is small."""
         square = tf.reduce_sum(tf.square(self.w), axis=-1)
         inner = tf.reduce_sum(self.w * self.u, axis=-1)
         least = float(np.finfo(self.u.dtype.as_numpy_dtype).tiny) ** 0.5
@@ -90,15 +90,15 @@ class Planar(tfb.Bijector):
 
 
 def _derivative(slope: tf.Tensor, h: tf.Tensor) -> tf.Tensor:
-    """`1 + c (1 - h^2)` with `c = slope - 1`, as a sum of what is not negative."""
+    """Returns `1 + c (1 - h^2)` with `c = slope - 1`, as a sum of nonnegative terms."""
     return slope * (1 - h) * (1 + h) + tf.square(h)
 
 
 def _solve(slope: tf.Tensor, b: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """The a with `a + (slope - 1) tanh(a + b) = y`.
+    """Solves `a + (slope - 1) tanh(a + b) = y` for a.
 
-    The number of bisections is fixed by the dtype's digits, so that XLA can compile them. They
-    carry no gradient: that of one Newton step at the solution is the exact one.
+    The dtype's digits fix the number of bisections, for XLA. The bisections carry no gradient; one
+    Newton step at the solution carries the exact one.
     """
     slope, b, y = slope + tf.zeros_like(y), b + tf.zeros_like(y), y + tf.zeros_like(slope + b)
     steps = np.finfo(y.dtype.as_numpy_dtype).nmant + 4

@@ -1,7 +1,6 @@
-"""Refuses, in words, to run on a Keras backend that TFP cannot use.
+"""The refusal of a Keras backend that TFP cannot use.
 
-Imported before anything that imports Keras, so that the message comes instead of whatever the other
-backend would fail with.
+This module is imported before Keras is, so that its message comes before another backend's errors.
 """
 
 import os
@@ -20,7 +19,7 @@ class BackendError(Refusal, ImportError):
 
 
 def require_tensorflow() -> None:
-    """Raises `BackendError` unless Keras' backend is, or will be, TensorFlow."""
+    """Checks that Keras' backend is, or will be, TensorFlow, else raises `BackendError`."""
     requested = os.environ.get("KERAS_BACKEND", "tensorflow")
     if requested != "tensorflow":
         raise BackendError(_EXPECTED.format(received=requested))

@@ -1,7 +1,7 @@
-"""A distribution that is cast, or gets or loses an axis of size 1, is a distribution still.
+"""`tf.cast`, `tf.expand_dims` and `tf.squeeze` of distributions, which stay distributions.
 
-Keras casts an output to the dtype of its losses and makes its rank that of the data, before it
-calls a loss: `loss=lambda y, rv: -rv.log_prob(y)` would be given a bare tensor.
+Keras casts an output to the dtype of its losses, and gives it the rank of the data, before a loss
+is called: `loss=lambda y, rv: -rv.log_prob(y)` would get a bare tensor.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.bridge.coercible import TensorCoercible
 
 try:
-    # TensorFlow's dispatch by type looks at the types alone that it is told of.
+    # TensorFlow dispatches by registered types only.
     from tensorflow.python.util.dispatch import register_dispatchable_type
-except ImportError:  # where a later TensorFlow has it no more, the layers warn
+except ImportError:  # then the layers warn
     register_dispatchable_type = None
 
 KEEPS_DISTRIBUTIONS = register_dispatchable_type is not None
 
 
 def warn_where_lost(name: str, dtype: str) -> None:
-    """Says that a function as the loss of a layer of that dtype is given a bare tensor, if so."""
+    """Warns if a function as the loss of a layer of that dtype would get a bare tensor."""
     floatx = keras.config.floatx()
     if not KEEPS_DISTRIBUTIONS and dtype != floatx:
         warnings.warn(
@@ -38,26 +38,26 @@ def warn_where_lost(name: str, dtype: str) -> None:
 
 
 def cast(x: Any, dtype: Any, name: Any = None) -> TensorCoercible:
-    """`tf.cast`: as a tensor of another dtype, the distribution is the same."""
+    """Returns the distribution as a tensor of another dtype, as `tf.cast`."""
     value = tf.cast(x.value(), dtype, name=name)
     return x if value is x.value() else x.standing_for(value)
 
 
 def expand_dims(input: Any, axis: Any, name: Any = None) -> Any:
-    """`tf.expand_dims`: an axis before those of the event is one of the batch."""
+    """Returns the distribution with one more axis of its batch, as `tf.expand_dims`."""
     value = tf.expand_dims(input.value(), axis, name=name)
     place = _place(axis, value.shape.rank)
     if place is None or not _has_all_axes(input):
         return value
     if place > input.batch_shape.rank:
-        # A process over all rows has no batch: where y is a column, Keras makes its draw one too.
+        # A process over all rows has no batch; for a y of one column its draw gets one too.
         return value if input.batch_shape.rank else input.standing_for(value)
     index = (*[slice(None)] * place, tf.newaxis, ...)
     return _standing_for(input, value, lambda d: d[index])
 
 
 def squeeze(input: Any, axis: Any = None, name: Any = None) -> Any:
-    """`tf.squeeze` of one axis, of the batch or the event's last."""
+    """Returns the distribution without an axis of the batch or the event's last one."""
     value = tf.squeeze(input.value(), axis, name=name)
     axes = axis if isinstance(axis, (list, tuple)) else [axis]
     rank = input.shape.rank
@@ -87,7 +87,7 @@ def _has_all_axes(d: TensorCoercible) -> bool:
 def _standing_for(d: TensorCoercible, value: tf.Tensor, change: Any) -> Any:
     try:
         return d.standing_for(value, change(d.tensor_distribution))
-    except Exception:  # a distribution of the user's that cannot be sliced, whatever it says
+    except Exception:  # a user's distribution that cannot be sliced, for any reason
         return value
 
 

@@ -1,4 +1,4 @@
-"""A layer that calls a function of others: what the function reads is tracked, or refused."""
+"""Layers that call a user's function: variables of the function are tracked, or refused."""
 
 from __future__ import annotations
 
@@ -10,33 +10,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_vae.bridge.eager_variables import stateless
+from tfp_vae.bridge.eager_variables import stateless, unlocked
 from tfp_vae.bridge.tracking import Held, as_keras_variable
 from tfp_vae.errors import InputError
 
 
 class Holding:
-    """For a layer: tracks the variables and layers that a function, or what it makes, holds.
+    """A mixin of layers that tracks the variables and layers which a function holds.
 
     `hold(root)` in the constructor tracks what is there by then, `settle()` in `build` what came
-    since. Whatever the function is called for, it is called within `reading()`: at the first call,
-    each trainable variable that is read is tracked if it lasts, and refused if it was made there
-    and then, for it would be made anew at each call. Later calls cost nothing.
+    later. Each call of the function is within `reading()`: at the first call a trainable variable
+    that is read is tracked, and a variable that the call has made is refused, since each call would
+    make a new one. Later calls cost nothing.
 
     A function may lead back to its own layer, or to a model that contains the layer. The layer does
-    not track these, and Keras' walks through a model's layers do not go round in circles.
-
-    Example:
-      >>> class Shift(Holding, keras.layers.Layer):
-      ...     def __init__(self, function):
-      ...         super().__init__()
-      ...         self.hold(function)
-      ...         self.function = function
-      ...     def call(self, x):
-      ...         with self.reading():
-      ...             return self.function(x)
-      >>> len(Shift(lambda x, v=tf.Variable([1.]): x + v).trainable_weights)
-      1
+    not track these, and Keras' walks through a model's layers end at the layer.
     """
 
     held_variables: list[keras.Variable]
@@ -44,7 +32,7 @@ class Holding:
     _settled: frozenset[bool]
 
     def hold(self, *roots: Any) -> None:
-        """Tracks what `roots` hold now; called once, after the constructor of the Keras layer."""
+        """Tracks what `roots` hold now; is called once, after the Keras layer's constructor."""
         self._roots = lambda: roots  # not an attribute: Keras would look into it
         self._settled = frozenset()
         held = Held(roots, owner=self)
@@ -52,10 +40,10 @@ class Holding:
         self.held_variables, self.held_layers = held.variables, self._others(held.layers)
 
     def settle(self) -> list[keras.layers.Layer]:
-        """Tracks what came after the constructor; lets go of what contains this layer by now.
+        """Tracks what came after the constructor, and forgets what contains this layer by now.
 
         Returns:
-          These: the models and layers that the function leads back to.
+          The models and layers that contain this layer.
         """
         held = Held(self._roots(), owner=self)
         self.leads_back = held.leads_back
@@ -74,7 +62,7 @@ class Holding:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Around a call of the function.
+        """Tracks what the function reads within a `with` block around its call.
 
         Raises:
           InputError: the function makes a trainable variable that nothing keeps.
@@ -117,18 +105,12 @@ class Holding:
     def _is_within(self, layer: keras.layers.Layer) -> bool:
         return any(part is self for part in layer._flatten_layers())
 
-    @contextlib.contextmanager
-    def _unlocked(self) -> Iterator[None]:
-        locked = self._tracker.locked  # type: ignore[attr-defined]
-        self._tracker.unlock()  # type: ignore[attr-defined]
-        try:
-            yield
-        finally:
-            self._tracker.locked = locked  # type: ignore[attr-defined]
+    def _unlocked(self) -> contextlib.AbstractContextManager:
+        return unlocked(self)
 
     @contextlib.contextmanager
     def _once(self) -> Iterator[bool]:
-        """Whether this is not a walk that has come round to this layer again."""
+        """Yields False to a walk that has come to this layer before."""
         first = not vars(self).get("_walking", False)
         object.__setattr__(self, "_walking", True)
         try:
@@ -168,7 +150,7 @@ for _name in ("variables", "weights", "metrics"):
 
 
 def _known_to_keras(variable: tf.Variable) -> keras.Variable:
-    """The `keras.Variable` around a `tf.Variable`; there may be one that nothing of ours led to."""
+    """Returns the `keras.Variable` around a `tf.Variable`, also one that was found nowhere."""
     for holder in gc.get_referrers(variable):
         for candidate in (holder, *(gc.get_referrers(holder) if isinstance(holder, dict) else ())):
             if isinstance(candidate, keras.Variable) and candidate._value is variable:

@@ -1,8 +1,8 @@
 """A TFP distribution that Keras takes as a tensor.
 
-Keras 3 passes between layers whatever looks like a tensor to TensorFlow: it needs `shape`, `dtype`,
-`ndim`, and a conversion. `TensorCoercible` adds these to a `tfd.Distribution` without taking
-anything away: it is still a `tfd.Distribution`, and every method answers as the one it wraps.
+Keras 3 passes between layers what looks like a tensor to TensorFlow, by `shape`, `dtype`, `ndim`
+and a conversion. `TensorCoercible` has these, and is a `tfd.Distribution` whose methods answer as
+those of the distribution that it wraps.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.bridge.queries import as_argument, refuse_all_pairs
 from tfp_vae.errors import InputError
 
-# TFP's public methods (mean, log_prob, ...) end in these. Delegating here rather than at the public
-# names keeps unbound calls such as `tfd.Distribution.mean(d)` working.
+# TFP's public methods (mean, log_prob, ...) call these, so that unbound calls work too, such as
+# `tfd.Distribution.mean(d)`.
 _DELEGATED = (
     "_batch_shape", "_batch_shape_tensor", "_event_shape", "_event_shape_tensor",
     "_call_log_prob", "_call_prob", "_call_unnormalized_log_prob",
@@ -28,27 +28,26 @@ _DELEGATED = (
     "_default_event_space_bijector", "_parameter_control_dependencies",
     "copy", "__str__", "__repr__",
 )  # fmt: skip
-# A quantile of several levels is asked for at (k, 1); a density is one of data.
+# Densities are of data; a quantile of several levels may be asked for at (k, 1).
 _OF_DATA = ("_call_log_prob", "_call_prob", "_call_unnormalized_log_prob")
 _OPERATORS = tf.Tensor.OVERLOADABLE_OPERATORS - {"__eq__", "__ne__"}
-# What Python's own functions ask a tensor for: `for row in d`, `len(d)`, `float(d)`, `if d`.
+# For `for row in d`, `len(d)`, `float(d)`, `if d`.
 _PYTHON = ("__iter__", "__len__", "__bool__", "__int__", "__float__", "__index__")
 
 
 class TensorCoercible(tfd.Distribution):
-    """`distribution`, which is also the tensor `convert_to_tensor_fn(distribution)`.
+    """A distribution that is also the tensor `convert_to_tensor_fn(distribution)`.
 
-    The tensor is made once and kept: `tf.convert_to_tensor` gives the same draw each time, so the z
-    that a decoder sees is the z that a Monte Carlo KL is evaluated at. Operators and indexing are
-    the tensor's, for a layer that does `z[:, :2]`; `d.at[:2]` slices the distribution's batch.
+    The tensor is made once and kept, so that a decoder and a Monte Carlo KL see the same z.
+    Operators and indexing are the tensor's, such as `z[:, :2]`; `d.at[:2]` slices the
+    distribution's batch.
 
     Args:
       distribution: a `tfd.Distribution`.
       convert_to_tensor_fn: a function of the distribution that gives a tensor.
-      dtype: of the tensor; None: what `convert_to_tensor_fn` gives. The distribution keeps its own
-        (`tensor_distribution.dtype`): what `log_prob` and its kin are given is cast to it.
-      next_seed: gives a fresh `[2]` seed. It serves every draw that names no seed of its own, so
-        that a layer's seed covers `q.sample(5)` as well as the conversion.
+      dtype: of the tensor; None: that of `convert_to_tensor_fn`. The distribution keeps its own
+        (`tensor_distribution.dtype`), to which the argument of `log_prob` and its kin is cast.
+      next_seed: gives a fresh `[2]` seed for the conversion, and for each draw without a seed.
       is_draw: whether that tensor is a draw from the distribution.
 
     Example:
@@ -88,7 +87,7 @@ class TensorCoercible(tfd.Distribution):
         )
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only for what neither the object nor its class has: loc, logits, components, ...
+        # For what the class does not have: loc, logits, components, ...
         if name.startswith("__") or "tensor_distribution" not in vars(self):
             raise AttributeError(name)
         return getattr(vars(self)["tensor_distribution"], name)
@@ -105,7 +104,7 @@ class TensorCoercible(tfd.Distribution):
         return self._next_seed() if seed is None and self._next_seed is not None else seed
 
     def value(self) -> tf.Tensor:
-        """The tensor that this distribution stands for, made at the first call."""
+        """Returns the tensor that this distribution stands for, made at the first call."""
         if self._made is None:
             made = self._convert_to_tensor_fn(self)
             if keras.tree.is_nested(made) and keras.tree.is_nested(self.dtype):
@@ -121,11 +120,11 @@ class TensorCoercible(tfd.Distribution):
         return self._made
 
     def _value(self, dtype: Any = None, name: Any = None, as_ref: bool = False) -> tf.Tensor:
-        """`value()`, as `tfp.layers` names it."""
+        """Returns `value()`, as `tfp.layers` names it."""
         return _to_tensor(self, dtype, name, as_ref)
 
     def _dtype_of(self, dtype: Any) -> Any:
-        """The tensor's dtype, where what it is made from has `dtype`: numbers are cast."""
+        """Returns the dtype of a tensor that is made of one of `dtype`: numbers are cast."""
         numbers = not keras.tree.is_nested(dtype) and (dtype.is_floating or dtype.is_integer)
         return self._tensor_dtype if numbers and self._tensor_dtype is not None else dtype
 
@@ -138,7 +137,7 @@ class TensorCoercible(tfd.Distribution):
     def standing_for(
         self, value: tf.Tensor, distribution: tfd.Distribution | None = None
     ) -> TensorCoercible:
-        """The same distribution, or `distribution`, which stands for the tensor `value`."""
+        """Returns the same distribution, or the given one, as the tensor `value`."""
         given = (self._convert_to_tensor_fn, self._next_seed, value.dtype, self.is_draw)
         other = TensorCoercible(distribution or self.tensor_distribution, *given)
         other._made = value
@@ -147,7 +146,7 @@ class TensorCoercible(tfd.Distribution):
         return other
 
     def know_shapes(self, value: Any, batch: tf.TensorShape, event: tf.TensorShape) -> None:
-        """Says what shapes `value()`, batch and event have, where TensorFlow does not know them."""
+        """Sets the shapes of `value()`, batch and event, where TensorFlow does not know them."""
         self._made = tf.ensure_shape(self.value(), value)
         self._known = {"_batch_shape": batch, "_event_shape": event}
 
@@ -181,15 +180,15 @@ class TensorCoercible(tfd.Distribution):
         return self.shape.rank
 
     def get_shape(self) -> tf.TensorShape:
-        """As `tf.Tensor.get_shape`."""
+        """Returns `shape`, as `tf.Tensor.get_shape`."""
         return self.shape
 
     def set_shape(self, shape: Any) -> None:
-        """As `tf.Tensor.set_shape`."""
+        """Sets the shape, as `tf.Tensor.set_shape`."""
         self.value().set_shape(shape)
 
     def numpy(self) -> np.ndarray:
-        """`value()` as an array (eagerly)."""
+        """Returns `value()` as an array (eagerly)."""
         return self.value().numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -197,7 +196,7 @@ class TensorCoercible(tfd.Distribution):
 
 
 def draw(distribution: Any) -> tf.Tensor:
-    """A draw from the distribution: the tensor that it stands for, where that is one."""
+    """Returns a draw from the distribution: its tensor, where that is a draw."""
     given = getattr(distribution, "is_draw", False)
     return tf.convert_to_tensor(distribution) if given else distribution.sample()
 

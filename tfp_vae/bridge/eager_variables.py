@@ -1,8 +1,9 @@
-"""Making a variable where TensorFlow or Keras makes none: while one of them traces."""
+"""Variables that are made while TensorFlow or Keras traces, where neither makes any."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,21 +11,26 @@ import keras
 
 
 def stateless() -> bool:
-    """Whether Keras traces or calls without side effects: variables keep their values."""
+    """Tells whether Keras runs without side effects, where variables keep their values."""
     with keras.StatelessScope() as scope:
         return scope.original_scope is not None
 
 
+@contextlib.contextmanager
+def unlocked(layer: Any) -> Iterator[None]:
+    """Lets a layer that is built track more variables and layers within a `with` block."""
+    locked = layer._tracker.locked
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        layer._tracker.locked = locked
+
+
 def made_outside(make: Callable[[], Any]) -> Any:
-    """What `make` gives outside of any graph and scope: these are a thread's own matter.
+    """Returns what `make` gives in another thread, outside of all graphs and scopes of this one.
 
-    `tf.init_scope` would leave the graph, and keep the rule that its function makes no variables.
-
-    Example:
-      >>> import tensorflow as tf
-      >>> with tf.Graph().as_default():
-      ...     made_outside(tf.executing_eagerly)
-      True
+    In `tf.init_scope` a function of TensorFlow still must not make variables.
     """
     with ThreadPoolExecutor(1) as other:
         return other.submit(make).result()

@@ -1,8 +1,7 @@
 """First calls by one thread at a time.
 
-TensorFlow looks at the types of what its functions are given, and remembers what it found; several
-threads that give it new types at once can crash the process (SIGSEGV in `op_dispatch_handler`, of
-TensorFlow 2.21). Types that it has seen are safe.
+Several threads that give TensorFlow's functions arguments of new types at once can crash the
+process (SIGSEGV in `op_dispatch_handler`, of TensorFlow 2.21). Types of an earlier call are safe.
 """
 
 from __future__ import annotations
@@ -21,16 +20,7 @@ _ONE_AT_A_TIME = threading.RLock()
 
 
 def first_alone(method: F) -> F:
-    """Makes the first call of a method, of each object, wait for those of others that run.
-
-    Example:
-      >>> class Model:
-      ...     @first_alone
-      ...     def sample(self, number):
-      ...         return number
-      >>> Model().sample(3)
-      3
-    """
+    """Makes the first call of a method of each object wait for first calls that run."""
     name = f"_first_{method.__name__}"
 
     @functools.wraps(method)

@@ -1,8 +1,8 @@
-"""What a saved config stands for, where a file may come from anybody: nothing in it is called.
+"""The objects of a saved config, without functions that a crafted file could have called.
 
-Keras loads any public function of its own by name. Where this package would call what it is given
-(`make_distribution_fn`, a prior's function, what a TFP distribution is constructed from), a crafted
-file could so have `keras.datasets.mnist.load_data` called, or a setting changed.
+Keras loads any public function of its own by name. Where this package calls a function of a config
+(`make_distribution_fn`, a prior's function, parameters of a TFP distribution), a file could so call
+`keras.datasets.mnist.load_data`, or change a setting.
 """
 
 from __future__ import annotations
@@ -15,25 +15,19 @@ from tfp_vae.errors import InputError
 
 
 def loaded(config: Any, custom_objects: Any = None) -> Any:
-    """As `keras.saving.deserialize_keras_object`, of whose functions only these are let in.
+    """Returns what `keras.saving.deserialize_keras_object` gives, if its functions are allowed.
 
-    Functions that were registered (`keras.saving.register_keras_serializable`), and Keras'
-    activations; a lambda where Keras' own `safe_mode` is off.
+    Allowed are registered functions (`keras.saving.register_keras_serializable`), Keras'
+    activations, and lambdas where Keras' own `safe_mode` is off.
 
     Raises:
       InputError: another function is named anywhere in the config.
-
-    Example:
-      >>> loaded({"class_name": "function", "config": "relu", "module": "keras.activations",
-      ...         "registered_name": None}).__name__
-      'relu'
     """
     _look_through(config, custom_objects)
     return keras.saving.deserialize_keras_object(config, custom_objects)
 
 
 def _look_through(config: Any, custom_objects: Any) -> None:
-    """Raises `InputError` where a function stands in the config that may not be called."""
     if isinstance(config, (list, tuple)):
         for each in config:
             _look_through(each, custom_objects)
@@ -48,13 +42,13 @@ def _look_through(config: Any, custom_objects: Any) -> None:
 
 
 def _is_class(config: dict[str, Any], name: str) -> bool:
-    """Whether Keras makes an object of it: it takes a class' name for a function's too."""
+    """Tells whether Keras makes an object of the config; a function may have the same form."""
     public = _public(config.get("module"), name)
     return public is None or isinstance(public, type)
 
 
 def _public(module: Any, name: str) -> Any:
-    """What stands under a public name of Keras; None where nothing does."""
+    """Returns what has a public name of Keras, or None."""
     found: Any = keras
     for part in [*str(module).split(".")[1:], name] if str(module).split(".")[0] == "keras" else []:
         found = getattr(found, part, None)

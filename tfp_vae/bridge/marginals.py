@@ -1,4 +1,4 @@
-"""What a prior is: a layer that gives a distribution."""
+"""Priors: layers that give a distribution."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.closures import Holding
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.bridge.serialization import distribution_from_config, distribution_to_config
-from tfp_vae.bridge.signatures import has_parameter
+from tfp_vae.bridge.signatures import ConfigFromSignature, has_parameter
 from tfp_vae.bridge.tracking import Held
 from tfp_vae.errors import InputTypeError
 
@@ -22,10 +21,10 @@ from tfp_vae.errors import InputTypeError
 class Prior(keras.layers.Layer, abc.ABC):
     """A prior that a model holds, trains and saves: a layer with `distribution()`.
 
-    It is a layer so that Keras tracks its variables; it is not called, since it has no input. A
-    learnable prior makes its variables in `__init__` and builds the distribution from them anew at
-    each `distribution()`, so that gradients reach them. One with networks whose layers do something
-    else in training, such as Dropout, takes `distribution(training=None)`.
+    The layer has no input, and is not called. A learnable prior makes its variables in `__init__`,
+    and builds the distribution anew at each `distribution()`, so that gradients reach the
+    variables. A prior whose layers have a training mode, such as Dropout, takes
+    `distribution(training=None)`.
 
     Example:
       >>> class Learned(Prior):
@@ -44,16 +43,16 @@ class Prior(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def distribution(self) -> tfd.Distribution:
-        """p(z), built from the current values of the variables."""
+        """Returns p(z), built from the current values of the variables."""
 
     def at_step(self, training: bool | None) -> tfd.Distribution:
-        """`distribution()`, which is told whether the model trains, if it takes `training`."""
+        """Returns `distribution()`, with `training` if it takes that."""
         if training is None or not has_parameter(self.distribution, "training"):
             return self.distribution()
         return self.distribution(training=training)  # type: ignore[call-arg]
 
     def bind(self, encoder: keras.Model) -> None:
-        """Tells the prior of the encoder of the `VAE` that it belongs to, before training."""
+        """Tells the prior of the encoder of its `VAE`, before training."""
         del encoder
 
 
@@ -70,8 +69,8 @@ class DistributionPrior(Prior):
 
     def __init__(self, given: tfd.Distribution, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # Not an attribute: TensorFlow would look for what to export in all that it holds, and takes
-        # a dict with numbers for keys, which a tfd.Blockwise has, for a mistake.
+        # Not an attribute: TensorFlow's export refuses dicts with numbers for keys, as those of a
+        # tfd.Blockwise.
         self._given = lambda: given
         held = Held(given)
         self.held_variables, self.held_layers = held.variables, held.layers
@@ -92,28 +91,20 @@ class DistributionPrior(Prior):
         return cls(**{**config, "given": distribution_from_config(config["given"])})
 
 
-class CallablePrior(Prior):
-    """What gives a distribution when it is called; a subclass says how."""
+class CallablePrior(ConfigFromSignature, Prior):
+    """A prior by a call of `make`; a subclass says how."""
 
     def __init__(self, make: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.make = make
-
-    def get_config(self) -> dict[str, Any]:
-        make = keras.saving.serialize_keras_object(self.make)
-        return {**super().get_config(), "make": make}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> CallablePrior:
-        return cls(**{**config, "make": loaded(config["make"])})
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class DeferredPrior(Holding, CallablePrior):
     """A function that returns the distribution, called at each use.
 
-    It takes no arguments, or `training`: whether the model trains. The variables and layers that
-    the function closes over, or reads as globals, are trained and saved.
+    The function takes no arguments, or `training`. The variables and layers that it closes over, or
+    reads as globals, are trained and saved.
     """
 
     def __init__(self, make: Callable[[], tfd.Distribution], **kwargs: Any) -> None:
@@ -140,15 +131,15 @@ class LayerPrior(CallablePrior):
             self.distribution()  # makes its variables now, while they can be tracked
 
     def distribution(self, training: bool | None = None) -> tfd.Distribution:
-        # None is not passed on: Keras would take it for the word of its caller.
+        # Keras would take None for the mode that its caller wants.
         given = {} if training is None else {"training": training}
         return self.make(tf.zeros([]), **given)
 
 
 def unit_normal(event_shape: int | Sequence[int]) -> tfd.Independent:
-    """N(0, I) over `event_shape`, in the form for which TFP has the KL of an `IndependentNormal`.
+    """Returns N(0, I) over `event_shape`, to which TFP has the KL of an `IndependentNormal`.
 
-    Its dtype is that of Keras' variables under the present dtype policy, as the posterior's is.
+    The dtype is that of Keras' variables under the present dtype policy, as a posterior's.
 
     Example:
       >>> unit_normal(16).event_shape.as_list()
@@ -160,7 +151,7 @@ def unit_normal(event_shape: int | Sequence[int]) -> tfd.Independent:
 
 
 def as_prior(value: Any) -> Prior:
-    """`value` as a `Prior`: a distribution, or a layer, model or function that gives one."""
+    """Returns a distribution, or a layer, model or function that gives one, as a `Prior`."""
     if isinstance(value, Prior):
         return value
     if isinstance(value, tfd.Distribution):

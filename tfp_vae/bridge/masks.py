@@ -11,21 +11,17 @@ from tfp_vae.errors import InputError
 
 
 def mask_of(value: Any) -> Any:
-    """The mask that `keras.layers.Masking` or an `Embedding` has put on a tensor, or None."""
+    """Returns the mask that `keras.layers.Masking` or an `Embedding` put on a tensor, or None."""
     return getattr(value, "_keras_mask", None)
 
 
 def masked(values: tf.Tensor, mask: Any) -> tf.Tensor:
-    """`values` with the mask on them, for Keras to weigh them with.
+    """Returns the values with the mask on them, by which Keras weighs them.
 
-    The mask is over the first axes of the values; it holds for all that is behind these.
+    The mask is over the first axes of the values.
 
     Raises:
-      InputError: the mask has more axes than the values: what it hides is within one value.
-
-    Example:
-      >>> mask_of(masked(tf.ones([2, 3]), tf.constant([True, False]))).shape.as_list()
-      [2, 1]
+      InputError: the mask has more axes than the values, and hides parts of one value.
     """
     if mask is None:
         return values
@@ -36,12 +32,7 @@ def masked(values: tf.Tensor, mask: Any) -> tf.Tensor:
 
 
 def masked_mean(values: tf.Tensor, mask: Any) -> tf.Tensor:
-    """The mean over what is not masked, 0 where that is nothing.
-
-    Example:
-      >>> float(masked_mean(tf.constant([1., 2., 9.]), tf.constant([True, True, False])))
-      1.5
-    """
+    """Returns the mean over what is not masked, or 0 where all is masked."""
     if mask is None:
         return tf.reduce_mean(values)
     weight = tf.broadcast_to(tf.cast(along(values, mask), values.dtype), tf.shape(values))
@@ -50,7 +41,7 @@ def masked_mean(values: tf.Tensor, mask: Any) -> tf.Tensor:
 
 
 def along(values: tf.Tensor, weight: Any) -> tf.Tensor:
-    """A mask or weights over the first axes of the values, with as many axes as these."""
+    """Returns a mask or weights over the first axes of the values, with as many axes as these."""
     weight = keras.ops.convert_to_tensor(weight)
     if values.shape.rank is None or weight.shape.rank is None:
         return weight

@@ -1,8 +1,8 @@
-"""What a draw was before it became a tensor: its logarithm, or the blocks that it is made of.
+"""The origin of a draw, before it became one tensor: its logarithm, or its blocks.
 
-A draw near 0 underflows, or is raised to the smallest number. Its density is that of the number
-before, which a posterior and a prior both need: they meet at z alone. So the tensor z carries its
-origin, and what makes a new tensor of z, such as one more axis, makes the origin's along with it.
+A draw near 0 underflows, or is raised to the smallest number; posterior and prior need the density
+of the number before. So the tensor z carries its origin, and a new tensor that is made of z, such
+as one more axis, gets the same origin (`moved`).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _NAME = "_tfp_vae_origin"
 
 
 class Origin(NamedTuple):
-    """Of a tensor z: its logarithm as it was drawn, or the tensors that z is end to end."""
+    """The logarithm of a tensor z as it was drawn, or the tensors that z is end to end."""
 
     log: tf.Tensor | None = None
     blocks: list[tf.Tensor] | None = None
 
 
 def positive(log: tf.Tensor) -> tf.Tensor:
-    """`exp(log)`, raised to 2.4e-38 (in float32) where it would underflow; `log_of` is `log`.
+    """Returns `exp(log)`, at least 2.4e-38 (in float32); its `log_of` is `log`.
 
-    The gradient is that of the exponential that was not raised, as far as its digits reach: what
-    comes back, such as 1 / z of a logarithm, is held to the largest number before it meets z.
+    The gradient is that of the exponential that was not raised, as far as its digits reach: the
+    upstream gradient, such as 1 / z of a logarithm, is clipped to the largest number first.
 
     Example:
       >>> z = positive(tf.constant([-400., 0.]))
@@ -47,20 +47,15 @@ def positive(log: tf.Tensor) -> tf.Tensor:
 
 
 def log_floor(dtype: Any) -> float:
-    """The logarithm of (twice) the smallest normal number: XLA takes smaller ones as 0."""
+    """Returns the logarithm of twice the smallest normal number: XLA takes smaller ones as 0."""
     return math.log(2 * float(np.finfo(tf.as_dtype(dtype).as_numpy_dtype).tiny))
 
 
 def known_to_tfp(z: tf.Tensor) -> tf.Tensor:
-    """z, a draw that carries its logarithm: from now the inverse at z of the `tfb.Exp` of TFP.
+    """Returns z, a draw with its logarithm, after telling TFP that `tfb.Exp` has the inverse at z.
 
-    TFP's bijectors keep what they have computed, those of a kind together. So the `log_prob` of a
-    user's `tfd.RelaxedOneHotCategorical` is at the logarithm that was drawn too.
-
-    Example:
-      >>> z = known_to_tfp(positive(tf.constant([-400.])))
-      >>> tfp.bijectors.Exp().inverse(z).numpy().tolist()
-      [-400.0]
+    TFP's bijectors of one kind share a cache. So the `log_prob` of a user's
+    `tfd.RelaxedOneHotCategorical` is at the logarithm that was drawn too.
     """
     exp = tfb.Exp()
     exp._forward = lambda _: z
@@ -70,16 +65,16 @@ def known_to_tfp(z: tf.Tensor) -> tf.Tensor:
 
 
 def end_to_end(blocks: Sequence[tf.Tensor]) -> tf.Tensor:
-    """The blocks, joined along the last axis; `blocks_of` gives these very tensors."""
+    """Returns the blocks, joined along the last axis; `blocks_of` gives these very tensors."""
     z = tf.concat(blocks, axis=-1)
     setattr(z, _NAME, Origin(blocks=list(blocks)))
     return z
 
 
 def log_of(z: Any) -> tf.Tensor | None:
-    """The logarithm of z as it was drawn; None where z is all that is known.
+    """Returns the logarithm of z as it was drawn, or None where only z is known.
 
-    Of a z of blocks, of which some carry theirs, that of the others is computed.
+    Of a z of blocks, the logarithm of those that carry none is computed.
     """
     origin = getattr(z, _NAME, Origin())
     if origin.blocks is None:
@@ -92,7 +87,7 @@ def log_of(z: Any) -> tf.Tensor | None:
 
 
 def blocks_of(z: Any, sizes: Sequence[int]) -> list[tf.Tensor]:
-    """z along its last axis in pieces of these sizes, each with its origin."""
+    """Returns z along its last axis in pieces of these sizes, each with its origin."""
     blocks = getattr(z, _NAME, Origin()).blocks
     if blocks is not None and [block.shape[-1] for block in blocks] == list(sizes):
         return blocks
@@ -104,14 +99,9 @@ def blocks_of(z: Any, sizes: Sequence[int]) -> list[tf.Tensor]:
 
 
 def moved(f: Callable[[Any], tf.Tensor], z: Any) -> tf.Tensor:
-    """`f(z)`, with its origin: f only moves entries, or passes their gradient another way.
+    """Returns `f(z)` with its origin; f moves entries, or changes the way of their gradient.
 
-    Where z is of blocks, f is one of axes before the last.
-
-    Example:
-      >>> z = positive(tf.constant([-400., 0.]))
-      >>> log_of(moved(lambda t: t[tf.newaxis], z)).numpy().tolist()
-      [[-400.0, 0.0]]
+    Where z is of blocks, f is of axes before the last.
     """
     origin = getattr(z, _NAME, Origin())
     new = f(z)
@@ -123,7 +113,7 @@ def moved(f: Callable[[Any], tf.Tensor], z: Any) -> tf.Tensor:
 
 
 def _log(z: tf.Tensor) -> tf.Tensor:
-    """The logarithm, where z is positive; above the floor, so that nothing takes z for raised."""
+    """Returns the logarithm, above the floor, so that nothing takes z for a raised number."""
     return tf.math.log(tf.maximum(z, 2 * math.exp(log_floor(z.dtype))))
 
 

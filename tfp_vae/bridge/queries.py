@@ -1,4 +1,4 @@
-"""What a distribution is asked about: a value in its dtype, of a shape that leaves no doubt."""
+"""The values that a distribution is asked about: their dtype, and a shape that is no mistake."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfp_vae.errors import InputError
 
-# What stands between a distribution's public method and who calls it.
+# The modules between a distribution's public method and its caller.
 _BETWEEN = (
     __name__,
     "tfp_vae.bridge.coercible",
@@ -21,10 +21,10 @@ _BETWEEN = (
 
 
 def as_argument(value: Any, dtype: Any) -> Any:
-    """A value to ask a distribution about: in the distribution's dtype, where this is of reals.
+    """Returns a value in the distribution's dtype, where this is of reals.
 
-    One of integers is given what is there: a Bernoulli takes numbers between 0 and 1 too, of which
-    TFP would make integers where they are no tensor yet.
+    For a distribution of integers real numbers stay: a Bernoulli takes numbers between 0 and 1 too,
+    of which TFP would make integers.
     """
     if keras.tree.is_nested(dtype):
         return value
@@ -38,7 +38,7 @@ def as_argument(value: Any, dtype: Any) -> Any:
 
 
 def _asked_by_tfp() -> bool:
-    """Whether another distribution asks, of which this one is a part: a mixture means all pairs."""
+    """Tells whether a distribution of TFP asks, such as a mixture, which means all pairs."""
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__") in _BETWEEN:
         frame = frame.f_back
@@ -49,7 +49,7 @@ def _asked_by_tfp() -> bool:
 def refuse_all_pairs(value: Any, batch: tf.TensorShape, event: tf.TensorShape) -> None:
     """Refuses values of shape (n, 1) for n distributions, and n values for those of (n, 1).
 
-    Broadcasting would give the densities of all n * n pairs, whose mean is a loss of nothing.
+    Broadcasting would give the densities of all n * n pairs.
     """
     if keras.tree.is_nested(value) or _asked_by_tfp():
         return

@@ -1,4 +1,4 @@
-"""Random state that is made when it is needed, and saved with the model."""
+"""Random state of layers that is made when it is needed, and saved with the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfp_vae.bridge.eager_variables import made_outside, stateless
+from tfp_vae.bridge.eager_variables import made_outside, stateless, unlocked
 from tfp_vae.bridge.replicas import of_replica
 
 _KEPT = "_tfp_vae_seed_generators"
@@ -20,17 +20,16 @@ _ONE_AT_A_TIME = threading.RLock()
 
 
 class Seeded:
-    """For a layer that draws: seeds for TFP, and a state that is saved.
+    """A mixin of layers that draw: seeds for TFP, and a state that is saved, as Keras saves none.
 
-    Keras does not save it: a reloaded model would go on with other draws than the saved one. The
-    state is made in `build`, or where the first seed is asked for: a layer that is made within a
-    loss or a `call` can make none before, and needs none where nothing is drawn.
+    The state is made in `build`, or with the first seed: a layer that is made within a loss or a
+    `call` can make none before.
     """
 
     def seed_with(self, seed: int | None) -> None:
-        """Keeps `seed`; None takes one from Keras' global seed. Called in the constructor."""
+        """Keeps `seed`, or takes one from Keras' global seed; is called in the constructor."""
         self.seed = seed = None if seed is None else int(seed)
-        # As Keras' SeedGenerator takes it, and when: a global seed gives what it always gave.
+        # As Keras' SeedGenerator does.
         self._first_seed = random.randint(1, int(1e9)) if seed is None else seed
 
     @property
@@ -47,29 +46,25 @@ class Seeded:
         """Makes the state, where there is none yet."""
         if "_seed_generator" in vars(self):
             return
-        locked = self._tracker.locked  # type: ignore[attr-defined]
-        self._tracker.unlock()  # type: ignore[attr-defined]
         make = functools.partial(keras.random.SeedGenerator, self._first_seed)
-        if tf.executing_eagerly() or stateless():
-            self._seed_generator = make()
-        else:
-            # A function of TensorFlow makes no variable of its own at each trace. This one is kept
-            # for as long as the function, which may well outlive the layer.
+        with unlocked(self):
+            if tf.executing_eagerly() or stateless():
+                self._seed_generator = make()
+                return
             self._seed_generator = made_outside(make)
-            graph = tf.compat.v1.get_default_graph()
-            while graph is not None:
-                setattr(graph, _KEPT, [*getattr(graph, _KEPT, []), self._seed_generator])
-                graph = getattr(graph, "outer_graph", None)
-        self._tracker.locked = locked  # type: ignore[attr-defined]
+        # The variable lives as long as the traced function, which may outlive the layer.
+        graph = tf.compat.v1.get_default_graph()
+        while graph is not None:
+            setattr(graph, _KEPT, [*getattr(graph, _KEPT, []), self._seed_generator])
+            graph = getattr(graph, "outer_graph", None)
 
     def next_seed(self, of_all: bool = False) -> tf.Tensor:
-        """A fresh seed in the form that TFP takes, also within a graph and under XLA.
+        """Returns a fresh seed in the form that TFP takes, also within a graph and under XLA.
 
         `of_all`: the same on all replicas of a strategy.
         """
         generator = self.seed_generator
-        # Reading the state and moving it on are two operations: threads that draw at once would get
-        # the same seed. Within a function of TensorFlow who calls it has to see to that.
+        # Threads that read the state before one has changed it would get the same seed.
         with _ONE_AT_A_TIME if tf.executing_eagerly() else contextlib.nullcontext():
             seed = tf.cast(generator.next(), tf.int32)
             return seed if of_all else of_replica(seed)
@@ -87,10 +82,5 @@ class Seeded:
 
 
 def pair_of(seed: int) -> tf.Tensor:
-    """An integer of 0 to 2**32 - 1 as the pair of int32 that TensorFlow's stateless draws take.
-
-    Example:
-      >>> pair_of(3).numpy().tolist()
-      [3, 0]
-    """
+    """Returns an integer of 0 to 2**32 - 1 as the two int32 of TensorFlow's stateless seeds."""
     return tf.constant(np.array([seed, 0], np.uint32).view(np.int32))

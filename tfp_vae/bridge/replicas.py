@@ -1,7 +1,6 @@
-"""What the replicas of a `tf.distribute` strategy have to know of each other.
+"""Seeds, rows and losses of the replicas of a `tf.distribute` strategy.
 
-Each has some rows of a batch. What looks at a batch as a whole looks at that of all replicas; where
-there is one replica, nothing here does anything.
+Each replica has some rows of a batch. Where there is one replica, nothing here does anything.
 """
 
 from __future__ import annotations
@@ -17,23 +16,13 @@ _OF_THREAD = threading.local()  # TensorFlow runs the Python code of each replic
 
 
 def replica() -> Any:
-    """The replica whose step this is, a `tf.distribute.ReplicaContext`; None: it is the only one.
-
-    Example:
-      >>> replica() is None
-      True
-    """
+    """Returns the `tf.distribute.ReplicaContext` of the step, or None of a single replica."""
     context = tf.distribute.get_replica_context()
     return None if context is None or context.num_replicas_in_sync == 1 else context
 
 
 def of_replica(seed: tf.Tensor) -> tf.Tensor:
-    """The seed of this replica: replicas share the state that seeds come from.
-
-    Example:
-      >>> of_replica(tf.constant([1, 2])).numpy().tolist()
-      [1, 2]
-    """
+    """Returns the seed of this replica, as replicas share the state that seeds come from."""
     this = replica()
     if this is None:
         return seed
@@ -41,12 +30,7 @@ def of_replica(seed: tf.Tensor) -> tf.Tensor:
 
 
 def global_batch(rows: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    """The rows of all replicas, in their order; the gradient goes to each row's replica.
-
-    Example:
-      >>> global_batch(tf.constant([1, 2])).numpy().tolist()
-      [1, 2]
-    """
+    """Returns the rows of all replicas in order; the gradient goes to each row's replica."""
     this = replica()
     if this is None:
         return rows
@@ -56,12 +40,7 @@ def global_batch(rows: tf.Tensor, axis: int = 0) -> tf.Tensor:
 
 
 def own_rows(rows: tf.Tensor, count: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    """Those of this replica, `count` of them, of the rows of all.
-
-    Example:
-      >>> own_rows(tf.constant([1, 2]), 2).numpy().tolist()
-      [1, 2]
-    """
+    """Returns the `count` rows of this replica, of the rows of all."""
     this = replica()
     if this is None:
         return rows
@@ -71,14 +50,10 @@ def own_rows(rows: tf.Tensor, count: tf.Tensor, axis: int = 0) -> tf.Tensor:
 
 
 def share_of_loss(loss: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """A mean over the `count` rows of this replica such that the sum over replicas is right.
+    """Returns a mean over the `count` rows of this replica, for a right sum over replicas.
 
-    Keras adds the gradients of the replicas up: that of each counts as its rows do. It averages
-    the values itself, by their rows, and one over no rows is not to be NaN.
-
-    Example:
-      >>> float(share_of_loss(tf.constant(3.), 2))
-      3.0
+    Keras adds up the gradients of the replicas, so that each gradient is multiplied by its share of
+    the rows. Keras averages the values by rows; the value of no rows is 0.
     """
     this = replica()
     if this is None:
@@ -91,13 +66,9 @@ def share_of_loss(loss: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
 
 
 def as_keras_averages(logs: Any, strategy: Any) -> Any:
-    """The logs of a step as Keras averages them over the replicas of a strategy.
+    """Returns the logs of a step as Keras averages them over the replicas of a strategy.
 
-    Over those of several processes it takes means along an axis that numbers have none of.
-
-    Example:
-      >>> as_keras_averages({"loss": tf.constant(2.)}, tf.distribute.get_strategy())["loss"].shape
-      TensorShape([])
+    For replicas of several processes each number gets an axis, along which Keras takes the mean.
     """
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     if not several or not strategy.cluster_resolver.cluster_spec().as_dict():
@@ -107,10 +78,10 @@ def as_keras_averages(logs: Any, strategy: Any) -> Any:
 
 @contextlib.contextmanager
 def step() -> Iterator[None]:
-    """A step of a model that calls `catch_up` when its pass is done, and its losses are read.
+    """Delays `after_pass` within a `with` block until `catch_up`, after the losses are read.
 
     Where replicas meet, TensorFlow stops one and goes on with the next: in the middle of a pass
-    the losses that layers keep for that step would get those of another replica.
+    another replica's losses would replace those that layers keep for the step.
     """
     _OF_THREAD.later = []
     try:
@@ -120,12 +91,7 @@ def step() -> Iterator[None]:
 
 
 def after_pass(do: Callable[[], None]) -> None:
-    """Does what takes all replicas: after the pass, where there is a `step`, else at once.
-
-    Example:
-      >>> after_pass(lambda: print("done"))
-      done
-    """
+    """Runs what takes all replicas: after the pass, where there is a `step`, else at once."""
     later = getattr(_OF_THREAD, "later", None)
     if later is None or replica() is None:
         do()
@@ -134,7 +100,7 @@ def after_pass(do: Callable[[], None]) -> None:
 
 
 def catch_up() -> None:
-    """Does what `after_pass` has left for now."""
+    """Runs what `after_pass` has delayed."""
     later = getattr(_OF_THREAD, "later", [])
     while later:
         later.pop(0)()

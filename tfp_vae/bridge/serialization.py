@@ -1,8 +1,7 @@
-"""TFP distributions as plain configs, so that a prior is saved with its model without pickle.
+"""TFP distributions as plain configs, by which a prior is saved with its model, without pickle.
 
-TFP keeps what each distribution and bijector was constructed from in `parameters`. A config is the
-class' name and these, so loading one can only ever construct a class that TFP exports, or what
-Keras itself would load: registered functions, and layers.
+A config is the name of a class and the `parameters` that TFP keeps. Loading constructs only classes
+that TFP exports, Keras layers, and registered functions.
 """
 
 from __future__ import annotations
@@ -22,30 +21,25 @@ _EXPORTED = {"distribution": tfp.distributions, "bijector": tfp.bijectors}
 
 
 def distribution_to_config(distribution: tfp.distributions.Distribution) -> dict[str, Any]:
-    """The JSON form of a distribution: its class' name and its parameters.
+    """Returns the JSON form of a distribution: the name of its class, and its parameters.
 
-    Parameters are constants, `tf.Variable`s (kept by their values, and one that occurs twice stays
+    Parameters are constants, `tf.Variable`s (by their values; a variable that occurs twice stays
     one), `tfp.util.TransformedVariable`s, Keras layers, registered functions, and distributions and
     bijectors of these.
 
     Raises:
-      ValueError: for a class that TFP does not export: subclass `tfp_vae.priors.Prior` for these.
-
-    Example:
-      >>> d = distribution_from_config(distribution_to_config(tfp.distributions.Normal(0., 2.)))
-      >>> float(d.stddev())
-      2.0
+      InputError: TFP does not export the class: expected a subclass of `tfp_vae.priors.Prior`.
     """
     return _Encoder().encode(distribution, where=type(distribution).__name__)
 
 
 def distribution_from_config(config: dict[str, Any]) -> Any:
-    """The inverse of `distribution_to_config`."""
+    """Returns the distribution that `distribution_to_config` gave."""
     return _Decoder().decode(config)
 
 
 class _Encoder:
-    """Encodes one distribution; numbers its variables, so that each is made once again."""
+    """The encoding of one distribution, with a number for each of its variables."""
 
     def __init__(self) -> None:
         self.variables: list[tf.Variable] = []
@@ -108,7 +102,7 @@ class _Encoder:
 
 
 class _Decoder:
-    """Decodes one distribution."""
+    """The decoding of one distribution."""
 
     def __init__(self) -> None:
         self.variables: dict[int, tf.Variable] = {}

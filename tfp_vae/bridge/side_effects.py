@@ -1,4 +1,4 @@
-"""What a step's own pass through a network leaves behind, and a further pass must not touch."""
+"""Further passes of a step through a network, without the side effects of the first one."""
 
 from __future__ import annotations
 
@@ -14,22 +14,11 @@ import tensorflow as tf
 def further_pass(
     network: keras.layers.Layer, seeds: Sequence[tuple[Any, Any]] | None = None
 ) -> Iterator[None]:
-    """Within it the network runs once more: its losses stay those of the pass before.
+    """Lets the network run once more within a `with` block, and then restores its losses.
 
-    Keras clears what layers have added to the losses whenever a network is called; here the losses
-    of the pass before come back, and those of this one are none of the step's. Moving averages,
-    counts of steps and codebooks stay as they are too: they are of the data that the step is about.
-    Random layers go on with their seeds, as in any pass; or with `seeds`, those that `seeds_of`
-    gave before another pass: they drop out the same units as then.
-
-    Example:
-      >>> layer = keras.layers.Dense(2, activity_regularizer="l2")
-      >>> _ = layer(tf.ones([1, 2]))
-      >>> (before,) = layer.losses
-      >>> with further_pass(layer):
-      ...     _ = layer(tf.zeros([1, 2]))
-      >>> layer.losses[0] is before
-      True
+    Moving averages, counts of steps and codebooks stay as they are too. Random layers go on with
+    their seeds, as in any pass; with `seeds`, which `seeds_of` gave before another pass, they drop
+    out the same units as in that pass.
     """
     layers = network._flatten_layers()
     kept = [(layer, list(layer._losses), set(layer._loss_ids)) for layer in layers]
@@ -54,15 +43,15 @@ def further_pass(
 
 
 def seeds_of(network: keras.layers.Layer) -> list[tuple[Any, Any]]:
-    """The seeds of a network's random layers, and what these are now."""
+    """Returns the seeds of a network's random layers, each with its value now."""
     generators = [g for layer in network._flatten_layers() for g in layer._seed_generators]
     return [(g.state, tf.identity(tf.convert_to_tensor(g.state))) for g in generators]
 
 
 def adds_losses(layers: Any, but: Any = ()) -> bool:
-    """Whether one of the layers, of those that `but` has not, has added to the losses in its pass.
+    """Tells whether one of the layers, without those in `but`, has added a loss in its pass.
 
-    What Keras adds for regularized weights is none of it: it does not depend on the pass.
+    The losses of regularized weights do not count.
     """
     left_out = {id(layer) for layer in but}
     return any(layer._get_own_losses() for layer in layers if id(layer) not in left_out)

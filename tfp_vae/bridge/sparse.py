@@ -1,4 +1,4 @@
-"""Sparse matrices as data: made dense a batch at a time, never whole where rows can wait."""
+"""Sparse matrices as data, which are made dense batch by batch."""
 
 from __future__ import annotations
 
@@ -10,24 +10,12 @@ import tensorflow as tf
 
 
 def is_sparse(x: Any) -> bool:
-    """Whether x is a `tf.SparseTensor` or a matrix or array of `scipy.sparse`.
-
-    Example:
-      >>> import scipy.sparse
-      >>> is_sparse(scipy.sparse.csr_array(np.eye(2))), is_sparse(np.eye(2))
-      (True, False)
-    """
+    """Tells whether x is a `tf.SparseTensor` or a matrix or array of `scipy.sparse`."""
     return isinstance(x, tf.SparseTensor) or _of_scipy(x)
 
 
 def dense(data: Any) -> Any:
-    """The data, whatever their structure, with arrays in place of what is sparse.
-
-    Example:
-      >>> import scipy.sparse
-      >>> dense({"x": scipy.sparse.csr_array(np.eye(2, dtype="int32"))})["x"].tolist()
-      [[1, 0], [0, 1]]
-    """
+    """Returns data of any structure, with arrays in place of sparse parts."""
 
     def made(value: Any) -> Any:
         if _of_scipy(value):
@@ -40,7 +28,7 @@ def dense(data: Any) -> Any:
 
 
 def by_row(data: Any) -> Any:
-    """The data, with sparse parts as what rows can be taken from: in order, each entry once."""
+    """Returns the data, with sparse parts that can be cut by rows: in order, each entry once."""
 
     def made(value: Any) -> Any:
         if isinstance(value, tf.SparseTensor):
@@ -57,7 +45,7 @@ def by_row(data: Any) -> Any:
 
 
 def rows(value: Any, start: int, count: int) -> Any:
-    """Some rows of an array, dense."""
+    """Returns some rows of an array, dense."""
     if isinstance(value, tf.SparseTensor):
         rest = value.dense_shape[1:]
         begin = tf.concat([[start], tf.zeros_like(rest)], axis=0)
@@ -68,7 +56,7 @@ def rows(value: Any, start: int, count: int) -> Any:
 
 
 def numbers(x: Any) -> Any:
-    """The numbers in x, each at least once: what a sparse one holds, and 0 where it holds less."""
+    """Returns the numbers in x, each at least once; of a sparse x the entries, and a 0."""
     if not is_sparse(x):
         return np.asarray(x)
     held = np.asarray(x.values if isinstance(x, tf.SparseTensor) else by_row(x).data)
@@ -78,7 +66,7 @@ def numbers(x: Any) -> Any:
 
 
 def bad_rows(x: Any) -> int:
-    """In how many rows of x there is a number that is not finite."""
+    """Returns the number of rows of x with a number that is not finite."""
     if isinstance(x, tf.SparseTensor):
         return len(np.unique(np.asarray(x.indices)[~np.isfinite(np.asarray(x.values)), 0]))
     if is_sparse(x):
@@ -89,7 +77,7 @@ def bad_rows(x: Any) -> int:
 
 
 def count(data: Any) -> int:
-    """How many rows the data have, by their first part."""
+    """Returns the number of rows of the data, by their first part."""
     first = keras.tree.flatten(data)[0]
     return int(np.shape(first)[0])
 

@@ -1,8 +1,7 @@
 """The variables and layers within a function or a distribution, in the form that Keras tracks.
 
-Keras sees what is an attribute of a layer. It sees neither a `tf.Variable` nor what a function
-closes over, so that a trainable prior, or a network inside a bijector, would neither be trained nor
-saved.
+Keras tracks attributes of a layer, but neither a `tf.Variable` nor what a function closes over: a
+trainable prior, or a network inside a bijector, would neither be trained nor saved.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ _LIBRARIES = {"keras", "numpy", "tensorflow", "tensorflow_probability", "tf_kera
 
 
 class Held:
-    """What is found within `root`, by way of closures, globals that functions read, and parameters.
+    """The variables and layers within `root`: in closures, globals of functions, and parameters.
 
     Args:
-      root: a function, a distribution, or whatever may lead to one.
-      owner: the layer that tracks them; what its attributes hold is found, and the owner is not.
+      root: a function, a distribution, or what may lead to one.
+      owner: the layer that tracks them, of which only the attributes are searched.
 
     Attributes:
       variables: as `keras.Variable`s, one for each `tf.Variable` or `keras.Variable`.
@@ -42,8 +41,8 @@ class Held:
       leads_back: whether the owner was found.
 
     Raises:
-      InputError: a distribution or bijector was constructed from a `keras.Variable`: TFP has read
-        its value then, once, and no later value nor gradient would reach it.
+      InputError: a distribution or bijector was constructed from a `keras.Variable`, whose value
+        TFP reads once.
 
     Example:
       >>> base = tfd.Normal(tf.Variable(0.), tfp.util.TransformedVariable(1., tfp.bijectors.Exp()))
@@ -79,7 +78,7 @@ class Held:
 
 
 def as_keras_variable(variable: tf.Variable) -> keras.Variable:
-    """The `keras.Variable` that has this `tf.Variable` as its storage: one, always the same."""
+    """Returns the one `keras.Variable` whose storage is this `tf.Variable`."""
     known = getattr(variable, "_keras_variable", None)
     if known is None:
         name = variable.name.split(":")[0].replace("/", "_")
@@ -90,7 +89,7 @@ def as_keras_variable(variable: tf.Variable) -> keras.Variable:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """What `value` holds that may be, or lead to, a variable or a layer."""
+    """Yields the parts of `value` that may be, or lead to, a variable or a layer."""
     if isinstance(value, _PARAMETERIZED):
         parameters = getattr(value, "tensor_distribution", value).parameters
         for key, entry in parameters.items():
@@ -143,6 +142,6 @@ def _global_names(code: types.CodeType) -> Iterator[str]:
 
 
 def _is_of_users(value: Any) -> bool:
-    """Whether a class or function is the user's own, not a library's that we know."""
+    """Tells whether a class or function is the user's own, and no library's of `_LIBRARIES`."""
     top = (getattr(value, "__module__", None) or "builtins").split(".")[0]
     return top not in _LIBRARIES and top != "builtins"

@@ -1,1 +1,1 @@
-"""What tfd lacks, and what this package asks of all of its distributions."""
+"""Distributions that tfd lacks, and checks of the distributions of a model."""

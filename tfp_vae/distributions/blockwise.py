@@ -11,17 +11,15 @@ from tensorflow_probability import random as tfp_random
 from tensorflow_probability import util as tfp_util
 
 from tfp_vae.bridge.origins import blocks_of, end_to_end
-
-# TFP makes this of a `tfd.Blockwise` whose parts are no composite tensors.
-Blockwise = tfd.Blockwise.__bases__[0]
+from tfp_vae.distributions.construction import settings
+from tfp_vae.distributions.containers import Blockwise
 
 
 class SideBySide(tfd.Distribution):
     """`prod_b p_b(z_b)`: a `tfd.Blockwise`, quick to make, whose draws know their blocks.
 
-    TFP's is made of a joint distribution, which takes longer than all else that a posterior does.
-    The blocks of a draw are those that were drawn, so that a flow among them, which knows its own
-    draws, need not be inverted.
+    TFP makes a joint distribution, which takes longer than the rest of a posterior. The blocks of a
+    draw are the tensors that were drawn: a flow, which caches its draws, is not inverted.
 
     Args:
       distributions: each over vectors, of one batch shape.
@@ -36,21 +34,13 @@ class SideBySide(tfd.Distribution):
         self,
         distributions: Sequence[tfd.Distribution],
         validate_args: bool = False,
-        allow_nan_stats: bool = True,
         name: str = "SideBySide",
     ) -> None:
         parameters = dict(locals())
         self.distributions = list(distributions)
         full = tfd.FULLY_REPARAMETERIZED
         carried = all(q.reparameterization_type == full for q in self.distributions)
-        super().__init__(
-            dtype=self.distributions[0].dtype,
-            reparameterization_type=full if carried else tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=allow_nan_stats,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(**settings(parameters, self.distributions[0].dtype, carried))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
@@ -67,7 +57,7 @@ class SideBySide(tfd.Distribution):
         return tf.constant([sum(self._sizes())], tf.int32)
 
     def apart(self, z: Any) -> list[tf.Tensor]:
-        """The blocks of z; of a draw those that were drawn."""
+        """Returns the blocks of z; of a draw the tensors that were drawn."""
         return blocks_of(z, self._sizes())
 
     def _call_sample_n(self, sample_shape: Any, seed: Any, **kwargs: Any) -> tf.Tensor:
@@ -93,14 +83,14 @@ class SideBySide(tfd.Distribution):
 
 
 def parts(distribution: tfd.Distribution) -> list[tfd.Distribution]:
-    """The distributions that `distribution` has side by side; itself, where it is one."""
+    """Returns the distributions of the blocks; the distribution itself, where it has none."""
     distribution = getattr(distribution, "tensor_distribution", distribution)
     several = isinstance(distribution, (SideBySide, Blockwise))
     return list(distribution.distributions) if several else [distribution]
 
 
 def alike(q: tfd.Distribution, p: tfd.Distribution) -> bool:
-    """Whether what both have side by side is of the same event shapes, one by one."""
+    """Returns whether the blocks of both are of the same event shapes, one by one."""
     shapes = [[part.event_shape.as_list() for part in parts(d)] for d in (q, p)]
     return shapes[0] == shapes[1]
 

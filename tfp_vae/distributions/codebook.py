@@ -1,4 +1,4 @@
-"""A table of vectors, and how it follows the vectors that are looked up in it."""
+"""A table of vectors that follows the vectors that are looked up."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.replicas import global_batch
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.errors import InputError
 
 
 def nearest(z: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-    """The number of the row of `vectors [k, d]` nearest to each `z [..., d]`: int32 `[...]`.
+    """Returns the row number in `vectors [k, d]` nearest to each `z [..., d]`: int32 `[...]`.
 
     Example:
       >>> nearest(tf.constant([[0.9, 0.2]]), tf.eye(2)).numpy().tolist()
       [0]
     """
-    # |z - v|^2 without |z|^2, which is the same for all rows, and without a [..., k, d] tensor. Far
-    # from 0 the squares would leave no digits to the differences.
+    # |z - v|^2 without |z|^2, the same for all rows, and without a [..., k, d] tensor. Far from 0
+    # the squares would leave no digits to the differences.
     center = tf.reduce_mean(vectors, axis=0)
     z, vectors = z - center, vectors - center
     distance = tf.reduce_sum(vectors**2, axis=-1) - 2 * tf.tensordot(z, vectors, [[-1], [1]])
@@ -28,7 +29,7 @@ def nearest(z: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
 
 
 def usage(codes: tf.Tensor, num_codes: int, dtype: Any) -> tf.Tensor:
-    """How often each code occurs, `[num_codes]`.
+    """Counts each code, `[num_codes]`.
 
     Example:
       >>> usage(tf.constant([[0, 2], [2, 2]]), 3, tf.float32).numpy().tolist()
@@ -39,15 +40,15 @@ def usage(codes: tf.Tensor, num_codes: int, dtype: Any) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class Codebook(keras.layers.Layer):
+class Codebook(ConfigFromSignature, keras.layers.Layer):
     """k vectors that are either trained by gradient or follow moving averages.
 
     Moving averages (van den Oord et al., arXiv:1711.00937, appendix A.1): with n_i of the vectors z
-    of a batch nearest to vector i, `N_i <- decay N_i + (1 - decay) n_i`, `m_i <- decay m_i +
-    (1 - decay) sum z`, and vector i is m_i / N_i, the counts N smoothed as `(N_i + epsilon) sum N /
-    (sum N + k epsilon)`. A code with N_i below `restart` times the mean of N starts anew at one of
-    the batch's z, with the mean of N as its count (random restarts: Dhariwal et al.,
-    arXiv:2005.00341, section 3.1).
+    of a batch nearest to vector i, `N_i <- decay N_i + (1 - decay) n_i`,
+    `m_i <- decay m_i + (1 - decay) sum z`, and vector i is m_i / N_i, the counts N smoothed as
+    `(N_i + epsilon) sum N / (sum N + k epsilon)`. A code with N_i below `restart` times the mean of
+    N starts anew at one of the batch's z, with the mean of N as its count (random restarts:
+    Dhariwal et al., arXiv:2005.00341, section 3.1).
 
     With `revive_after`, also without moving averages, a code that nothing has been nearest to for
     so many batches starts anew at one of the z of the last of these.
@@ -56,7 +57,7 @@ class Codebook(keras.layers.Layer):
       num_codes: k.
       dimension: of the vectors.
       decay: of the moving averages; None: trained by gradient.
-      restart: see above; 0: codes that nothing is near to are left where they are.
+      restart: see above; 0: unused codes stay where they are.
       epsilon: see above.
       seed: of the first vectors, uniform in -1 to 1.
       revive_after: see above; None: it does not.
@@ -145,7 +146,7 @@ class Codebook(keras.layers.Layer):
     def follow(self, z: tf.Tensor, codes: tf.Tensor, seed: tf.Tensor) -> None:
         """Takes a batch `z [n, d]` with its `codes [n]` into the moving averages.
 
-        Replicas take the batch of all, and are to have one `seed`: so they keep one codebook.
+        Replicas take the batch of all; with one `seed` the replicas keep one codebook.
         """
         z, codes = global_batch(z), global_batch(codes)
         each = usage(codes, self.num_codes, z.dtype)
@@ -170,7 +171,3 @@ class Codebook(keras.layers.Layer):
             counts = tf.where(unused, mean, counts)
         self.counts.assign(counts)
         self.sums.assign(sums)
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("num_codes", "dimension", "decay", "restart", "epsilon", "seed", "revive_after")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

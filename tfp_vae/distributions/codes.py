@@ -1,4 +1,4 @@
-"""Distributions over vectors that stand for integer codes: in nats of the codes."""
+"""Distributions over vectors for integer codes, with log_prob in nats of the codes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.bridge.replicas import global_batch
 from tfp_vae.distributions.code_space import CodeSpace
 from tfp_vae.distributions.codebook import usage
+from tfp_vae.distributions.construction import settings
 
 
 class CodePoint(tfd.Distribution):
@@ -25,7 +26,6 @@ class CodePoint(tfd.Distribution):
       event_ndims: the number of axes of positions, and one for d.
       codes: `[..., *positions]`; None: those nearest to `z_e`.
       validate_args: as for any TFP distribution.
-      allow_nan_stats: likewise.
       name: likewise.
 
     Attributes:
@@ -46,7 +46,6 @@ class CodePoint(tfd.Distribution):
         event_ndims: int = 1,
         codes: Any = None,
         validate_args: bool = False,
-        allow_nan_stats: bool = True,
         name: str = "CodePoint",
     ) -> None:
         parameters = dict(locals())
@@ -56,16 +55,8 @@ class CodePoint(tfd.Distribution):
             self._ndims = event_ndims
             self.codes = space.codes(self._z_e) if codes is None else codes
             self._vectors = space.vectors(self.codes)
-            super().__init__(
-                dtype=self._z_e.dtype,
-                # A constant of z_e, but with the gradient that straight-through gives it: what a
-                # VAE asks of its draws, which it refuses where none reaches the encoder.
-                reparameterization_type=tfd.FULLY_REPARAMETERIZED,
-                validate_args=validate_args,
-                allow_nan_stats=allow_nan_stats,
-                parameters=parameters,
-                name=name,
-            )
+            # Straight-through draws carry a gradient, as a VAE asks of its draws.
+            super().__init__(**settings(parameters, self._z_e.dtype, reparameterized=True))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
@@ -84,7 +75,7 @@ class CodePoint(tfd.Distribution):
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
         del seed
-        # In this order the value is exactly that of the codes: z_e - z_e is exactly 0.
+        # z_e - z_e is exactly 0: the value is exactly that of the codes.
         z = self._vectors + (self._z_e - tf.stop_gradient(self._z_e))
         return tf.broadcast_to(z, tf.concat([[n], tf.shape(z)], axis=0))
 
@@ -112,10 +103,10 @@ class CodePoint(tfd.Distribution):
         return tf.reshape(count, [self.space.depth, self.space.num_codes])
 
     def perplexity(self) -> tf.Tensor:
-        """`exp(-sum_k f_k log f_k)`, f_k how often code k is used here: 1 to the number of codes.
+        """Returns `exp(-sum_k f_k log f_k)`, f_k the frequency of code k: 1 to the number of codes.
 
-        Of several levels it is the geometric mean of the levels'. That of a data set is not the
-        mean over its batches: encode it at once.
+        Of several levels it is the geometric mean. The perplexity of a data set is not the mean
+        over batches: encode all at once.
         """
         return perplexity(self.usage())
 
@@ -141,7 +132,6 @@ class CodeVectors(tfd.Distribution):
       over_codes: a distribution of integers, event `[*positions]`.
       space: the vectors of the codes.
       validate_args: as for any TFP distribution.
-      allow_nan_stats: likewise.
       name: likewise.
 
     Attributes:
@@ -160,19 +150,11 @@ class CodeVectors(tfd.Distribution):
         over_codes: tfd.Distribution,
         space: CodeSpace,
         validate_args: bool = False,
-        allow_nan_stats: bool = True,
         name: str = "CodeVectors",
     ) -> None:
         parameters = dict(locals())
         self.over_codes, self.space = over_codes, space
-        super().__init__(
-            dtype=space.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=allow_nan_stats,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(**settings(parameters, space.dtype))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:

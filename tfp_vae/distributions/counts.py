@@ -9,13 +9,14 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 from tensorflow_probability import util as tfp_util
 
+from tfp_vae.distributions.construction import settings
+
 
 class GammaPoisson(tfd.NegativeBinomial):
     """`tfd.NegativeBinomial` with draws that work under XLA.
 
-    TFP draws from a Gamma and a Poisson by TensorFlow's kernels, which XLA has not. TFP's own
-    samplers of both compile. The Gamma is drawn as its logarithm: at a small total count it
-    underflows.
+    TFP draws by TensorFlow's kernels of Gamma and Poisson, which XLA lacks; TFP's own samplers
+    compile. The Gamma is drawn as its logarithm, which does not underflow at a small total count.
     """
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
@@ -28,8 +29,7 @@ class GammaPoisson(tfd.NegativeBinomial):
 class ZeroInflated(tfd.Distribution):
     """0 with probability sigmoid(logit), else a draw of `counts`, for each value.
 
-    What `tfd.Inflated` is for, but with its logit: TFP takes `[t, -t]` for those of the two cases,
-    which makes the probability sigmoid(2 t).
+    `tfd.Inflated` takes `[t, -t]` for the logits of the two cases: a probability of sigmoid(2 t).
 
     Example:
       >>> p = ZeroInflated(tf.constant(0.), tfd.Poisson(2.))
@@ -42,20 +42,12 @@ class ZeroInflated(tfd.Distribution):
         logit: Any,
         counts: tfd.Distribution,
         validate_args: bool = False,
-        allow_nan_stats: bool = True,
         name: str = "ZeroInflated",
     ) -> None:
         parameters = dict(locals())
         self.logit = tf.convert_to_tensor(logit, counts.dtype)
         self.counts = counts
-        super().__init__(
-            dtype=counts.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=allow_nan_stats,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(**settings(parameters, counts.dtype))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:

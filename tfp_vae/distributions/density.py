@@ -1,4 +1,4 @@
-"""The density at a draw as it was drawn, which the tensor z is too coarse for."""
+"""The density at the origin of a draw, where the tensor z is too coarse."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.origins import blocks_of, log_floor, log_of, moved
+from tfp_vae.distributions import containers
 from tfp_vae.distributions.blockwise import parts
 
 
 def log_density(p: tfd.Distribution, z: Any) -> tf.Tensor:
-    """`p.log_prob(z)`, at the logarithm that z was drawn as, where z carries one (`origins`).
+    """Returns `p.log_prob(z)`, at the logarithm that z was drawn as, where z carries one.
 
-    A tensor cannot hold numbers below 1e-38, and a density that has a power or the logarithm of
-    such a number, as those of the Gamma and of relaxed one-hot vectors, is another at the smallest
-    number. Of another density the value at z itself is as good.
+    A tensor cannot hold numbers below 1e-38. A density with a power or the logarithm of such a
+    number, such as that of the Gamma or of relaxed one-hot vectors, differs at the smallest number
+    (see `origins`); other densities do not.
 
     Example:
       >>> from tfp_vae.bridge.origins import positive
@@ -42,10 +43,9 @@ def log_density(p: tfd.Distribution, z: Any) -> tf.Tensor:
 def with_power(
     log_prob: Callable[[tf.Tensor], tf.Tensor], power: tf.Tensor, z: tf.Tensor, ndims: int = 0
 ) -> tf.Tensor:
-    """`log_prob(z)` of a density that goes as `z^power` near 0, z of `ndims` axes.
+    """Returns `log_prob(z)` of a density that goes as `z^power` near 0, z of `ndims` axes.
 
-    Entries that were raised have their gradient through their logarithm alone: that through 1 / z
-    overflows.
+    The gradient of raised entries is through the logarithm alone: the one through 1 / z overflows.
     """
     log = log_of(z)
     if log is None:
@@ -102,7 +102,7 @@ def _power(power: Callable[[Any], Any], ndims: int = 0) -> Callable[[Any, Any], 
     return lambda p, z: with_power(p.log_prob, tf.convert_to_tensor(power(p)), z, ndims)
 
 
-# The first that fits; some of those with a power are transformed distributions too.
+# The first that fits: some distributions with a power are transformed ones too.
 _RULES: dict[Any, Callable[[Any, Any], tf.Tensor]] = {
     tfd.Gamma: _power(lambda p: p.concentration - 1),
     tfd.Chi2: _power(lambda p: p.df / 2 - 1),
@@ -111,9 +111,9 @@ _RULES: dict[Any, Callable[[Any, Any], tf.Tensor]] = {
     tfd.Kumaraswamy: _power(lambda p: p.concentration1 - 1),
     tfd.Weibull: _power(lambda p: p.concentration - 1),
     tfd.Dirichlet: _power(lambda p: p.concentration - 1, ndims=1),
-    tfd.Independent.__bases__[0]: _independent,
-    tfd.Sample.__bases__[0]: _sample,
-    tfd.MixtureSameFamily.__bases__[0]: _mixture_same_family,
-    tfd.Mixture.__bases__[0]: _mixture,
-    tfd.TransformedDistribution.__bases__[0]: _transformed,
+    containers.Independent: _independent,
+    containers.Sample: _sample,
+    containers.MixtureSameFamily: _mixture_same_family,
+    containers.Mixture: _mixture,
+    containers.TransformedDistribution: _transformed,
 }

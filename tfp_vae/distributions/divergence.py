@@ -17,7 +17,7 @@ from tfp_vae.errors import InputError
 
 
 class Block(NamedTuple):
-    """One block of a posterior and a prior over several, and the part of z that is over it."""
+    """One block of a posterior and of a prior, and its part of z."""
 
     posterior: tfd.Distribution
     prior: tfd.Distribution
@@ -25,10 +25,10 @@ class Block(NamedTuple):
 
 
 def blocks(q: tfd.Distribution, p: tfd.Distribution, z: Any) -> list[Block]:
-    """What q and p are made of, with z taken apart: for a KL of each block with its own weight.
+    """Returns the blocks of q and p with their parts of z, for a weight of each block's KL.
 
-    Those of the posterior of a `Joint` layer and the prior that it names, or of two `tfd.Blockwise`
-    of the same sizes; otherwise q, p and z are one block.
+    The blocks are those of a `Joint` layer's posterior and prior, or of two `tfd.Blockwise` of the
+    same sizes; otherwise q, p and z are one block.
 
     Example:
       >>> normal = lambda d: tfd.MultivariateNormalDiag(tf.zeros(d))
@@ -50,17 +50,16 @@ def kl_divergence(
     exact: bool | None = None,
     log_q: Callable[[], tf.Tensor] | None = None,
 ) -> tf.Tensor:
-    """KL[q || p] in nats.
+    """Returns KL[q || p] in nats, of blocks of the same sizes the sum over the blocks.
 
-    Where q and p are made of blocks of the same sizes it is the sum of the blocks'. Closed form:
-    shape `q.batch_shape`. Monte Carlo: `log q(z) - log p(z)` at `z = points()`, drawn from q, with
-    the sample axes of z in front.
+    Closed form: shape `q.batch_shape`. Monte Carlo: `log q(z) - log p(z)` at `z = points()`, drawn
+    from q, with the sample axes of z in front.
 
     Args:
-      q: the distribution that z is drawn from.
-      p: the distribution that q is held against.
-      points: gives draws from q; called only where Monte Carlo is needed.
-      log_q: gives `log q(z)` at these points, where that is known; None: it is computed.
+      q: the distribution of z.
+      p: the other distribution, such as a prior.
+      points: gives draws from q; called for Monte Carlo only.
+      log_q: gives the known `log q(z)` at these points; None: q computes it.
       exact: True: closed form or an error; False: Monte Carlo; None: closed form where there is
         one for the pair: TFP's, or that of any two Normals (`tfp_vae.distributions.gaussian_kl`).
 
@@ -95,10 +94,10 @@ def kl_divergence(
 
 
 def closed_form(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor:
-    """KL[q || p] in nats, `[batch]`.
+    """Returns KL[q || p] in closed form, in nats, `[batch]`.
 
     Raises:
-      NotImplementedError: there is none for the pair.
+      NotImplementedError: the pair has none.
     """
     if len(parts(q)) > 1 and len(parts(p)) > 1:
         # TFP pairs their blocks, whatever the sizes.
@@ -106,7 +105,7 @@ def closed_form(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor:
     try:
         return tfd.kl_divergence(q, p)
     except (NotImplementedError, ValueError) as error:
-        # TFP's rules of Independent and of Sample take those alone that are nested alike.
+        # TFP's rules of Independent and of Sample take equally nested pairs only.
         try:
             return gaussian_kl(q, p)
         except NotImplementedError:

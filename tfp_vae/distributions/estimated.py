@@ -11,7 +11,7 @@ from tfp_vae.errors import InputError
 
 
 def is_mixture(value: Any) -> bool:
-    """Whether it is an estimator of scikit-learn that is a mixture of Normals.
+    """Returns whether the value is a mixture of Normals of scikit-learn.
 
     Example:
       >>> is_mixture("GaussianMixture")
@@ -25,7 +25,7 @@ def is_mixture(value: Any) -> bool:
 
 
 def fitted_mixture(estimator: Any, z: np.ndarray) -> tfd.MixtureSameFamily:
-    """The mixture that a copy of the estimator, fitted to `z [n, d]`, finds; of constants.
+    """Fits a copy of the estimator to `z [n, d]` and returns its mixture, of constants.
 
     Args:
       estimator: a `sklearn.mixture.GaussianMixture` or `BayesianGaussianMixture` with any kind of

@@ -1,4 +1,4 @@
-"""TFP's Normal and Bernoulli, the two of nearly every VAE, at the speed of their arithmetic."""
+"""TFP's Normal and Bernoulli at the speed of their arithmetic."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from tensorflow_probability import random as tfp_random
 
 
 class Normal(tfd.Normal):
-    """`tfd.Normal`, with the noise straight from the generator, its key the seed.
+    """`tfd.Normal`, with the noise straight from the generator: the seed is the key.
 
-    TFP's samplers first hash the seed by the generator itself. XLA puts that into the loop over
-    the numbers, once for each: half the time of a training step of a small VAE on a CPU.
-
-    Philox (Salmon et al., doi:10.1145/2063384.2063405) gives independent streams for different
-    keys, hashed or not.
+    TFP's samplers hash the seed first. XLA repeats the hash for each number: half the time of a
+    training step of a small VAE on a CPU. Philox (Salmon et al., doi:10.1145/2063384.2063405) gives
+    independent streams for different keys, hashed or not.
     """
 
     _PHILOX = 1  # tf.random.Algorithm.PHILOX; the one that all devices and XLA have
@@ -37,9 +35,8 @@ class Normal(tfd.Normal):
 class Bernoulli(tfd.Bernoulli):
     """`tfd.Bernoulli` of finite logits: `log p(x) = (x - 1/2) t - |t| / 2 - log(1 + exp(-|t|))`.
 
-    One exponential and one logarithm a value, where TFP's takes two of each, and a product with
-    what is not to become NaN. `log`, since XLA's `log1p` takes twice its time: what is lost, in
-    values near 0, is below 1e-7 nats. The halves, since `max(t, 0)` has no right slope at 0.
+    One exponential and one logarithm a value; TFP takes two of each. XLA's `log1p` takes twice the
+    time of `log`, whose error is below 1e-7 nats. The halves: `max(t, 0)` has no right slope at 0.
     """
 
     def _log_prob(self, event: Any) -> tf.Tensor:
@@ -48,7 +45,7 @@ class Bernoulli(tfd.Bernoulli):
 
 
 def bernoulli_terms(x: Any, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`(x - 1/2) t - |t| / 2` and `1 + exp(-|t|)`: log p(x) is the one less the other's log."""
+    """Returns a = `(x - 1/2) t - |t| / 2` and b = `1 + exp(-|t|)`: log p(x) is a - log b."""
     magnitude = tf.abs(logits)
     linear = (tf.cast(x, logits.dtype) - 0.5) * logits - 0.5 * magnitude
     return linear, 1 + tf.exp(-magnitude)

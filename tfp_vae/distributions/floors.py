@@ -1,9 +1,8 @@
 """Floors under trained parameters from which a parameter comes back.
 
-`tf.maximum(t, low)` has gradient 0 below `low`: a parameter that starts or falls there stays for
-ever, whatever the loss wants. The values here are those of `tf.maximum`. Below the floor the
-gradient is 0 for a loss that wants less, as the value cannot fall; for a loss that wants more it is
-the gradient that the floor itself has.
+`tf.maximum(t, low)` has gradient 0 below `low`: a parameter below stays there. The values here are
+those of `tf.maximum`. Below the floor the gradient is 0 for a loss that wants less, and that of the
+floor for a loss that wants more.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from typing import Any
 
 import tensorflow as tf
 
-# The least slope of a softplus to which something is added, for a loss that wants more: that of a
-# softplus of 1e-6. The true slope at -90 is 0 in float32.
+# The least slope of `softplus_above` upward, that of a softplus of 1e-6.
 _LEAST_SLOPE_AT = math.log(math.expm1(1e-6))
 
 
 def at_least(t: Any, low: float) -> tf.Tensor:
-    """`max(t, low)`, from below which a gradient brings t back.
+    """Returns `max(t, low)`, with a gradient that brings t back from below.
 
     Example:
       >>> t = tf.Variable([-5., 2.])
@@ -34,7 +32,7 @@ def at_least(t: Any, low: float) -> tf.Tensor:
 
 
 def within(t: Any, low: float, high: float) -> tf.Tensor:
-    """`min(max(t, low), high)`, from beyond which a gradient brings t back.
+    """Returns `min(max(t, low), high)`, with a gradient that brings t back from beyond.
 
     Example:
       >>> within(tf.constant([-1., .25, 7.]), 0., 1.).numpy().tolist()
@@ -44,7 +42,7 @@ def within(t: Any, low: float, high: float) -> tf.Tensor:
 
 
 def softplus_at_least(t: Any, floor: float) -> tf.Tensor:
-    """`max(softplus(t), floor)`, from below which a gradient brings t back.
+    """Returns `max(softplus(t), floor)`, with a gradient that brings t back from below.
 
     Example:
       >>> softplus_at_least(tf.constant([-90., .5413]), .1).numpy().round(3).tolist()
@@ -55,7 +53,7 @@ def softplus_at_least(t: Any, floor: float) -> tf.Tensor:
 
 
 def exp_at_least(t: Any, floor: float) -> tf.Tensor:
-    """`max(exp(t), floor)`, from below which a gradient brings t back.
+    """Returns `max(exp(t), floor)`, with a gradient that brings t back from below.
 
     Example:
       >>> exp_at_least(tf.constant([-90., 0.]), .1).numpy().round(3).tolist()
@@ -65,7 +63,7 @@ def exp_at_least(t: Any, floor: float) -> tf.Tensor:
 
 
 def softplus_above(t: Any, floor: float) -> tf.Tensor:
-    """`floor + softplus(t)`, whose slope upward is nowhere less than 1e-6.
+    """Returns `floor + softplus(t)`, whose slope upward is nowhere less than 1e-6.
 
     Example:
       >>> softplus_above(tf.constant([-90., .5413]), 1.).numpy().round(3).tolist()
@@ -88,7 +86,7 @@ def _raised(
     low: float,
     floor: float,
 ) -> Callable[[Any], tf.Tensor]:
-    """`max(function(t), floor)` of an increasing function, where `function(low) = floor`."""
+    """Returns `max(function(t), floor)` of an increasing function with `function(low) = floor`."""
 
     def run(t: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,7 @@
-"""log p(x|z) of many draws of z in one compiled loop: the logits are read once, little is written.
+"""log p(x|z) of many draws of z in one compiled loop, which reads the logits once.
 
-Beside a decoder's matrix products, which TensorFlow's own kernels do best, most of the time of an
-estimate of log p(x) would go into one pass through memory for each operation on each pixel.
+Otherwise most of the time of an estimate of log p(x), beside the decoder's matrix products, goes
+into one pass through memory for each operation on each pixel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FACTORS = 16  # of a product, each at most 2, that one logarithm is taken of
 
 
 def can_fuse(likelihood: tfd.Distribution) -> bool:
-    """Whether `log_likelihood` knows it: independent Bernoulli variables, the whole event."""
+    """Returns whether `log_likelihood` applies: independent Bernoulli variables, one event."""
     if isinstance(likelihood, TensorCoercible):
         likelihood = likelihood.tensor_distribution
     return (
@@ -33,9 +33,9 @@ def can_fuse(likelihood: tfd.Distribution) -> bool:
 
 
 def log_likelihood(likelihood: Any, x: tf.Tensor, num_samples: Any) -> tf.Tensor:
-    """`log p(x|z)`, `[num_samples, n]`, of a likelihood whose batch is `[num_samples * n]`.
+    """Returns `log p(x|z)`, `[num_samples, n]`, of a likelihood of batch `[num_samples * n]`.
 
-    XLA compiles it for each shape that it meets.
+    XLA compiles the loop for each shape.
     """
     size = likelihood.event_shape.num_elements()
     logits = tf.reshape(likelihood.distribution.logits, [num_samples, -1, size])
@@ -48,9 +48,9 @@ def _compiled(logits: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
 
 
 def bernoulli(logits: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-    """`sum_i (x_i - 1/2) t_i - |t_i| / 2 - log(1 + exp(-|t_i|))` over the last axis.
+    """Returns `sum_i (x_i - 1/2) t_i - |t_i| / 2 - log(1 + exp(-|t_i|))` over the last axis.
 
-    Several pixels share a logarithm, that of the product of their `1 + exp(-|t|)`.
+    Several pixels share the logarithm of the product of their `1 + exp(-|t|)`.
     """
     size = logits.shape[-1]
     factors = next(n for n in range(_FACTORS, 0, -1) if size % n == 0)

@@ -1,4 +1,4 @@
-"""KL[q || p] of any two Normal distributions, however TFP's classes spell them."""
+"""KL[q || p] of any two Normal distributions, of any of TFP's classes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.distributions.containers import Independent, Sample
 from tfp_vae.errors import InputError
 
 _MVN = tfd.MultivariateNormalLinearOperator
-# TFP makes these of an Independent and a Sample whose parts are no composite tensors.
-_Independent, _Sample = tfd.Independent.__mro__[1], tfd.Sample.__mro__[1]
 _LowRank = tfd.MultivariateNormalDiagPlusLowRankCovariance
 
 
@@ -28,10 +27,10 @@ class Gaussian(NamedTuple):
 
 
 def gaussian(distribution: tfd.Distribution) -> Gaussian:
-    """The distribution as a `Gaussian`.
+    """Returns the distribution as a `Gaussian`.
 
     Raises:
-      NotImplementedError: it is no Normal, or not one of TFP's classes for them.
+      NotImplementedError: the distribution is of none of TFP's classes of Normals.
 
     Example:
       >>> found = gaussian(tfd.Sample(tfd.Normal(tf.zeros([5]), 1.), [2, 3]))
@@ -49,21 +48,21 @@ def gaussian(distribution: tfd.Distribution) -> Gaussian:
         if isinstance(d.scale, (*single, tf.linalg.LinearOperatorIdentity)):
             return Gaussian(tfd.Normal(d.mean(), d.stddev()), 1)
         return Gaussian(d, 0)
-    if isinstance(d, (_Independent, _Sample)):
+    if isinstance(d, (Independent, Sample)):
         base, axes = gaussian(d.distribution)
         new = d.event_shape.rank - d.distribution.event_shape.rank
-        if isinstance(d, _Sample):  # its new axes stand in front of those that the event has
+        if isinstance(d, Sample):  # its new axes stand in front of those that the event has
             base = base[(..., *[tf.newaxis] * new, *[slice(None)] * axes)]
         return Gaussian(base, axes + new)
     raise NotImplementedError(f"No Normal: {type(d).__name__}.")
 
 
 def gaussian_kl(q: tfd.Distribution, p: tfd.Distribution, name: Any = None) -> tf.Tensor:
-    """`1/2 (tr(P^-1 Q) + (m_p - m_q)' P^-1 (m_p - m_q) - k + log |P| / |Q|)`, in nats.
+    """Returns `1/2 (tr(P^-1 Q) + (m_p - m_q)' P^-1 (m_p - m_q) - k + log |P| / |Q|)`, in nats.
 
     q = N(m_q, Q) and p = N(m_p, P) are over k numbers, of any event shape: Normal, Independent and
     Sample of Normals, and the multivariate Normals, in any pair. Shape: their batch shapes,
-    broadcast. It is registered for the pairs that TFP has no rule for.
+    broadcast. The rule is registered for the pairs that TFP has no rule for.
 
     Raises:
       NotImplementedError: one is no Normal.
@@ -91,7 +90,7 @@ def gaussian_kl(q: tfd.Distribution, p: tfd.Distribution, name: Any = None) -> t
 def same_events(q: tfd.Distribution, p: tfd.Distribution) -> None:
     """Raises `InputError` where q and p are known to be over events of different shapes.
 
-    What differs by an axis of 1, or by one that is missing, would be broadcast without a word.
+    Shapes that differ by an axis of 1, or by a missing axis, would be broadcast without a word.
     """
     ours, theirs = q.event_shape, p.event_shape
     shapes = isinstance(ours, tf.TensorShape) and isinstance(theirs, tf.TensorShape)
@@ -104,7 +103,7 @@ def same_events(q: tfd.Distribution, p: tfd.Distribution) -> None:
 
 
 def _over_vectors(given: Gaussian, size: tf.Tensor) -> Gaussian:
-    """The same with a base over vectors: the last axis of the event is then the base's own."""
+    """Returns the same with a base over vectors, the last axis of the event."""
     if isinstance(given.base, _MVN):
         return given
     shape = tf.broadcast_dynamic_shape(given.base.batch_shape_tensor(), size)
@@ -113,7 +112,7 @@ def _over_vectors(given: Gaussian, size: tf.Tensor) -> Gaussian:
 
 
 def _register() -> None:
-    kinds = (_MVN, _Independent, _Sample, _LowRank)
+    kinds = (_MVN, Independent, Sample, _LowRank)
     for pair in ((a, b) for a in kinds for b in kinds):
         try:
             tfd.RegisterKL(*pair)(gaussian_kl)

@@ -1,4 +1,4 @@
-"""The distribution that a Gaussian process layer puts out."""
+"""The output of a Gaussian process layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class GaussianProcessOutput(tfd.TransformedDistribution):
         return self.distribution.distribution
 
     def variational_loss(self, observations: Any, kl_weight: Any = 1.0) -> tf.Tensor:
-        """The negative ELBO of y `[points, *event_shape]` in nats, for each output.
+        """Returns the negative ELBO of y `[points, *event_shape]` in nats, for each output.
 
         `-sum_i E_q[log N(y_i; f_i, noise)] + kl_weight KL[q(u) || p(u)]`, in closed form. (TFP's
         own counts the noise twice, which adds half a nat for each point.)
@@ -34,7 +34,7 @@ class GaussianProcessOutput(tfd.TransformedDistribution):
         return kl_weight * kl - tf.reduce_sum(expected, axis=-1)
 
     def surrogate_posterior_kl_divergence_prior(self, name: str | None = None) -> tf.Tensor:
-        """`KL[q(u) || p(u)]` at the inducing points, for each output, in nats."""
+        """Returns `KL[q(u) || p(u)]` at the inducing points, for each output, in nats."""
         return self.process.surrogate_posterior_kl_divergence_prior(name=name)
 
     def _variance(self) -> tf.Tensor:

@@ -10,12 +10,14 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import math as tfm
 from tensorflow_probability import util as tfp_util
 
+from tfp_vae.distributions.construction import settings
+
 
 class QuantizedLogistic(tfd.Distribution):
     """The integer next to a draw of Logistic(loc, scale), within low..high, for each value.
 
     `p(x) = F(x + 1/2) - F(x - 1/2)`, F the logistic's cdf; `low` has all below it too, `high` all
-    above. Written as `F(b) - F(a) = (1 - exp(a - b)) F(b) (1 - F(a))`, which loses no digits.
+    above. Computed as `F(b) - F(a) = (1 - exp(a - b)) F(b) (1 - F(a))`, which loses no digits.
 
     Example:
       >>> p = QuantizedLogistic(1., .1, 0, 2)
@@ -30,21 +32,13 @@ class QuantizedLogistic(tfd.Distribution):
         low: int,
         high: int,
         validate_args: bool = False,
-        allow_nan_stats: bool = True,
         name: str = "QuantizedLogistic",
     ) -> None:
         parameters = dict(locals())
         self.loc = tf.convert_to_tensor(loc)
         self.scale = tf.convert_to_tensor(scale, self.loc.dtype)
         self.low, self.high = low, high
-        super().__init__(
-            dtype=self.loc.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=validate_args,
-            allow_nan_stats=allow_nan_stats,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(**settings(parameters, self.loc.dtype))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
@@ -80,7 +74,7 @@ class QuantizedLogistic(tfd.Distribution):
         return self._expectation(lambda x: tf.math.squared_difference(x, mean))
 
     def _expectation(self, g: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-        """E g(x), as g at the middle c of the distribution and its steps times the tails' mass.
+        """Returns E g(x): g at the middle c plus the steps of g times the tails' mass.
 
         `g(c) + sum_{k >= c} (g(k + 1) - g(k)) P(x > k) - sum_{k < c} (...) P(x <= k)`, one k at a
         time: memory does not grow with the number of levels, and each tail keeps its digits.

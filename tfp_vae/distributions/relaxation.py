@@ -1,19 +1,19 @@
-"""The discrete distribution that a relaxed one stands for."""
+"""The discrete distribution of the logits of a relaxed one."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-_Independent, _Transformed = tfd.Independent.__mro__[1], tfd.TransformedDistribution.__mro__[1]
+from tfp_vae.distributions.containers import Independent, TransformedDistribution
 
 
 def discrete(distribution: tfd.Distribution) -> tfd.Distribution | None:
-    """The discrete distribution of the same logits; None where there is none.
+    """Returns the discrete distribution of the same logits; None where there is none.
 
-    Of a relaxed one-hot vector the one-hot vector, of one on its logarithms likewise, of a relaxed
-    bit the bit; of several side by side all of them, over their own axes. A discrete distribution
-    of these kinds is its own. Another class says it by an attribute `discrete`.
+    That of a relaxed one-hot vector, also of its logarithms, is over one-hot vectors, that of a
+    relaxed bit over bits; of several, over their own axes. A discrete distribution of these kinds
+    is its own; another class has an attribute `discrete`.
 
     Example:
       >>> discrete(tfd.RelaxedOneHotCategorical(0.5, [0., 0., 0.])).event_shape.as_list()
@@ -29,20 +29,20 @@ def discrete(distribution: tfd.Distribution) -> tfd.Distribution | None:
         return tfd.OneHotCategorical(logits=d.logits_parameter(), dtype=d.dtype)
     if isinstance(d, tfd.RelaxedBernoulli):
         return tfd.Bernoulli(logits=d.logits_parameter(), dtype=d.dtype)
-    if isinstance(d, _Independent):
+    if isinstance(d, Independent):
         each = discrete(d.distribution)
         ndims = d.event_shape.rank - d.distribution.event_shape.rank
         return None if each is None else tfd.Independent(each, reinterpreted_batch_ndims=ndims)
-    if isinstance(d, _Transformed):  # the softmax of it, or the same numbers in another shape
+    if isinstance(d, TransformedDistribution):  # a softmax, or another shape
         return discrete(d.distribution)
     return None
 
 
 def discrete_kl(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor | None:
-    """KL[q || p] of what both stand for, in closed form: at most log k for k equal categories.
+    """Returns KL[q || p] of both discrete distributions: at most log k for k equal categories.
 
-    The KL of the relaxed densities has no bound: it counts where within the simplex z lies, too.
-    None where q or p stands for nothing discrete, or for something over other axes.
+    The KL of the relaxed densities has no bound. None: one has no discrete distribution, or the two
+    are over different axes.
 
     Example:
       >>> q, p = (tfd.RelaxedOneHotCategorical(0.5, t) for t in ([99., 0.], [0., 0.]))

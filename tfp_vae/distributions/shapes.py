@@ -1,7 +1,6 @@
-"""Whether the distributions of a model fit each other and the data: the one place that says so.
+"""Checks that the distributions of a model fit each other and the data.
 
-TensorFlow broadcasts what does not fit: a batch of 32 beside a prior of 32 separate numbers gives a
-wrong KL, and trains.
+TensorFlow would broadcast: a batch of 32 and a prior of 32 separate numbers give a wrong KL.
 """
 
 from __future__ import annotations
@@ -28,10 +27,9 @@ def posterior_fits(posterior: tfd.Distribution, called: str = "", of_steps: bool
 
 
 def _has_one_for_each(distribution: tfd.Distribution, of_steps: bool) -> bool:
-    """Whether there is one distribution for each example, or for each step of a sequence.
+    """Returns whether there is one distribution for each example, or for each step of a sequence.
 
-    A vector whose numbers were not made one event looks like steps of numbers: an axis of numbers
-    is one of steps only where the network takes any number of these.
+    An axis of separate numbers is one of steps only where the network takes any number of steps.
     """
     rank = distribution.batch_shape.rank
     return (
@@ -46,7 +44,7 @@ def prior_fits(
 ) -> None:
     """Raises `InputError` unless the prior is one distribution over the same z.
 
-    `of_rows`: it depends on other values: a distribution for each row, as the posterior has.
+    `of_rows`: the prior depends on other values: one distribution for each row.
     """
     wanted, batch = posterior.event_shape, prior.batch_shape
     event = prior.event_shape
@@ -75,7 +73,7 @@ def prior_fits(
 def likelihood_fits(likelihood: tfd.Distribution, x: tf.Tensor, of_steps: bool = False) -> None:
     """Raises `InputError` unless there is one distribution over one x for each example.
 
-    Of a sequence there is one for each step: the axes of the batch behind the first are axes of x.
+    A sequence has one for each step: the further axes of the batch are axes of x.
     """
     one = tf.TensorShape(x.shape)[1:]
     event, batch = likelihood.event_shape, likelihood.batch_shape
@@ -93,7 +91,7 @@ def likelihood_fits(likelihood: tfd.Distribution, x: tf.Tensor, of_steps: bool =
 
 
 def dtypes_fit(log_likelihood: tf.Tensor, posterior: tfd.Distribution) -> None:
-    """Raises `InputError` unless posterior and likelihood, which are added up, are of one dtype."""
+    """Raises `InputError` unless posterior and likelihood are of one dtype, to be summed."""
     ours = _dtype(posterior)
     if ours and ours.is_floating and log_likelihood.dtype != ours:
         raise InputError(
@@ -104,7 +102,7 @@ def dtypes_fit(log_likelihood: tf.Tensor, posterior: tfd.Distribution) -> None:
 
 
 def _joined(batch: tf.TensorShape) -> str:
-    """How to make axes of a batch part of the event."""
+    """Says how to make axes of a batch part of the event."""
     count = batch.rank
     return f" Wrap it: tfd.Independent(distribution, reinterpreted_batch_ndims={count})."
 

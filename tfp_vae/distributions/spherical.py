@@ -11,10 +11,10 @@ from tensorflow_probability import random as tfp_random
 
 
 class AroundMean(abc.ABC):
-    """What TFP's two distributions around a mean direction lack.
+    """A distribution around a mean direction, with a variance and finite gradients of draws.
 
-    A variance, and draws whose gradient stays finite: TFP takes `sqrt(1 - w^2)` of the cosine w to
-    the mean direction, which has no gradient where w rounds to 1.
+    TFP takes `sqrt(1 - w^2)` of the cosine w to the mean direction, without a gradient where w
+    rounds to 1.
     """
 
     dtype: Any
@@ -23,7 +23,7 @@ class AroundMean(abc.ABC):
 
     @abc.abstractmethod
     def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Of the angle to the mean direction, n draws; the sine above 0."""
+        """Returns n draws of the angle to the mean direction; the sine is above 0."""
 
     def _variance(self) -> tf.Tensor:
         return tf.maximum(tf.linalg.diag_part(self._covariance()), 0)  # type: ignore[attr-defined]
@@ -39,7 +39,7 @@ class AroundMean(abc.ABC):
         return tf.math.l2_normalize(draw, axis=-1)
 
     def _noise(self, n: Any, seed: Any) -> tf.Tensor:
-        """n times a unit normal for each entry of the mean direction."""
+        """Returns n unit normals for each entry of the mean direction."""
         return tfd.Normal(tf.zeros_like(self.mean_direction), 1).sample(n, seed=seed)
 
 
@@ -47,8 +47,8 @@ class PowerAroundMean(AroundMean, tfd.PowerSpherical):
     """`tfd.PowerSpherical`, with what `AroundMean` adds."""
 
     def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        # (1 + cosine) / 2 is Beta distributed, a / (a + b) of two Gammas: from their logarithms it
-        # and its complement both keep their digits. b is half a sum of d - 1 squared Normals.
+        # (1 + cosine) / 2 is Beta distributed, a / (a + b) of two Gammas, whose logarithms keep all
+        # digits. b is half a sum of d - 1 squared Normals.
         a_seed, b_seed = tfp_random.split_seed(seed)
         squares = tf.square(self._noise(n, b_seed)[..., 1:])
         log_b = tf.math.log(tf.maximum(tf.reduce_sum(squares, axis=-1) / 2, 1e-30))
@@ -64,21 +64,21 @@ class FisherAroundMean(AroundMean, tfd.VonMisesFisher):
 
     def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
         three = self.mean_direction.shape[-1] == 3
-        # 1 - cosine, which keeps its digits.
+        # v = 1 - cosine keeps its digits.
         v = self._inverted(n, seed) if three else tf.stop_gradient(self._accepted(n, seed))
         return 1 - v, tf.sqrt(tf.maximum(v * (2 - v), 1e-12))
 
     def _inverted(self, n: Any, seed: Any) -> tf.Tensor:
-        """By the inverse of the cdf, which 3 dimensions have in closed form."""
+        """Draws by the inverse of the cdf, in closed form in 3 dimensions."""
         low = tf.fill(tf.shape(self.concentration), tf.constant(1e-8, self.dtype))
         u = tfd.Uniform(low, 1).sample(n, seed=seed)
         return -tf.math.log1p(u * tf.math.expm1(-2 * self.concentration)) / self.concentration
 
     def _accepted(self, n: Any, seed: Any) -> tf.Tensor:
-        """By rejection, until all are accepted: Wood, Commun. Stat. Simul. Comput. 23 (1994), 157.
+        """Draws by rejection: Wood, Commun. Stat. Simul. Comput. 23 (1994), 157.
 
-        Its Beta variables, which compile for long under XLA, are here (1 + u) / 2, u a coordinate
-        of a uniform direction.
+        The Beta variables are (1 + u) / 2, u a coordinate of a uniform direction: TFP's compile for
+        long under XLA.
         """
         k = self.concentration
         d1 = tf.cast(tf.shape(self.mean_direction)[-1] - 1, self.dtype)

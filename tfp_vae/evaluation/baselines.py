@@ -68,19 +68,18 @@ class Baseline(NamedTuple):
 def baseline(likelihood: tfd.Distribution, train: np.ndarray, layer: Any = None) -> Baseline | None:
     """Fits the family of a likelihood to training data by maximum likelihood, by column.
 
-    A fixed scale of the likelihood stays what it is; one scale for all values is one here too. A
-    mixture has the family of its components, a Normal with covariances that of independent Normals.
-    Without a distribution for each value, and for an unknown family, there is no baseline. So that
-    new values keep a probability, a Bernoulli sees one white and one black image more, other images
-    (but those of a fixed scale) the least and the largest value in each pixel, counts a row of
-    ones, categories a row that is spread over them.
+    A fixed scale stays what it is; one scale for all values is one here too. A mixture has the
+    family of its components, a Normal with covariances that of independent Normals; other families
+    have no baseline. New values keep a probability: a Bernoulli sees a white and a black image
+    more, other images (but those of a fixed scale) the least and the largest value in each pixel,
+    counts a row of ones, categories a row that is spread over them.
 
     Args:
       likelihood: p(x|z) of several z, such as `vae.decode(z)`.
       train: the training data as the model takes them, `[n, ...]`; for a Bernoulli also uint8,
-        pixels times 255. Of many, evenly spaced rows are taken, of 2^23 numbers (2^20 for
-        families that are fitted by steps).
-      layer: the layer that made the likelihood, which tells whether a scale is trained.
+        pixels times 255. At most 2^23 numbers are used, of evenly spaced rows (2^20 for families
+        that are fitted by steps).
+      layer: the layer that made the likelihood; it tells whether a scale is trained.
 
     Example:
       >>> likelihood = tfd.Independent(tfd.Normal([[0., 0.], [1., 1.]], 1.), 1)

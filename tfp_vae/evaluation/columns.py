@@ -26,11 +26,6 @@ class Columns:
     Attributes:
       values: `[m, columns]`, or `[m, 1]` where all of the data have few distinct numbers.
       weights: `[m, columns]` or `[m, 1]`; the sum over a column is 1.
-
-    Example:
-      >>> columns = Columns(np.array([[1., 5.], [3., 5.]]))
-      >>> columns.mean().tolist(), columns.variance().tolist()
-      ([2.0, 5.0], [1.0, 0.0])
     """
 
     def __init__(self, x: np.ndarray, more: Sequence[tuple[float, float]] = ()) -> None:
@@ -91,10 +86,6 @@ def minimum(loss: Callable[[tf.Tensor], tf.Tensor], start: np.ndarray) -> np.nda
 
     By Newton's method, damped by row. The second derivatives are differences of gradients, and the
     steps go down along directions of negative curvature too.
-
-    Example:
-      >>> minimum(lambda p: tf.reduce_sum((p - [[1., 2.]]) ** 4, 1), np.zeros([1, 2])).round(1)
-      array([[1., 2.]])
     """
 
     @tf.function(autograph=False)

@@ -56,7 +56,7 @@ def normal(x: np.ndarray, each: Any, scale: Any) -> LogProb:
 
 
 def laplace(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """Likewise, around the median."""
+    """Fits the same around the median of each column."""
     columns = _columns(x, scale)
     loc = columns.median()
     distance = columns.distance(loc)
@@ -65,7 +65,7 @@ def laplace(x: np.ndarray, each: Any, scale: Any) -> LogProb:
 
 
 def logistic(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """Likewise, by steps."""
+    """Fits the same by steps."""
     return _with_scale(tfd.Logistic, x, *_logistic(_columns(x, scale), scale), scale)
 
 

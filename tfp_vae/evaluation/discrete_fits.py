@@ -47,7 +47,7 @@ def negative_binomial(x: np.ndarray, each: Any, scale: Any) -> LogProb:
 
 
 def zero_inflated(x: np.ndarray, each: Any, scale: Any) -> LogProb:
-    """Likewise, and how likely an extra zero is; the better of two starts for each column."""
+    """Fits a probability of extra zeros too; the better of two starts for each column."""
     columns = Columns(x, _ONE_MORE)
     mean = np.log(columns.mean())
     zeros = (columns.weights * (columns.values == 0)).sum(axis=0)

@@ -35,26 +35,22 @@ def evaluate(
       vae: the model.
       x: the examples, as the model takes them.
       num_samples: draws of z for each example, for the log-likelihood.
-      examples: how many rows of x all numbers are of, drawn at random without repetition; None:
-        all rows.
+      examples: the number of rows that are evaluated, drawn at random; None: all.
       batch_size: examples at a time.
-      seed: of the rows; the same seed, the same rows.
+      seed: of the draw of rows.
 
     Returns:
-      Means over the rows in nats: `negative_elbo` = `nll` + `kl` (one z for each example), whatever
-      objective the model was trained with; `log_likelihood`, of densities the mean log density;
-      `bits_per_dim` = `-log_likelihood / (D log 2)` where each of the D entries of x has 256 levels
-      with a probability each; of several latent variables `kl_<name>` of each. Of each number its
-      standard error over the rows, `nll_error` and so on, if there is more than one row; `rows`,
-      their number. A model without a density has `nll` alone, and `kl` if it is its objective that
-      is no likelihood. Of codes `codes_used`, `num_codes` and `perplexity`, see
-      `tfp_vae.evaluation.codes`. Where log p(x|z) is no likelihood, such as a Bernoulli's at grey
-      pixels, the numbers are `cross_entropy`, `kl` and their sum `cross_entropy_plus_kl`, and no
-      bound.
+      Means over the rows in nats, whatever the model's objective: `negative_elbo` = `nll` + `kl`
+      (one z for each example), `log_likelihood`, and of bytes `bits_per_dim` = `-log_likelihood /
+      (D log 2)`; of several latent variables `kl_<name>` of each; the standard errors, `nll_error`
+      and so on, if there are several rows; and `rows`, their number. A model without a density has
+      `nll` alone, and `kl` if it is its objective that is no likelihood. A log p(x|z) that is no
+      likelihood, such as a Bernoulli's at grey pixels, gives `cross_entropy`, `kl` and their sum
+      `cross_entropy_plus_kl`. Of codes `codes_used`, `num_codes` and `perplexity`, see
+      `tfp_vae.evaluation.codes`.
 
     Raises:
-      InputError: `examples`, `num_samples` or `batch_size` is below 1, `seed` below 0, or x is not
-        what the model takes.
+      InputError: a number is below 1, `seed` below 0, or x is not what the model takes.
 
     Source: Burda et al., arXiv:1509.00519, for the log-likelihood.
 
@@ -119,10 +115,6 @@ def chosen(count: int, examples: int | None, seed: int = 0) -> np.ndarray | slic
 
     Raises:
       InputError: `examples` is below 1, or `seed` below 0.
-
-    Example:
-      >>> len(set(chosen(1000, 10).tolist())), chosen(1000, 1000), chosen(1000, None)
-      (10, slice(None, None, None), slice(None, None, None))
     """
     if examples is not None and examples < 1:
         raise InputError("Expected examples >= 1, or None for all rows.", examples)
@@ -143,10 +135,6 @@ def means(values: dict[str, np.ndarray]) -> dict[str, float]:
     """Returns the mean of each value, and as `..._error` the standard error of this mean.
 
     One row, and rows of probability 0, have no error.
-
-    Example:
-      >>> means({"nll": np.array([1., 3.])})
-      {'nll': 2.0, 'nll_error': 1.0}
     """
     found = {}
     for key, each in values.items():

@@ -116,10 +116,5 @@ def is_of_bytes(likelihood: tfd.Distribution) -> bool:
 
 
 def bits_per_dimension(nats: Any, dimensions: int) -> Any:
-    """Returns `-log2 p(x) / D` for a log-probability in nats.
-
-    Example:
-      >>> round(float(bits_per_dimension(-64 * np.log(256), 64)), 6)
-      8.0
-    """
+    """Returns `-log2 p(x) / D` for a log-probability in nats."""
     return -nats / (dimensions * np.log(2))

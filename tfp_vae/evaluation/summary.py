@@ -29,15 +29,14 @@ def report(
       **kwargs: `num_samples`, `examples`, `batch_size` and `seed`, as `estimates.evaluate`.
 
     Returns:
-      The table, and what `estimates.evaluate` gives with `of_rows`, how many rows x has; `measure`,
-      what log p(x|z) is ("log p(x)", "log density", "cross-entropy", "score"); where there is a
-      baseline, `baseline`, its mean negative log-likelihood, `baseline_error` and `baseline_name`;
-      `loss_of_batches`, the name of an objective whose loss depends on the size of a batch; and
+      The table, and the numbers of `estimates.evaluate` with `of_rows`, the number of rows of x;
+      `measure`, the kind of log p(x|z) ("log p(x)", "log density", "cross-entropy", "score");
+      `baseline`, a mean negative log-likelihood, `baseline_error` and `baseline_name`, if there is
+      one; `loss_of_batches`, an objective whose loss depends on the batch size; and
       `no_likelihood`, why there is no log p(x), if the objective is no likelihood.
 
     Raises:
-      InputError: as `estimates.evaluate`; or `train` is of another shape, or pixels of 0 to 255
-        beside an x of 0 to 1.
+      InputError: as `estimates.evaluate`; or `train` is of another shape or range than x.
 
     Example:
       >>> from tfp_vae import VAE, data, layers, networks

@@ -2,7 +2,6 @@
 
 from tfp_vae.layers import rescaled, util  # noqa: F401  (files name `Rescaled`)
 from tfp_vae.layers.autoregressive import AutoregressiveTransform
-from tfp_vae.layers.base.distribution_lambda import DistributionLambda
 from tfp_vae.layers.bayesian.convolution import (
     Conv1DFlipout,
     Conv1DReparameterization,
@@ -33,6 +32,7 @@ from tfp_vae.layers.counts import NegativeBinomial, ZeroInflatedNegativeBinomial
 from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.deterministic import Deterministic
 from tfp_vae.layers.discrete import ContinuousBernoulli, IndependentBernoulli, IndependentPoisson
+from tfp_vae.layers.distribution_lambda import DistributionLambda
 from tfp_vae.layers.finite_scalar_quantized import FiniteScalarQuantized
 from tfp_vae.layers.gamma import Gamma
 from tfp_vae.layers.gaussian_process import VariationalGaussianProcess

@@ -9,9 +9,8 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 from tfp_vae.layers.base.symbolic import DistributionTensor
 
 
@@ -22,12 +21,11 @@ class AutoregressiveTransform(DistributionLayer):
     `log p(x) = log p_u((x - shift(x)) exp(-s(x))) - sum_i s_i(x)` with `shift, s = made(x)`, each a
     function of the entries of x before its own. Input: a distribution layer's output of event
     `[d]`; batch and event are those of the input; as a tensor a draw, which takes d passes through
-    the network, unless `convert_to_tensor_fn` says otherwise.
+    the network.
 
     Args:
       made: an `AutoregressiveNetwork` of 2 parameters, or another layer from `[..., d]` to
         `[..., d, 2]`.
-      **kwargs: as for `DistributionLambda`.
 
     Raises:
       InputError: `made` has another number of parameters, or the input is no distribution.
@@ -67,17 +65,9 @@ class AutoregressiveTransform(DistributionLayer):
         )
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
-        # `call` cannot be traced where the input is a placeholder, which is no distribution.
-        kwargs = {"training": training}
-        return DistributionTensor(inputs.shape, self.compute_dtype, self, (inputs,), kwargs)
+        # `call` cannot be traced with a placeholder, which is no distribution.
+        given = (inputs,), {"training": training}
+        return DistributionTensor(inputs.shape, self.compute_dtype, self, *given)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "made": keras.saving.serialize_keras_object(self.made)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> AutoregressiveTransform:
-        made = loaded(config["made"])
-        return super().from_config({**config, "made": made})

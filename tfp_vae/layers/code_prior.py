@@ -19,11 +19,11 @@ from tfp_vae.errors import InputError
 class CodePrior(Prior):
     """p(z) = p(codes): a subclass says how the codes are distributed, in `over_codes`.
 
-    The vectors of the codes, their number and that of positions are those of the encoder of the
-    model that the prior is given to.
+    The codes' vectors, and the numbers of codes and positions, are those of the encoder of the
+    prior's model.
 
     Attributes:
-      num_codes: k; there once the prior has its model.
+      num_codes: k, known once the prior has its model.
       positions: the shape of the codes of one z, likewise.
 
     Raises:
@@ -41,7 +41,7 @@ class CodePrior(Prior):
 
     @abc.abstractmethod
     def over_codes(self, dtype: tf.DType) -> tfd.Distribution:
-        """p(codes), batch `[]`, event `positions`; `dtype` is that of its log_prob."""
+        """Returns p(codes), batch `[]`, event `positions`; its log_prob is of `dtype`."""
 
     def distribution(self) -> CodeVectors:
         if self._space is None:
@@ -55,9 +55,9 @@ class CodePrior(Prior):
 
 
 def space_of(encoder: keras.Model, name: str) -> Callable[[], CodeSpace]:
-    """Returns what gives the codes' vectors of the posterior that the encoder ends in.
+    """Returns a function that gives the codes' vectors of the posterior that ends the encoder.
 
-    It is a function, since Keras would take the layer itself for a part of what holds it.
+    It is a function, since Keras would track the layer itself as a part of its holder.
 
     Raises:
       InputError: the encoder has no layer of codes, or several.
@@ -74,9 +74,9 @@ def space_of(encoder: keras.Model, name: str) -> Callable[[], CodeSpace]:
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class UniformCodes(CodePrior):
-    """`p(codes) = num_codes^(-positions)`: all codes alike, the prior of a VQ-VAE while it trains.
+    """`p(codes) = num_codes^(-positions)`: the uniform prior of a VQ-VAE in training.
 
-    Its KL is `positions log(num_codes)` nats, whatever the codes. Van den Oord et al.,
+    The KL is `positions log(num_codes)` nats, whatever the codes. Van den Oord et al.,
     arXiv:1711.00937.
 
     Example:

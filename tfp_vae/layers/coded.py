@@ -9,10 +9,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.code_space import CodeSpace
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer
 from tfp_vae.layers.code_prior import UniformCodes
 
@@ -25,10 +24,9 @@ class CodedLayer(IndependentLayer):
 
     Args:
       event_shape: (*positions, d); `(d,)` or `d` for one position.
-      convert_to_tensor_fn: see `DistributionLambda`.
       validate_args: as for the other layers; there is nothing to check.
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
+      **kwargs: as for any Keras layer, without a `KLDivergenceRegularizer`: the prior over codes
+        takes the vectors from the model, `VAE(prior=...)`.
 
     Attributes:
       reports: the methods of the distribution that `fit` and `evaluate` report batch by batch.
@@ -41,7 +39,6 @@ class CodedLayer(IndependentLayer):
     is_random = False
     reports = ("perplexity",)
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int],

@@ -9,36 +9,26 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.counts import GammaPoisson, ZeroInflated
 from tfp_vae.distributions.floors import softplus_at_least
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.base.parametric import IndependentLayer, independent, to_event_shape
+from tfp_vae.layers.base.conversion import ConvertToTensor
+from tfp_vae.layers.base.parametric import IndependentLayer
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class NegativeBinomial(IndependentLayer):
     """`prod_i NB(x_i; mean_i, r_i)`: counts whose variance is `mean + mean^2 / r`.
 
-    `NB(x) = Gamma(x + r) / (x! Gamma(r)) (r / (r + mean))^r (mean / (r + mean))^x`, x in 0, 1, ...;
-    a Poisson whose rate is Gamma distributed, and a Poisson itself as r grows. With
+    `NB(x) = Gamma(x + r) / (x! Gamma(r)) (r / (r + mean))^r (mean / (r + mean))^x`, x in 0, 1, ...:
+    a Poisson with a Gamma distributed rate, and a Poisson itself as r grows. With
     n = prod(event_shape): `mean = exp(t[..., :n])`, as the rate of `IndependentPoisson`, and the
     total count `r = softplus(t[..., n:])`.
 
-    Shapes: input `[..., 2 n]`, batch `[...]`, event `event_shape`; as a tensor a draw (which has no
-    gradient), unless `convert_to_tensor_fn` says otherwise. Draws work under XLA, where those of
-    `tfd.NegativeBinomial` do not.
+    Shapes: input `[..., 2 n]`, batch `[...]`, event `event_shape`; as a tensor a draw (without a
+    gradient). Draws work under XLA; those of `tfd.NegativeBinomial` do not.
 
     Args:
-      event_shape: the shape of one draw: an int, or a sequence of ints.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
       min_total_count: total counts below it are raised to it.
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
-
-    Raises:
-      InputError: the last axis of the input is not `params_size(event_shape)`.
 
     Source: Lopez et al. (scVI), doi:10.1038/s41592-018-0229-2.
 
@@ -52,7 +42,6 @@ class NegativeBinomial(IndependentLayer):
     is_of_integers = True
     parameters_per_value = 2
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -65,41 +54,18 @@ class NegativeBinomial(IndependentLayer):
         super().__init__(event_shape, convert_to_tensor_fn, validate_args, seed, **kwargs)
         self.min_total_count = min_total_count
 
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        floor = self.min_total_count
-        return self.new(inputs, self.event_shape, self.validate_args, min_total_count=floor)
-
     @classmethod
-    def new(
-        cls,
-        params: Any,
-        event_shape: Any = (),
-        validate_args: bool = False,
-        name: str | None = None,
-        min_total_count: float = 1e-4,
-    ) -> tfd.Independent:
-        """The distribution of a parameter tensor `[..., params_size(event_shape)]`."""
-        with tf.name_scope(name or cls.__name__):
-            parts = tf.split(tf.convert_to_tensor(params), cls.parameters_per_value, axis=-1)
-            *first, log_mean, total_count = (to_event_shape(part, event_shape) for part in parts)
-            total_count = softplus_at_least(total_count, min_total_count)
-            logits = log_mean - tf.math.log(total_count)
-            counts = GammaPoisson(
-                total_count,
-                logits=logits,
-                require_integer_total_count=False,
-                validate_args=validate_args,
-            )
-            each = cls.each(counts, *first)
-            return independent(each, event_shape, validate_args=validate_args)
-
-    @classmethod
-    def each(cls, counts: tfd.Distribution) -> tfd.Distribution:
-        """The scalar distributions, from the negative binomial and any further parameters."""
-        return counts
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "min_total_count": self.min_total_count}
+    def each(
+        cls, *parameters: tf.Tensor, validate_args: bool, min_total_count: float = 1e-4
+    ) -> tfd.Distribution:
+        log_mean, total_count = parameters
+        total_count = softplus_at_least(total_count, min_total_count)
+        return GammaPoisson(
+            total_count,
+            logits=log_mean - tf.math.log(total_count),
+            require_integer_total_count=False,
+            validate_args=validate_args,
+        )
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -108,9 +74,8 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
 
     With n = prod(event_shape): `pi = sigmoid(t[..., :n])`, the probability of an extra zero, then
     `mean = exp(t[..., n:2n])` and the total count `r = softplus(t[..., 2n:])` of a
-    `NegativeBinomial`, whose arguments these are. Shapes: input `[..., 3 n]`, batch `[...]`, event
-    `event_shape`; as a tensor a draw, unless `convert_to_tensor_fn` says otherwise. Lopez et al.
-    (scVI), doi:10.1038/s41592-018-0229-2.
+    `NegativeBinomial`. Shapes: input `[..., 3 n]`, batch `[...]`, event `event_shape`; as a tensor
+    a draw. Lopez et al. (scVI), doi:10.1038/s41592-018-0229-2.
 
     Example:
       >>> p = ZeroInflatedNegativeBinomial(1)(tf.constant([[0., np.log(3.), .5413]]))
@@ -121,5 +86,9 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     parameters_per_value = 3
 
     @classmethod
-    def each(cls, counts: tfd.Distribution, logit: tf.Tensor) -> tfd.Distribution:  # type: ignore[override]
-        return ZeroInflated(logit, counts, validate_args=counts.validate_args)
+    def each(
+        cls, *parameters: tf.Tensor, validate_args: bool, min_total_count: float = 1e-4
+    ) -> tfd.Distribution:
+        logit, *others = parameters
+        counts = super().each(*others, validate_args=validate_args, min_total_count=min_total_count)
+        return ZeroInflated(logit, counts, validate_args=validate_args)

@@ -10,20 +10,21 @@ import keras
 import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.errors import InputError
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class CouplingNetwork(keras.layers.Layer):
-    """Shift and log-scale of some entries, as functions of the others: what `tfb.RealNVP` asks for.
+class CouplingNetwork(ConfigFromSignature, keras.layers.Layer):
+    """Shift and log-scale of some entries, as functions of the others: a network for `tfb.RealNVP`.
 
     `x0 [..., input_size] -> (shift, log_scale)`, each `[..., output_size]`, by a dense network. In
     `tfb.RealNVP(num_masked=m, shift_and_log_scale_fn=CouplingNetwork(m, d - m, [64]))` the first m
     entries of d stay and give the shift and scale of the others.
 
     Args:
-      input_size: how many entries it sees.
-      output_size: how many entries it transforms.
+      input_size: the number of entries of x0.
+      output_size: the number of entries to transform.
       hidden_units: the sizes of the hidden layers.
       activation: of the hidden layers.
       conditional_size: the size of a `conditional_input` beside x0; None: there is none.
@@ -75,7 +76,7 @@ class CouplingNetwork(keras.layers.Layer):
     def call(
         self, x0: Any, output_units: int | None = None, conditional_input: Any = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The shift and the log-scale; `output_units` is what the bijector expects of each."""
+        """Returns the shift and the log-scale; the bijector expects `output_units` of each."""
         if output_units not in (None, self.output_size):
             raise InputError(
                 f"{self.name}: expected to transform {self.output_size} entries, its output_size.",
@@ -94,13 +95,3 @@ class CouplingNetwork(keras.layers.Layer):
             y = layer(y)
         shift, log_scale = tf.split(y[0] if one else y, 2, axis=-1)
         return shift, log_scale
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "input_size": self.input_size,
-            "output_size": self.output_size,
-            "hidden_units": self.hidden_units,
-            "activation": keras.activations.serialize(self.activation),
-            "conditional_size": self.conditional_size,
-        }

@@ -6,17 +6,19 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.layers.discrete import OneParameterLayer
+from tfp_vae.layers.base.parametric import IndependentLayer
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class Deterministic(OneParameterLayer):
+class Deterministic(IndependentLayer):
     """All probability at `x = t`: log_prob is 0 there and -inf elsewhere.
 
-    For an encoder or a decoder without noise. It is fitted by a distance, such as `loss="mse"`, to
-    the tensor that it stands for; its log_prob has no gradient, so it is no likelihood for
-    `tfp_vae.VAE`. Shapes: input `[..., n]`, n = prod(event_shape); batch `[...]`, event
-    `event_shape`; as a tensor t itself, with its gradient.
+    For an encoder or a decoder without noise, fitted by a distance, such as `loss="mse"`. The
+    log_prob has no gradient, so the layer is no likelihood for `tfp_vae.VAE`.
+
+    Shapes: input `[..., n]`, n = prod(event_shape); batch `[...]`, event `event_shape`; as a tensor
+    t itself, with its gradient.
+
     Source: `tfd.Deterministic`.
 
     Example:
@@ -29,6 +31,6 @@ class Deterministic(OneParameterLayer):
     has_density = False
     fast_under_xla = True
 
-    @staticmethod
-    def each(parameter: tf.Tensor, validate_args: bool) -> tfd.Distribution:
-        return tfd.Deterministic(parameter, validate_args=validate_args)
+    @classmethod
+    def each(cls, loc: tf.Tensor, validate_args: bool) -> tfd.Distribution:
+        return tfd.Deterministic(loc, validate_args=validate_args)

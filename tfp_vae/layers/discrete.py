@@ -1,8 +1,7 @@
-"""A discrete distribution for each value: Bernoulli and Poisson."""
+"""Bernoulli, Poisson, and the continuous Bernoulli: one parameter for each value."""
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +9,10 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.fast import Bernoulli
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.base.parametric import IndependentLayer, independent, to_event_shape
+from tfp_vae.layers.base.conversion import ConvertToTensor
+from tfp_vae.layers.base.parametric import IndependentLayer
+from tfp_vae.layers.categorical import dtype_name
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -21,19 +20,8 @@ class IndependentBernoulli(IndependentLayer):
     """`prod_i p_i^x_i (1 - p_i)^(1 - x_i)` with `p = sigmoid(t)`; x in {0, 1}.
 
     Shapes: input `[..., n]`, n = prod(event_shape), the logits; batch `[...]`, event `event_shape`;
-    as a tensor a draw of zeros and ones (which has no gradient), unless `convert_to_tensor_fn` says
+    as a tensor a draw of zeros and ones (without a gradient), unless `convert_to_tensor_fn` says
     "mean", "logits" or otherwise.
-
-    Args:
-      event_shape: the shape of one draw: an int, or a sequence of ints.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      sample_dtype: the dtype of draws; None: that of the parameters.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
-
-    Raises:
-      InputError: the last axis of the input is not `params_size(event_shape)`.
 
     Source: Kingma and Welling, arXiv:1312.6114, appendix C.1.
 
@@ -45,7 +33,6 @@ class IndependentBernoulli(IndependentLayer):
 
     support = (0.0, 1.0)
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -56,13 +43,10 @@ class IndependentBernoulli(IndependentLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(event_shape, convert_to_tensor_fn, validate_args, seed, **kwargs)
-        self.sample_dtype = None if sample_dtype is None else tf.as_dtype(sample_dtype).name
-
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, self.event_shape, self.sample_dtype, self.validate_args)
+        self.sample_dtype = dtype_name(sample_dtype)
 
     @classmethod
-    def new(
+    def new(  # type: ignore[override]  # tfp.layers has dtype before validate_args
         cls,
         params: Any,
         event_shape: Any = (),
@@ -70,53 +54,23 @@ class IndependentBernoulli(IndependentLayer):
         validate_args: bool = False,
         name: str | None = None,
     ) -> tfd.Independent:
-        """The distribution of a tensor of logits `[..., params_size(event_shape)]`."""
-        with tf.name_scope(name or cls.__name__):
-            params = tf.convert_to_tensor(params)
-            each = Bernoulli(
-                logits=to_event_shape(params, event_shape),
-                dtype=params.dtype if dtype is None else tf.as_dtype(dtype),
-                validate_args=validate_args,
-            )
-            return independent(each, event_shape, validate_args=validate_args)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "sample_dtype": self.sample_dtype}
-
-
-class OneParameterLayer(IndependentLayer):
-    """Independent distributions with one parameter for each value; a subclass makes `each`."""
-
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, self.event_shape, self.validate_args)
+        """Returns the distribution of a tensor of logits `[..., params_size(event_shape)]`."""
+        return cls._new(params, event_shape, validate_args, name, dtype=dtype)
 
     @classmethod
-    def new(
-        cls,
-        params: Any,
-        event_shape: Any = (),
-        validate_args: bool = False,
-        name: str | None = None,
-    ) -> tfd.Independent:
-        """The distribution of a parameter tensor `[..., params_size(event_shape)]`."""
-        with tf.name_scope(name or cls.__name__):
-            parameter = to_event_shape(tf.convert_to_tensor(params), event_shape)
-            each = cls.each(parameter, validate_args)
-            return independent(each, event_shape, validate_args=validate_args)
-
-    @staticmethod
-    @abc.abstractmethod
-    def each(parameter: tf.Tensor, validate_args: bool) -> tfd.Distribution:
-        """The scalar distributions of the parameters."""
+    def each(cls, logits: tf.Tensor, validate_args: bool, dtype: Any) -> tfd.Distribution:
+        dtype = tf.as_dtype(dtype or logits.dtype)
+        return Bernoulli(logits=logits, dtype=dtype, validate_args=validate_args)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class IndependentPoisson(OneParameterLayer):
+class IndependentPoisson(IndependentLayer):
     """`prod_i rate_i^x_i exp(-rate_i) / x_i!` with `rate = exp(t)`; x in 0, 1, 2, ...: counts.
 
     Shapes: input `[..., n]`, n = prod(event_shape), the logarithms of the rates; batch `[...]`,
-    event `event_shape`; as a tensor a draw (which has no gradient), unless `convert_to_tensor_fn`
-    says otherwise. Source: `tfp.layers.IndependentPoisson`.
+    event `event_shape`; as a tensor a draw (without a gradient).
+
+    Source: `tfp.layers.IndependentPoisson`.
 
     Example:
       >>> p = IndependentPoisson(2, "mean")(tf.constant([[0., 1.0986]]))
@@ -127,20 +81,19 @@ class IndependentPoisson(OneParameterLayer):
     support = (0.0, float("inf"))
     is_of_integers = True
 
-    @staticmethod
-    def each(parameter: tf.Tensor, validate_args: bool) -> tfd.Distribution:
-        return tfd.Poisson(log_rate=parameter, validate_args=validate_args)
+    @classmethod
+    def each(cls, log_rate: tf.Tensor, validate_args: bool) -> tfd.Distribution:
+        return tfd.Poisson(log_rate=log_rate, validate_args=validate_args)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class ContinuousBernoulli(OneParameterLayer):
+class ContinuousBernoulli(IndependentLayer):
     """`prod_i C(p_i) p_i^x_i (1 - p_i)^(1 - x_i)`, p = sigmoid(t); x in [0, 1]: grey pixels.
 
-    What a Bernoulli is not: a density over the interval, with its normalizing constant C. Loaiza-
-    Ganem and Cunningham, arXiv:1907.06845.
+    A density over the interval, with its normalizing constant C. Shapes: input `[..., n]`, n =
+    prod(event_shape), the logits; batch `[...]`, event `event_shape`; as a tensor a draw.
 
-    Shapes: input `[..., n]`, n = prod(event_shape), the logits; batch `[...]`, event `event_shape`;
-    as a tensor a draw, unless `convert_to_tensor_fn` says otherwise.
+    Source: Loaiza-Ganem and Cunningham, arXiv:1907.06845.
 
     Example:
       >>> p = ContinuousBernoulli(1)(tf.constant([[0.]]))  # uniform
@@ -150,8 +103,8 @@ class ContinuousBernoulli(OneParameterLayer):
 
     support = (0.0, 1.0)
 
-    @staticmethod
-    def each(parameter: tf.Tensor, validate_args: bool) -> tfd.Distribution:
+    @classmethod
+    def each(cls, logits: tf.Tensor, validate_args: bool) -> tfd.Distribution:
         return tfd.ContinuousBernoulli(
-            logits=parameter, dtype=parameter.dtype, validate_args=validate_args
+            logits=logits, dtype=logits.dtype, validate_args=validate_args
         )

@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.code_space import Grid
 from tfp_vae.distributions.codes import CodePoint
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import to_event_shape
 from tfp_vae.layers.coded import CodedLayer
 
@@ -40,15 +39,11 @@ class FiniteScalarQuantized(CodedLayer):
     Args:
       event_shape: (*positions, d); `(d,)` or `d` for one position.
       levels: L, a number of values, at least 2, for each of the d entries.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: as for the other layers; there is nothing to check.
-      seed: likewise; there are no draws.
-      **kwargs: as for any Keras layer, without a `KLDivergenceRegularizer`.
+      seed: not used; there are no draws.
 
     Raises:
-      InputError: there is not one number of at least 2 for each entry, there are more than
-        2^31 - 1 codes, the last axis of the input is not `params_size(event_shape)`, or a
-        `KLDivergenceRegularizer` is given.
+      InputError: there is not one number of at least 2 for each entry, or there are 2^31
+        codes or more.
 
     Source: Mentzer et al., arXiv:2309.15505.
 
@@ -61,7 +56,6 @@ class FiniteScalarQuantized(CodedLayer):
       [[1.0, -1.0]]
     """
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int],
@@ -99,6 +93,3 @@ class FiniteScalarQuantized(CodedLayer):
         return CodePoint(
             bounded / scale, self.code_space(), ndims, validate_args=self.validate_args
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "levels": self.levels}

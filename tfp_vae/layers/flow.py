@@ -1,4 +1,4 @@
-"""What posteriors that are a normalizing flow share: a diagonal Normal, and maps that bend it."""
+"""A posterior that is a normalizing flow: a diagonal Normal, and maps that bend it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.floors import softplus_at_least
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.multivariate import VectorLayer, of_any_batch
 
 
 class FlowLayer(VectorLayer):
     """`z = f_K(... f_1(loc + scale * eps))`; a subclass makes the maps f.
 
-    TFP remembers which eps a draw came from, so that `log_prob` of a draw inverts nothing; it is
-    remembered of that very tensor, not of a part or a copy of it, and then has no gradient with
-    respect to z. `log_prob` of any other tensor inverts the maps.
+    TFP remembers the eps of a draw, so that `log_prob` of that very tensor inverts nothing and has
+    no gradient with respect to z. `log_prob` of any other tensor inverts the maps.
+
+    Args:
+      event_size: d.
+      num_flows: K, at least 1.
+      min_scale: scales of the base below it are raised to it.
     """
 
-    @checked
     def __init__(
         self,
         event_size: int,
@@ -42,18 +44,13 @@ class FlowLayer(VectorLayer):
         params, d = tf.convert_to_tensor(inputs), self.event_size
         scale = softplus_at_least(params[..., d : 2 * d], self.min_scale)
         base = tfd.MultivariateNormalDiag(params[..., :d], scale, validate_args=self.validate_args)
-        maps = self.maps(params[..., 2 * d :])
-        bent = tfb.Chain(maps[::-1])
+        bent = tfb.Chain(self.maps(params[..., 2 * d :])[::-1])
         flow = tfd.TransformedDistribution(of_any_batch(base), bent, name=type(self).__name__)
         return of_any_batch(flow)
 
     @abc.abstractmethod
     def maps(self, params: tf.Tensor) -> list[tfb.Bijector]:
-        """f_1, ..., f_K, from what follows the base's parameters."""
+        """Returns f_1, ..., f_K, from the parameters after those of the base."""
 
     def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
         return distribution.bijector.forward(distribution.distribution.mean())
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"num_flows": self.num_flows, "min_scale": self.min_scale}
-        return {**super().get_config(), **own}

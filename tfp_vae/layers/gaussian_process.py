@@ -12,21 +12,13 @@ import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.distributions.gaussian_process import GaussianProcessOutput
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor, DistributionLayer
+from tfp_vae.layers.base.conversion import ConvertToTensor
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 from tfp_vae.layers.base.parametric import as_shape
 
 _LITTLE_NOISE = keras.initializers.Constant(-10.0)
-_SERIALIZED = (
-    "kernel_provider",
-    "mean_fn",
-    "inducing_index_points_initializer",
-    "unconstrained_observation_noise_variance_initializer",
-    "variational_inducing_observations_scale_initializer",
-)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -34,29 +26,24 @@ class VariationalGaussianProcess(DistributionLayer):
     """q(f(x)) of a sparse Gaussian process: `f ~ GP(m, k)`, known through m inducing points.
 
     `q(f) = E_q(u)[p(f|u)]` with `q(u) = N(loc, scale scale')` at trained index points. Input
-    `[points, features]`; batch `[]`, event `[points, *event_shape]`; as a tensor a draw, unless
-    `convert_to_tensor_fn` says otherwise. Besides the methods of every distribution the output has
-    `variational_loss(y, kl_weight)`, the negative ELBO: compile with
+    `[points, features]`; batch `[]`, event `[points, *event_shape]`; as a tensor a draw. Besides
+    the methods of every distribution the output has `variational_loss(y, kl_weight)`, the negative
+    ELBO: compile with
     `loss=lambda y, f: f.variational_loss(y, kl_weight=batch_size / num_examples)`.
 
     Args:
       num_inducing_points: m.
-      kernel_provider: a Keras layer with a property `kernel`: a
-        `tfp.math.psd_kernels.PositiveSemidefiniteKernel` made of the layer's own weights. Its dtype
-        is that of this layer; float64 is advisable.
-      event_shape: the shape of f(x): an int, or a sequence of ints; an independent process for
-        each.
+      kernel_provider: a Keras layer with a property `kernel`, a
+        `tfp.math.psd_kernels.PositiveSemidefiniteKernel` of the layer's weights. This layer takes
+        its dtype; float64 is advisable.
+      event_shape: the shape of f(x), with an independent process for each number.
       inducing_index_points_initializer: a Keras initializer for `[*event_shape, m, features]`;
         scatter the points over the data. None: Keras' default.
       unconstrained_observation_noise_variance_initializer: for the noise variance before its
         softplus; None: there is no noise.
       variational_inducing_observations_scale_initializer: for `scale`; None: 1e-5 I.
       mean_fn: the function m(x); None: a trained constant.
-      jitter: what is added to the diagonals of kernel matrices.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      name: the layer's name.
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
+      jitter: is added to the diagonals of kernel matrices.
 
     Raises:
       InputError: `kernel_provider` has no such kernel.
@@ -78,7 +65,6 @@ class VariationalGaussianProcess(DistributionLayer):
       [8, 1]
     """
 
-    @checked
     def __init__(
         self,
         num_inducing_points: int,
@@ -182,8 +168,7 @@ class VariationalGaussianProcess(DistributionLayer):
         jitter: float = 1e-6,
         name: str | None = None,
     ) -> GaussianProcessOutput:
-        """The distribution of f at the index points `x [points, features]`."""
-        del event_shape
+        """Returns the distribution of f at the index points `x [points, features]`."""
         process = tfd.VariationalGaussianProcess(
             kernel=kernel_provider.kernel,
             index_points=x,
@@ -200,19 +185,7 @@ class VariationalGaussianProcess(DistributionLayer):
             name=name or "VariationalGaussianProcess",
         )
 
-    def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        return {
-            **super().get_config(),
-            "num_inducing_points": self.num_inducing_points,
-            "event_shape": list(self.event_shape),
-            "jitter": self.jitter,
-            **{key: serialize(getattr(self, key)) for key in _SERIALIZED},
-        }
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> VariationalGaussianProcess:
-        deserialize = loaded
-        return super().from_config(
-            {**config, **{key: deserialize(config[key]) for key in _SERIALIZED}}
-        )
+        initial = {key: cls.load(config[key]) for key in config if key.endswith("_initializer")}
+        return super().from_config({**config, **initial})

@@ -8,11 +8,12 @@ from typing import Any
 import keras
 
 from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.errors import InputError
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class BlockwiseInitializer(keras.initializers.Initializer):
+class BlockwiseInitializer(ConfigFromSignature, keras.initializers.Initializer):
     """Fills blocks of the last axis, `sizes[i]` wide, each by its own `initializers[i]`.
 
     Args:
@@ -59,10 +60,3 @@ class BlockwiseInitializer(keras.initializers.Initializer):
             for initializer, size in zip(self.initializers, self.sizes, strict=True)
         ]
         return keras.ops.concatenate(blocks, axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "initializers": [keras.initializers.serialize(each) for each in self.initializers],
-            "sizes": self.sizes,
-            "validate_args": self.validate_args,
-        }

@@ -9,9 +9,8 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bijectors.inverse_autoregressive import InverseAutoregressive
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import as_shape
 from tfp_vae.layers.flow import FlowLayer
 from tfp_vae.layers.made import AutoregressiveNetwork
@@ -21,35 +20,21 @@ from tfp_vae.layers.made import AutoregressiveNetwork
 class InverseAutoregressiveFlow(FlowLayer):
     """`z = f_K(... f_1(loc + scale * eps))` with `f(z)_i = s_i z_i + (1 - s_i) m_i`.
 
-    m_i and the gates s_i in (0, 1) are given by an autoregressive network for each map, from the
-    entries of z before i and a context, which is a part of the input; the order of the entries
-    turns around from map to map. The networks are weights of this layer. `log q(z) =
-    log N(z_0; loc, scale^2) - sum_k sum_i log s_ki`. A draw and its `log_prob` take one pass
-    through each network, `log_prob` of any other z takes d. Draws are reparameterized. There is no
-    closed form of mean or KL: what stands for the posterior, in `VAE.reconstruct`, is the image of
-    the base's mean.
+    An autoregressive network for each map gives m_i and the gates s_i in (0, 1), from the entries
+    of z before i and a context, which is a part of the input; the order of the entries reverses
+    from map to map. The networks are weights of this layer.
+    `log q(z) = log N(z_0; loc, scale^2) - sum_k sum_i log s_ki`. A draw and its `log_prob` take one
+    pass through each network, `log_prob` of any other z takes d. Draws are reparameterized. There
+    is no closed form of mean or KL: the image of the base's mean stands for the posterior.
 
     Shapes: input `[..., 2 d + c]`: d locations, d scales before their softplus, c numbers of
-    context; batch `[...]`, event `[d]`; as a tensor a draw, unless `convert_to_tensor_fn` says
-    otherwise.
+    context; batch `[...]`, event `[d]`; as a tensor a draw.
 
     Args:
-      event_size: d.
-      num_flows: K, at least 1.
       hidden_units: the sizes of the hidden layers of each network.
       context_size: c, at least 1.
       activation: of the hidden layers; a bounded one keeps the inverse finite far out.
       kernel_initializer: of the networks' kernels.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      min_scale: scales of the base below it are raised to it.
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`, by
-        Monte Carlo.
-
-    Raises:
-      InputError: there is not at least one flow and one number of context, or the last axis of the
-        input is not `params_size(event_size, context_size)`.
 
     Source: Kingma et al., arXiv:1606.04934.
 
@@ -60,7 +45,6 @@ class InverseAutoregressiveFlow(FlowLayer):
       True
     """
 
-    @checked
     def __init__(
         self,
         event_size: int,
@@ -103,21 +87,5 @@ class InverseAutoregressiveFlow(FlowLayer):
         return [InverseAutoregressive(each, params, checked) for each in self.networks]
 
     @staticmethod
-    @checked
-    def params_size(event_size: int, context_size: int, name: str | None = None) -> int:  # type: ignore[override]
-        """The base's two for each dimension, then the context."""
-        del name
+    def params_size(event_size: int, context_size: int, name: str | None = None) -> int:
         return 2 * int(event_size) + int(context_size)
-
-    @property
-    def num_parameters(self) -> int:
-        return self.params_size(self.event_size, self.context_size)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "hidden_units": self.hidden_units,
-            "context_size": self.context_size,
-            "activation": keras.activations.serialize(self.activation),
-            "kernel_initializer": keras.saving.serialize_keras_object(self.kernel_initializer),
-        }

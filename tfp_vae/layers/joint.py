@@ -9,11 +9,9 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.distributions.blockwise import SideBySide
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import ParametricLayer
 
 
@@ -21,28 +19,21 @@ from tfp_vae.layers.base.parametric import ParametricLayer
 class Joint(ParametricLayer):
     """`q(z|x) = prod_b q_b(z_b|x)`: z is the blocks z_b, each of a posterior layer, end to end.
 
-    For a z of which some entries are continuous and some discrete, in one vector that a dense
-    decoder takes. The KL against a `tfd.Blockwise` of priors of the same sizes is the sum of the
-    blocks', each in closed form where TFP has it and by Monte Carlo elsewhere;
-    `tfp_vae.distributions.divergence.blocks` gives them apart. Draws are reparameterized where all
-    blocks' are.
+    For a z with continuous and discrete entries, in one vector that a dense decoder takes. The KL
+    against a `tfd.Blockwise` of priors of the same sizes is the sum of the blocks', each in closed
+    form where TFP has it and by Monte Carlo elsewhere; `tfp_vae.distributions.divergence.blocks`
+    gives each. Draws are reparameterized where those of all blocks are.
 
     Shapes: input `[..., n]`, the blocks' parameters one after the other, n the sum of their sizes;
-    batch `[...]`; event: one vector, as long as the blocks' together; as a tensor a draw, unless
-    `convert_to_tensor_fn` says otherwise.
+    batch `[...]`; event: one vector, as long as the blocks' together; as a tensor a draw.
 
     Args:
-      posteriors: the layers, each over vectors. Their `convert_to_tensor_fn` and `seed` are not
-        used; those of this layer are.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`.
+      posteriors: the layers, each over vectors. The `convert_to_tensor_fn` and `seed` of this layer
+        replace theirs.
 
     Raises:
       InputError: the posteriors are not at least one layer with a fixed number of parameters, over
-        vectors; one has a `KLDivergenceRegularizer` of its own; or the last axis of the input is
-        not `params_size(posteriors)`.
+        vectors; or one has a `KLDivergenceRegularizer` of its own.
 
     Source: Dupont (JointVAE), arXiv:1804.00104.
 
@@ -54,7 +45,6 @@ class Joint(ParametricLayer):
       (7, [5])
     """
 
-    @checked
     def __init__(
         self,
         posteriors: Sequence[ParametricLayer],
@@ -102,7 +92,6 @@ class Joint(ParametricLayer):
         return SideBySide(each, validate_args=self.validate_args)
 
     def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
-        del event_shape  # of all blocks together
         zeros = tf.zeros([1, self.num_parameters], self.compute_dtype)
         blocks = self.make_distribution(zeros).distributions
         pairs = zip(self.posteriors, blocks, strict=True)
@@ -113,24 +102,5 @@ class Joint(ParametricLayer):
         return tf.concat([layer.representative(q) for layer, q in pairs], axis=-1)
 
     @staticmethod
-    @checked
     def params_size(posteriors: Sequence[ParametricLayer], name: str | None = None) -> int:
-        """The sum of the posteriors'."""
-        del name
         return sum(layer.num_parameters for layer in posteriors)
-
-    @property
-    def num_parameters(self) -> int:
-        return self.params_size(self.posteriors)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "posteriors": [keras.saving.serialize_keras_object(q) for q in self.posteriors],
-            "validate_args": self.validate_args,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Joint:
-        each = [loaded(q) for q in config["posteriors"]]
-        return super().from_config({**config, "posteriors": each})

@@ -14,9 +14,9 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae import schedules
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.coercible import draw
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.bridge.marginals import Prior, as_prior
 from tfp_vae.bridge.masks import along, mask_of, masked_mean
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.distributions.divergence import kl_divergence
 from tfp_vae.errors import InputTypeError
 from tfp_vae.layers.base.loops import RefusesLoops
@@ -29,7 +29,7 @@ _ADDED = contextvars.ContextVar("_ADDED", default=True)
 
 @contextlib.contextmanager
 def without_kl_terms() -> Iterator[None]:
-    """Within it no layer adds a KL term to the losses: the objective of a model counts the KL.
+    """Lets no layer add a KL term to the losses: the objective of a model counts the KL.
 
     Example:
       >>> from tfp_vae import layers, priors
@@ -48,26 +48,25 @@ def without_kl_terms() -> Iterator[None]:
 
 
 def adds_kl_terms() -> bool:
-    """Whether a layer that carries a KL term adds it to the losses."""
+    """Returns whether a layer adds its KL term to the losses."""
     return _ADDED.get()
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class KLDivergenceRegularizer(keras.regularizers.Regularizer):
+class KLDivergenceRegularizer(ConfigFromSignature, keras.regularizers.Regularizer):
     """Adds `weight * mean over the batch of KL[q(z|x) || p(z)]`, in nats, to the model's loss.
 
-    Give it as `activity_regularizer` to a distribution layer. The KL is in closed form where TFP
-    registers one for the pair, else `log q(z) - log p(z)` at the z that the layer's output stands
-    for, the z that the next layer sees; where that is no draw, as with `convert_to_tensor_fn=
-    "mean"`, at a draw. Kingma and Welling, arXiv:1312.6114.
+    The `activity_regularizer` of a distribution layer. The KL is in closed form where TFP registers
+    one for the pair, else `log q(z) - log p(z)` at the z that the next layer sees, or at a draw
+    where that z is none (`convert_to_tensor_fn="mean"`). Kingma and Welling, arXiv:1312.6114.
 
     Args:
       distribution_b: p(z): a `tfd.Distribution`, a `tfp_vae.priors.Prior` (trained and saved with
         the model), or a function without arguments that returns a distribution.
       use_exact_kl: True: closed form, an error where there is none; False: Monte Carlo; None (the
-        default): closed form where there is one. (`tfp.layers` has False.) With a `test_points_fn`
-        of your own, None means Monte Carlo.
-      test_points_reduce_axis: axes to average over first, as in `tfp.layers`. The result is the
+        default): closed form where there is one (`tfp.layers` has False); with a `test_points_fn`
+        None means Monte Carlo.
+      test_points_reduce_axis: axes to average over first, as in `tfp.layers`; the result is the
         mean over all axes either way.
       test_points_fn: gives the points for Monte Carlo from q.
       weight: None for 1, a number, a variable (yours to assign during training; saved by its
@@ -103,7 +102,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
     @property
     def weight(self) -> Any:
-        """As it was given."""
+        """The weight as given."""
         return self.kl_weight.given
 
     _weight, _use_exact_kl = Theirs("weight"), Theirs("use_exact_kl")
@@ -117,13 +116,13 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
     @property
     def state(self) -> list[keras.layers.Layer]:
-        """What the layer that carries this regularizer has to track."""
+        """The layers that the layer of this regularizer has to track."""
         return [self.prior] if self.step is None else [self.prior, self.step]
 
     def __call__(self, distribution_a: tfd.Distribution, mask: Any = None) -> tf.Tensor:
-        """`weight * mean KL[distribution_a || distribution_b]`, a scalar in nats.
+        """Returns `weight * mean KL[distribution_a || distribution_b]`, a scalar in nats.
 
-        `mask`: of Keras, over the first axes of the batch: what it hides counts nothing.
+        `mask`: of Keras, over the first axes of the batch: masked entries count nothing.
         """
         if not isinstance(distribution_a, tfd.Distribution):
             raise InputTypeError(
@@ -146,37 +145,24 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
             kl = tf.reduce_mean(tf.reduce_mean(kl, axis=self.test_points_reduce_axis))
         else:
             kl = masked_mean(kl, _behind_samples(mask, kl, distribution_a))
-        kl = tf.cast(kl, keras.config.floatx())  # as all of Keras' losses, which it adds to these
+        kl = tf.cast(kl, keras.config.floatx())  # as all of Keras' losses
         return self.kl_weight.times(kl)
 
-    def get_config(self) -> dict[str, Any]:
-        config = {
-            "distribution_b": keras.saving.serialize_keras_object(self.prior),
-            "use_exact_kl": self.use_exact_kl,
-            "test_points_reduce_axis": self.test_points_reduce_axis,
-            "weight": schedules.to_config(self.weight),
-        }
-        if self.test_points_fn is not tf.convert_to_tensor:
-            config["test_points_fn"] = keras.saving.serialize_keras_object(self.test_points_fn)
-        return config
+    def saved_arguments(self) -> list[str]:
+        default = self.test_points_fn is tf.convert_to_tensor
+        return [n for n in super().saved_arguments() if not (default and n == "test_points_fn")]
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> KLDivergenceRegularizer:
-        config = dict(config)
-        for key in ("distribution_b", "test_points_fn", "weight"):
-            if isinstance(config.get(key), dict):
-                config[key] = loaded(config[key])
-        if isinstance(config["test_points_reduce_axis"], list):
-            config["test_points_reduce_axis"] = tuple(config["test_points_reduce_axis"])
-        return cls(**config)
+    def config_of(self, name: str) -> Any:
+        if name == "distribution_b":
+            return keras.saving.serialize_keras_object(self.prior)
+        return schedules.to_config(self.weight) if name == "weight" else super().config_of(name)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class KLDivergenceAddLoss(RefusesLoops, keras.layers.Layer):
-    """Passes a distribution through and adds its KL term to the model's loss.
+class KLDivergenceAddLoss(RefusesLoops, ConfigFromSignature, keras.layers.Layer):
+    """A layer that passes a distribution on and adds its KL term to the model's loss.
 
-    The term, the arguments and the defaults are those of `KLDivergenceRegularizer`; the input is
-    the output of a distribution layer and is passed on as it is.
+    The term, the arguments and the defaults are those of `KLDivergenceRegularizer`.
 
     Example:
       >>> from tfp_vae import layers, priors
@@ -220,7 +206,6 @@ class KLDivergenceAddLoss(RefusesLoops, keras.layers.Layer):
 
     def compute_output_spec(self, distribution_a: Any, training: bool | None = None) -> Any:
         # Keras would trace `call` with a placeholder, which is no distribution.
-        del training
         given = distribution_a
         if not isinstance(given, DistributionTensor):
             return keras.KerasTensor(given.shape, given.dtype)
@@ -232,21 +217,8 @@ class KLDivergenceAddLoss(RefusesLoops, keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.regularizer.get_config()}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> KLDivergenceAddLoss:
-        theirs = KLDivergenceRegularizer.from_config(
-            {key: config.pop(key) for key in list(config) if key in _ARGUMENTS}
-        )
-        ours = {key: getattr(theirs, key) for key in _ARGUMENTS}
-        return cls(**{**config, **ours, "distribution_b": theirs.prior})
-
 
 def _behind_samples(mask: Any, kl: tf.Tensor, q: tfd.Distribution) -> tf.Tensor:
-    """The mask for values that may have axes of samples before those of the batch."""
+    """Returns the mask for values that may have axes of samples before those of the batch."""
     mask = along(tf.ones(tf.shape(kl)[kl.shape.rank - q.batch_shape.rank :]), mask)
     return tf.broadcast_to(mask, tf.shape(kl))
-
-
-_ARGUMENTS = (
-    "distribution_b", "use_exact_kl", "test_points_reduce_axis", "test_points_fn", "weight",
-)  # fmt: skip

@@ -15,7 +15,7 @@ from tfp_vae.errors import InputError
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class TrainingStep(keras.layers.Layer):
-    """Counts training calls for a schedule; a layer, so that the count is saved with the model."""
+    """A count of training calls for a schedule; a layer, so that Keras saves the count."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -29,14 +29,14 @@ class KLWeight:
     """A number, a variable or a tensor (a scalar), a schedule, or None for 1.
 
     A schedule counts the training passes through the model: `begin()` at the start of a pass, where
-    Keras clears the losses, then `advance()` at each call of a layer, the first of which counts.
+    Keras clears the losses, then `advance()` at each call of a layer; the first call counts.
 
     Args:
       given: the weight.
       argument: its name, for the error.
 
     Raises:
-      InputError: it is none of these.
+      InputError: the weight is none of these.
 
     Example:
       >>> weight = KLWeight(schedules.warm_up(4))
@@ -70,15 +70,15 @@ class KLWeight:
             self.step.count.assign_add(1)
 
     def value(self, dtype: Any = tf.float32) -> tf.Tensor | None:
-        """The weight at present; None for 1."""
+        """Returns the weight at present; None for 1."""
         if self.given is None:
             return None
-        # The count includes the training step that is under way; schedules count finished ones.
+        # The count includes the present step; schedules count finished steps.
         step = 0 if self.step is None else tf.maximum(tf.convert_to_tensor(self.step.count) - 1, 0)
         return tf.cast(schedules.value_at(self.given, step), dtype)
 
     def times(self, kl: tf.Tensor) -> tf.Tensor:
-        """The weight times `kl`."""
+        """Returns the weight times `kl`."""
         weight = self.value(kl.dtype)
         return kl if weight is None else weight * kl
 
@@ -94,7 +94,7 @@ def _is_a_number(given: Any) -> bool:
 
 @contextlib.contextmanager
 def _out_of_loops() -> Any:
-    """Within the body of a loop (an RNN's), the function that the loop is in."""
+    """Enters the function around a loop (an RNN's) from the loop's body."""
     graph = tf.compat.v1.get_default_graph() if not tf.executing_eagerly() else None
     with contextlib.ExitStack() as stack:
         if graph is not None and type(graph).__name__.startswith("While"):

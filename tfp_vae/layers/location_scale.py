@@ -9,37 +9,22 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.fast import Normal
 from tfp_vae.distributions.floors import softplus_at_least
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.base.parametric import IndependentLayer, independent, to_event_shape
+from tfp_vae.layers.base.conversion import ConvertToTensor
+from tfp_vae.layers.base.parametric import IndependentLayer
 
 
 class LocationScaleLayer(IndependentLayer):
     """`prod_i f((x_i - loc_i) / scale_i) / scale_i`; a subclass names the `family` of f.
 
-    With n = prod(event_shape): `loc, scale = t[..., :n], softplus(t[..., n:])`. Input `[..., 2 n]`,
-    batch `[...]`, event `event_shape`; as a tensor a draw `loc + scale * eps`, unless
-    `convert_to_tensor_fn` says otherwise.
-
-    Args:
-      event_shape: the shape of one draw: an int, or a sequence of ints.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      min_scale: scales below it are raised to it: softplus(-90) is 0, where `log_prob` is NaN. A
-        loss that wants them larger trains them all the same.
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`.
-
-    Raises:
-      InputError: the last axis of the input is not `params_size(event_shape)`.
+    Shapes: input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus;
+    batch `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
     """
 
     family: ClassVar[Callable[..., tfd.Distribution]]
     parameters_per_value = 2
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -52,37 +37,24 @@ class LocationScaleLayer(IndependentLayer):
         super().__init__(event_shape, convert_to_tensor_fn, validate_args, seed, **kwargs)
         self.min_scale = min_scale
 
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, self.event_shape, self.validate_args, min_scale=self.min_scale)
-
     @classmethod
-    def new(
+    def each(
         cls,
-        params: Any,
-        event_shape: Any = (),
-        validate_args: bool = False,
-        name: str | None = None,
+        loc: tf.Tensor,
+        scale: tf.Tensor,
+        *others: tf.Tensor,
+        validate_args: bool,
         min_scale: float = 1e-6,
-    ) -> tfd.Independent:
-        """The distribution of a parameter tensor `[..., params_size(event_shape)]`."""
-        with tf.name_scope(name or cls.__name__):
-            parts = tf.split(tf.convert_to_tensor(params), cls.parameters_per_value, axis=-1)
-            loc, scale, *others = (to_event_shape(part, event_shape) for part in parts)
-            scale = softplus_at_least(scale, min_scale)
-            each = cls.family(loc, scale, *others, validate_args=validate_args)
-            return independent(each, event_shape, validate_args=validate_args)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "min_scale": self.min_scale}
+    ) -> tfd.Distribution:
+        scale = softplus_at_least(scale, min_scale)
+        return cls.family(loc, scale, *others, validate_args=validate_args)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class IndependentNormal(LocationScaleLayer):
     """`prod_i N(x_i; loc_i, scale_i^2)`: the posterior of most VAEs, and real-valued data.
 
-    Input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus; batch
-    `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
-    Kingma and Welling, arXiv:1312.6114.
+    Source: Kingma and Welling, arXiv:1312.6114.
 
     Example:
       >>> q = IndependentNormal(2)(tf.constant([[1., -1., .5413, .5413]]))
@@ -98,9 +70,7 @@ class IndependentNormal(LocationScaleLayer):
 class IndependentLogistic(LocationScaleLayer):
     """`prod_i sech^2((x_i - loc_i) / (2 scale_i)) / (4 scale_i)`: heavier tails than a Normal's.
 
-    Input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus; batch
-    `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
-    As a likelihood: Kingma et al., arXiv:1606.04934.
+    Source: Kingma et al., arXiv:1606.04934.
 
     Example:
       >>> p = IndependentLogistic(1)(tf.constant([[0., .5413]]))
@@ -115,8 +85,6 @@ class IndependentLogistic(LocationScaleLayer):
 class Laplace(LocationScaleLayer):
     """`prod_i exp(-|x_i - loc_i| / scale_i) / (2 scale_i)`: an absolute instead of a squared error.
 
-    Input `[..., 2 n]`, n = prod(event_shape): locations, then scales before their softplus; batch
-    `[...]`, event `event_shape`; as a tensor a draw `loc + scale eps`.
     Source: `tfd.Laplace`.
 
     Example:
@@ -142,9 +110,11 @@ class StudentT(LocationScaleLayer):
 
     The density is proportional to `(1 + ((x - loc) / scale)^2 / df)^(-(df + 1) / 2)`. Input
     `[..., 3 n]`, n = prod(event_shape): locations, scales before their softplus, then the degrees
-    of freedom, which are learned, `df = 2 + softplus(t[..., 2n:])` (at least 2.001): above 2 there
-    is a variance, `scale^2 df / (df - 2)`. Batch `[...]`, event `event_shape`; as a tensor a draw.
-    Takahashi et al., "Student-t Variational Autoencoder for Robust Density Estimation", IJCAI 2018.
+    of freedom, `df = 2 + softplus(t[..., 2n:])` (at least 2.001), so that there is a variance,
+    `scale^2 df / (df - 2)`. Batch `[...]`, event `event_shape`; as a tensor a draw.
+
+    Source: Takahashi et al., "Student-t Variational Autoencoder for Robust Density Estimation",
+    IJCAI 2018.
 
     Example:
       >>> p = StudentT(1)(tf.constant([[0., .5413, .5413]]))  # df 3

@@ -9,11 +9,10 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.code_space import Grid
 from tfp_vae.distributions.codes import CodePoint
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import to_event_shape
 from tfp_vae.layers.coded import CodedLayer
 
@@ -35,14 +34,10 @@ class LookupFreeQuantized(CodedLayer):
     Args:
       event_shape: (*positions, d); `(d,)` or `d` for one position.
       commitment: the weight of the commitment loss.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: as for the other layers; there is nothing to check.
-      seed: likewise; there are no draws.
-      **kwargs: as for any Keras layer, without a `KLDivergenceRegularizer`.
+      seed: not used; there are no draws.
 
     Raises:
-      InputError: d is more than 30, the last axis of the input is not `params_size(event_shape)`,
-        or a `KLDivergenceRegularizer` is given.
+      InputError: d is more than 30.
 
     Source: Yu et al., arXiv:2310.05737.
 
@@ -52,7 +47,6 @@ class LookupFreeQuantized(CodedLayer):
       ([[[1.0, -1.0, 1.0], [-1.0, -1.0, 1.0]]], [[5, 4]])
     """
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int],
@@ -78,9 +72,6 @@ class LookupFreeQuantized(CodedLayer):
         q = SignPoint(t, self.code_space(), len(self.event_shape), validate_args=self.validate_args)
         self.add_to_losses(self.commitment * self.distance(t, q.mean()))
         return q
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "commitment": self.commitment}
 
 
 class SignPoint(CodePoint):

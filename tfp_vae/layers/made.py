@@ -12,19 +12,19 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.parametric import as_shape
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class AutoregressiveNetwork(keras.layers.Layer):
+class AutoregressiveNetwork(ConfigFromSignature, keras.layers.Layer):
     """MADE: a masked dense network, in which output i depends on the inputs before i alone.
 
     `x [..., d] -> [..., d, params]`. Each unit has a degree, and takes from units of lower or,
     among hidden ones, equal degree. Arguments and values are those of
-    `tfp.bijectors.AutoregressiveNetwork`, which works on Keras 2 alone. For
-    `AutoregressiveTransform`, and for TFP's bijectors: `tfb.MaskedAutoregressiveFlow(made)` is a
-    masked autoregressive flow, `tfb.Invert` of it an inverse one.
+    `tfp.bijectors.AutoregressiveNetwork`, for Keras 2. For `AutoregressiveTransform`, and for
+    `tfb.MaskedAutoregressiveFlow(made)`; `tfb.Invert` of that is an inverse autoregressive flow.
 
     Args:
       params: the number of outputs for each input: 2 for shift and log-scale.
@@ -39,8 +39,8 @@ class AutoregressiveNetwork(keras.layers.Layer):
       activation: of the hidden layers.
       use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
         kernel_constraint, bias_constraint: as in `keras.layers.Dense`.
-      validate_args: taken for the sake of `tfp.bijectors`; the checks are always made.
-      seed: for random orders and degrees; saved with the layer, so that its masks come back.
+      validate_args: as in `tfp.bijectors`; the layer always checks.
+      seed: for random orders and degrees; saved, so that the masks come back.
       **kwargs: as for any Keras layer.
 
     Raises:
@@ -121,43 +121,30 @@ class AutoregressiveNetwork(keras.layers.Layer):
             self.build((None, *self.event_shape))
 
     def build(self, x_shape: Any, conditional_input_shape: Any = None) -> None:
-        del conditional_input_shape
         if self.kernels:
             return
-        size = x_shape[-1]
         if self.event_shape is None:
-            self.event_shape = (int(size),)
+            self.event_shape = (int(x_shape[-1]),)
         degrees = self._degrees(self.event_shape[0])
         self._input_order = degrees[0]  # as tfp.bijectors names it
         self.masks = _masks(degrees, self.params)
         for number, mask in enumerate(self.masks):
-            self.kernels.append(self._kernel(f"kernel_{number}", mask.shape))
+            self.kernels.append(self._weight("kernel", f"kernel_{number}", mask.shape))
             if self.use_bias:
-                self.biases.append(
-                    self.add_weight(
-                        name=f"bias_{number}",
-                        shape=mask.shape[1:],
-                        initializer=self.bias_initializer,
-                        regularizer=self.bias_regularizer,
-                        constraint=self.bias_constraint,
-                    )
-                )
+                self.biases.append(self._weight("bias", f"bias_{number}", mask.shape[1:]))
             if self.conditional and (number == 0 or self.conditional_input_layers == "all_layers"):
                 shape = (*self.conditional_event_shape, mask.shape[1])  # type: ignore[misc]
-                self.conditional_kernels.append(self._kernel(f"conditional_kernel_{number}", shape))
+                made = self._weight("kernel", f"conditional_kernel_{number}", shape)
+                self.conditional_kernels.append(made)
         self.built = True
 
-    def _kernel(self, name: str, shape: tuple[int, ...]) -> keras.Variable:
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+    def _weight(self, part: str, name: str, shape: tuple[int, ...]) -> keras.Variable:
+        kinds = ("initializer", "regularizer", "constraint")
+        options = {kind: getattr(self, f"{part}_{kind}") for kind in kinds}
+        return self.add_weight(name=name, shape=shape, **options)
 
     def _degrees(self, size: int) -> list[np.ndarray]:
-        """The degrees of the inputs, then those of each hidden layer's units."""
+        """Returns the degrees of the inputs, then of each hidden layer's units."""
         rng = np.random.default_rng(self.seed)
         order = np.arange(1, size + 1)
         if self.input_order == "right-to-left":
@@ -179,7 +166,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         return degrees
 
     def call(self, x: Any, conditional_input: Any = None) -> tf.Tensor:
-        """`[..., d]` and perhaps `[..., c]` to `[..., d, params]`."""
+        """Maps `[..., d]`, and `[..., c]` where conditional, to `[..., d, params]`."""
         (size,) = self.event_shape or (None,)
         if x.shape[-1] != size:
             raise InputError(f"{self.name}: expected a last axis of {size}.", x.shape)
@@ -199,21 +186,9 @@ class AutoregressiveNetwork(keras.layers.Layer):
         y = tf.reshape(x, tf.concat([tf.shape(x)[:-1], last], axis=0))
         return tf.ensure_shape(y, [*x.shape[:-1], *last])
 
-    def get_config(self) -> dict[str, Any]:
-        plain = ("params", "event_shape", "conditional", "conditional_event_shape",
-                 "conditional_input_layers", "hidden_units", "input_order", "hidden_degrees",
-                 "use_bias", "validate_args", "seed")  # fmt: skip
-        config = {**super().get_config(), **{key: getattr(self, key) for key in plain}}
-        config["activation"] = keras.activations.serialize(self.activation)
-        for part in ("kernel", "bias"):
-            for kind in ("initializer", "regularizer", "constraint"):
-                value = getattr(self, f"{part}_{kind}")
-                config[f"{part}_{kind}"] = keras.saving.serialize_keras_object(value)
-        return config
-
 
 def _masks(degrees: list[np.ndarray], params: int) -> list[np.ndarray]:
-    """For each layer, which of its inputs each of its outputs takes: `[inputs, outputs]`."""
+    """Returns for each layer which inputs each output takes: `[inputs, outputs]`."""
     hidden = [a[:, None] <= b for a, b in itertools.pairwise(degrees)]
     return [*hidden, np.repeat(degrees[-1][:, None] < degrees[0], params, axis=1)]
 

@@ -9,9 +9,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
-from tfp_vae.bridge.loading import loaded
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import ParametricLayer, as_shape
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, LocationScaleLayer
 
@@ -22,20 +20,14 @@ class MixtureSameFamily(ParametricLayer):
 
     Shapes: input `[..., k (1 + size)]`, where `size` is the component layer's `params_size`; batch
     `[...]`, event that of the component; as a tensor a draw, which has a gradient only where TFP's
-    mixture is reparameterized (it is not here), unless `convert_to_tensor_fn` says otherwise.
-    Bishop, "Mixture Density Networks" (1994).
+    mixture is reparameterized.
 
     Args:
       num_components: k.
       component_layer: a distribution layer, or another function from `[..., k, size]` to a
         distribution of batch `[..., k]`.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
 
-    Raises:
-      InputError: the last axis of the input has not the mixture's number of parameters.
+    Source: Bishop, "Mixture Density Networks" (1994).
 
     Example:
       >>> from tfp_vae.layers import IndependentNormal
@@ -45,7 +37,6 @@ class MixtureSameFamily(ParametricLayer):
       ([2], [[0.0, 0.0]])
     """
 
-    @checked
     def __init__(
         self,
         num_components: int,
@@ -61,9 +52,6 @@ class MixtureSameFamily(ParametricLayer):
         self.validate_args = validate_args
         self.hold(component_layer, self.convert_to_tensor_fn)
 
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, self.num_components, self.component_layer, self.validate_args)
-
     @staticmethod
     def new(
         params: Any,
@@ -72,7 +60,7 @@ class MixtureSameFamily(ParametricLayer):
         validate_args: bool = False,
         name: str | None = None,
     ) -> tfd.MixtureSameFamily:
-        """The mixture of a parameter tensor `[..., num_components * (1 + size)]`."""
+        """Returns the mixture of a parameter tensor `[..., num_components * (1 + size)]`."""
         with tf.name_scope(name or "MixtureSameFamily"):
             params = tf.convert_to_tensor(params)
             own = params[..., num_components:]
@@ -92,12 +80,9 @@ class MixtureSameFamily(ParametricLayer):
             )
 
     @staticmethod
-    @checked
     def params_size(
         num_components: int, component_params_size: int, name: str | None = None
     ) -> int:
-        """A weight and the component's parameters, for each component."""
-        del name
         return int(num_components) * (1 + int(component_params_size))
 
     @property
@@ -111,41 +96,20 @@ class MixtureSameFamily(ParametricLayer):
             self.settle()
             self.make_state()
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_components": self.num_components,
-            "component_layer": keras.saving.serialize_keras_object(self.component_layer),
-            "validate_args": self.validate_args,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MixtureSameFamily:
-        component = loaded(config["component_layer"])
-        return super().from_config({**config, "component_layer": component})
-
 
 class MixtureOfIndependent(ParametricLayer):
     """A mixture whose components are independent over `event_shape`; a subclass names them.
 
-    Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
-    component its n locations and n scales before their softplus.
+    Shapes: input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for
+    each component its n locations and n scales before their softplus; batch `[...]`, event
+    `event_shape`; as a tensor a draw, which has no gradient.
 
     Args:
       num_components: k.
-      event_shape: the shape of one draw: an int, or a sequence of ints.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
-
-    Raises:
-      InputError: the last axis of the input is not `params_size(num_components, event_shape)`.
     """
 
     component: ClassVar[type[LocationScaleLayer]]
 
-    @checked
     def __init__(
         self,
         num_components: int,
@@ -160,9 +124,6 @@ class MixtureOfIndependent(ParametricLayer):
         self.event_shape = as_shape(event_shape)
         self.validate_args = validate_args
 
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, self.num_components, self.event_shape, self.validate_args)
-
     @classmethod
     def new(
         cls,
@@ -172,7 +133,7 @@ class MixtureOfIndependent(ParametricLayer):
         validate_args: bool = False,
         name: str | None = None,
     ) -> tfd.MixtureSameFamily:
-        """The mixture of a tensor `[..., params_size(num_components, event_shape)]`."""
+        """Returns the mixture of a tensor `[..., params_size(num_components, event_shape)]`."""
         return MixtureSameFamily.new(
             params,
             num_components,
@@ -182,35 +143,19 @@ class MixtureOfIndependent(ParametricLayer):
         )
 
     @classmethod
-    @checked
     def params_size(
         cls, num_components: int, event_shape: int | Sequence[int] = (), name: str | None = None
     ) -> int:
-        """A weight, locations and scales, for each component."""
+        """Returns the number of weights, locations and scales."""
         own = cls.component.params_size(event_shape)
         return MixtureSameFamily.params_size(num_components, own, name)
-
-    @property
-    def num_parameters(self) -> int:
-        return self.params_size(self.num_components, self.event_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_components": self.num_components,
-            "event_shape": list(self.event_shape),
-            "validate_args": self.validate_args,
-        }
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class MixtureNormal(MixtureOfIndependent):
     """`sum_k w_k prod_i N(x_i; loc_ki, scale_ki^2)`: a mixture density network's last layer.
 
-    Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
-    component its n locations and n scales before their softplus; batch `[...]`, event
-    `event_shape`; as a tensor a draw, which has no gradient.
-    Bishop, "Mixture Density Networks" (1994).
+    Source: Bishop, "Mixture Density Networks" (1994).
 
     Example:
       >>> p = MixtureNormal(5, 2)(tf.zeros([1, MixtureNormal.params_size(5, 2)]))
@@ -225,10 +170,7 @@ class MixtureNormal(MixtureOfIndependent):
 class MixtureLogistic(MixtureOfIndependent):
     """`sum_k w_k prod_i Logistic(x_i; loc_ki, scale_ki)`: a mixture with heavier tails.
 
-    Input `[..., k (1 + 2 n)]`, n = prod(event_shape): k logits of the weights, then for each
-    component its n locations and n scales before their softplus; batch `[...]`, event
-    `event_shape`; as a tensor a draw, which has no gradient.
-    Salimans et al., arXiv:1701.05517.
+    Source: Salimans et al., arXiv:1701.05517.
 
     Example:
       >>> p = MixtureLogistic(5, 2)(tf.zeros([1, MixtureLogistic.params_size(5, 2)]))

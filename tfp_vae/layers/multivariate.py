@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import abc
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import math as tfm
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.floors import softplus_above, softplus_at_least
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import ParametricLayer
 
 
 def of_any_batch(made: tfd.TransformedDistribution) -> tfd.TransformedDistribution:
-    """`made`, whose base has all of its batch, such that it can be drawn from at a batch of 0 too.
+    """Returns `made`, whose base has all of the batch, able to draw at a batch of 0 too.
 
-    TFP divides by the size of the batch, where that is not known beforehand, to give the base the
-    same one.
+    TFP divides by the size of an unknown batch to give the base the same one.
 
     Example:
       >>> of_any_batch(tfd.MultivariateNormalDiag(tf.zeros([0, 2]))).sample().shape.as_list()
@@ -32,20 +30,10 @@ def of_any_batch(made: tfd.TransformedDistribution) -> tfd.TransformedDistributi
 
 
 class VectorLayer(ParametricLayer):
-    """A distribution over vectors of `event_size`.
+    """A distribution over vectors of `event_size`; a subclass says which in `each`."""
 
-    Args:
-      event_size: the size of one draw.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`.
+    each: ClassVar[Callable[..., tfd.Distribution]]
 
-    Raises:
-      InputError: the last axis of the input is not `params_size(event_size)`.
-    """
-
-    @checked
     def __init__(
         self,
         event_size: int,
@@ -58,26 +46,6 @@ class VectorLayer(ParametricLayer):
         self.event_size = int(event_size)
         self.validate_args = validate_args
 
-    @staticmethod
-    @abc.abstractmethod
-    def params_size(event_size: int, name: str | None = None) -> int:
-        """The size of the last axis of the input."""
-
-    @property
-    def num_parameters(self) -> int:
-        return self.params_size(self.event_size)
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"event_size": self.event_size, "validate_args": self.validate_args}
-        return {**super().get_config(), **own}
-
-
-class RealVectorLayer(VectorLayer):
-    """A distribution over vectors of real numbers; a subclass says which in `of`."""
-
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, self.event_size, self.validate_args)
-
     @classmethod
     def new(
         cls,
@@ -87,25 +55,20 @@ class RealVectorLayer(VectorLayer):
         name: str | None = None,
         **options: Any,
     ) -> tfd.Distribution:
-        """The distribution of a parameter tensor `[..., params_size(event_size)]`."""
+        """Returns the distribution of a tensor `[..., params_size(event_size)]`."""
         with tf.name_scope(name or cls.__name__):
-            return cls.of(tf.convert_to_tensor(params), event_size, validate_args, **options)
-
-    @classmethod
-    @abc.abstractmethod
-    def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
-        """What `new` makes of a tensor."""
+            return cls.each(tf.convert_to_tensor(params), event_size, validate_args, **options)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class MultivariateNormalTriL(RealVectorLayer):
+class MultivariateNormalTriL(VectorLayer):
     """`N(x; loc, L L')` with any covariance: d locations, then the d (d + 1) / 2 entries of L.
 
     The entries fill L as `tfp.math.fill_triangular` does; its diagonal is `softplus(.) + 1e-5`.
     Shapes: input `[..., d + d (d + 1) / 2]`, batch `[...]`, event `[d]`; as a tensor a draw
-    `loc + L eps`, unless `convert_to_tensor_fn` says otherwise.
-    It trains under XLA with any batch (`tfp.layers`' does not). As a posterior: Kingma and Welling,
-    arXiv:1906.02691, section 2.5.1.
+    `loc + L eps`. The layer trains under XLA with any batch; that of `tfp.layers` does not.
+
+    Source: Kingma and Welling, arXiv:1906.02691, section 2.5.1.
 
     Example:
       >>> q = MultivariateNormalTriL(2)(tf.zeros([1, MultivariateNormalTriL.params_size(2)]))
@@ -114,7 +77,7 @@ class MultivariateNormalTriL(RealVectorLayer):
     """
 
     @classmethod
-    def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
+    def each(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
         # TFP's FillScaleTriL has no gradient under XLA where the batch is dynamic.
         lower = tfm.fill_triangular(params[..., event_size:])
         eye = tf.eye(event_size, dtype=params.dtype)
@@ -124,19 +87,17 @@ class MultivariateNormalTriL(RealVectorLayer):
         return of_any_batch(normal)
 
     @staticmethod
-    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
-        del name
         return int(event_size + event_size * (event_size + 1) // 2)
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class MultivariateNormalDiag(RealVectorLayer):
+class MultivariateNormalDiag(VectorLayer):
     """`N(x; loc, diag(scale)^2)`: d locations, then d scales before their softplus.
 
-    The density of `IndependentNormal`, as a `tfd.MultivariateNormalDiag`: TFP has its KL against
-    the other multivariate Normals. Shapes: input `[..., 2 d]`, batch `[...]`, event `[d]`; as a
-    tensor a draw, unless `convert_to_tensor_fn` says otherwise. Scales are at least 1e-6.
+    The density of `IndependentNormal`, as a `tfd.MultivariateNormalDiag`. Shapes: input
+    `[..., 2 d]`, batch `[...]`, event `[d]`; as a tensor a draw. Scales are at least 1e-6.
+
     Source: `tfd.MultivariateNormalDiag`.
 
     Example:
@@ -146,14 +107,12 @@ class MultivariateNormalDiag(RealVectorLayer):
     """
 
     @classmethod
-    def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
+    def each(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
         scale = softplus_at_least(params[..., event_size:], 1e-6)
         loc = params[..., :event_size]
         normal = tfd.MultivariateNormalDiag(loc, scale, validate_args=validate_args)
         return of_any_batch(normal)
 
     @staticmethod
-    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
-        del name
         return 2 * int(event_size)

@@ -8,9 +8,8 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
-from tfp_vae.layers.categorical import OneHotCategorical
+from tfp_vae.layers.base.conversion import ConvertToTensor
+from tfp_vae.layers.categorical import OneHotCategorical, dtype_name
 from tfp_vae.layers.mixture import MixtureSameFamily
 from tfp_vae.layers.multivariate import VectorLayer
 
@@ -19,7 +18,7 @@ class OneHotMixture(tfd.MixtureSameFamily):
     """A mixture of `tfd.OneHotCategorical` that also has `log_mean()`."""
 
     def log_mean(self) -> tf.Tensor:
-        """The log-probability of each one-hot vector, `log sum_k w_k p_kj`: the log of `mean()`."""
+        """Returns the log-probability of each one-hot vector, `log sum_k w_k p_kj`."""
         log_w = tf.math.log_softmax(self.mixture_distribution.logits_parameter())
         log_p = tf.math.log_softmax(self.components_distribution.logits_parameter())
         return tf.reduce_logsumexp(log_w[..., tf.newaxis] + log_p, axis=-2)
@@ -29,23 +28,15 @@ class OneHotMixture(tfd.MixtureSameFamily):
 class CategoricalMixtureOfOneHotCategorical(VectorLayer):
     """`sum_k w_k prod_j p_kj^x_j`; x a one-hot vector of `event_size`.
 
-    k logits of the weights w, then the d logits of each component's p. As a distribution of x alone
-    it is one categorical, of the probabilities `mean()`, whose logarithms are `log_mean()`.
+    k logits of the weights w, then the d logits of each component's p. Of x alone it is one
+    categorical, of the probabilities `mean()`, whose logarithms are `log_mean()`.
 
-    Shapes: input `[..., k (1 + d)]`; batch `[...]`, event `[d]`; as a tensor a draw (which has no
+    Shapes: input `[..., k (1 + d)]`; batch `[...]`, event `[d]`; as a tensor a draw (without a
     gradient), unless `convert_to_tensor_fn` says "mean", "log_mean" or otherwise.
 
     Args:
       event_size: the number of categories d.
       num_components: k.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      sample_dtype: the dtype of draws; None: that of the parameters.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
-
-    Raises:
-      InputError: the last axis of the input is not `params_size(event_size, num_components)`.
 
     Source: `tfp.layers.CategoricalMixtureOfOneHotCategorical`; Bishop, "Mixture Density Networks"
     (1994).
@@ -58,7 +49,6 @@ class CategoricalMixtureOfOneHotCategorical(VectorLayer):
 
     support = (0.0, 1.0)
 
-    @checked
     def __init__(
         self,
         event_size: int,
@@ -71,14 +61,10 @@ class CategoricalMixtureOfOneHotCategorical(VectorLayer):
     ) -> None:
         super().__init__(event_size, convert_to_tensor_fn, validate_args, seed, **kwargs)
         self.num_components = int(num_components)
-        self.sample_dtype = None if sample_dtype is None else tf.as_dtype(sample_dtype).name
-
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        own = (self.event_size, self.num_components, self.sample_dtype, self.validate_args)
-        return self.new(inputs, *own)
+        self.sample_dtype = dtype_name(sample_dtype)
 
     @classmethod
-    def new(  # as tfp.layers has it
+    def new(  # type: ignore[override]  # as tfp.layers has it
         cls,
         params: Any,
         event_size: int,
@@ -87,7 +73,7 @@ class CategoricalMixtureOfOneHotCategorical(VectorLayer):
         validate_args: bool = False,
         name: str | None = None,
     ) -> OneHotMixture:
-        """The mixture of a tensor `[..., params_size(event_size, num_components)]`."""
+        """Returns the mixture of a tensor `[..., params_size(event_size, num_components)]`."""
         mixture = MixtureSameFamily.new(
             params,
             num_components,
@@ -101,15 +87,5 @@ class CategoricalMixtureOfOneHotCategorical(VectorLayer):
         )
 
     @staticmethod
-    @checked
-    def params_size(event_size: int, num_components: int, name: str | None = None) -> int:  # type: ignore[override]
-        """A weight and the logits of `event_size` categories, for each component."""
+    def params_size(event_size: int, num_components: int, name: str | None = None) -> int:
         return MixtureSameFamily.params_size(num_components, event_size, name)
-
-    @property
-    def num_parameters(self) -> int:
-        return self.params_size(self.event_size, self.num_components)
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"num_components": self.num_components, "sample_dtype": self.sample_dtype}
-        return {**super().get_config(), **own}

@@ -14,18 +14,17 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import schedules
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.origins import known_to_tfp, log_floor, log_of, moved, positive
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import WholeDraws, to_event_shape
 from tfp_vae.layers.kl_divergence import TrainingStep
-from tfp_vae.layers.multivariate import RealVectorLayer
+from tfp_vae.layers.multivariate import VectorLayer
 
 
 class _PositiveExp(tfb.Exp):
-    """exp, without zeros; the inverse at a draw is what was drawn, at a 0 the smallest number."""
+    """exp, without zeros; the inverse at a draw is the draw's logarithm."""
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return known_to_tfp(positive(x))
@@ -34,11 +33,11 @@ class _PositiveExp(tfb.Exp):
         log = log_of(y)
         if log is None:
             return tf.math.log(tf.maximum(y, math.exp(log_floor(y.dtype))))
-        return tf.identity(log)  # TFP's memory would keep y for as long as there is the tensor
+        return tf.identity(log)  # TFP's cache would keep y as long as this tensor
 
 
 class _OfDraws(tfd.TransformedDistribution):
-    """One whose draws have the origin of what they are made of; the bijector has no batch."""
+    """A transformed distribution whose draws keep their origin; the bijector has no batch."""
 
     def _call_sample_n(self, sample_shape: Any, seed: Any, **kwargs: Any) -> tf.Tensor:
         x = self.distribution.sample(sample_shape, seed=seed, **kwargs)
@@ -46,44 +45,39 @@ class _OfDraws(tfd.TransformedDistribution):
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class RelaxedOneHotCategorical(RealVectorLayer):
+class RelaxedOneHotCategorical(VectorLayer):
     """`softmax((t + Gumbel noise) / temperature)`: a one-hot vector as the temperature goes to 0.
 
     With `p = softmax(t)`, d categories and temperature T the density on the simplex is
     `(d - 1)! T^(d - 1) prod_k (p_k x_k^(-T - 1)) / (sum_k p_k x_k^-T)^d`. The largest entry is k
-    with probability p_k at any temperature. Draws are reparameterized, unlike
-    `OneHotCategorical`'s; there is no closed form of the mean.
+    with probability p_k at any temperature. Draws are reparameterized, unlike those of
+    `OneHotCategorical`; there is no closed form of the mean. The one-hot vector of the largest
+    logit stands for the distribution.
 
-    Shapes: input `[..., d]`, the logits; batch `[...]`, event `[d]`; as a tensor a draw, unless
-    `convert_to_tensor_fn` says otherwise. With n = `num_variables` independent ones, d logits after
-    the other: input `[..., n d]`, event `[n d]`, one vector, which a dense decoder takes as it is.
-    What stands for the distribution, in `VAE.reconstruct`, is the one-hot vector of the largest
-    logit. Entries that underflow, which most do at a temperature of 0.1, are raised to 2.4e-38 (in
-    float32); the draw, as a tensor, carries their logarithms, and `log_prob` is the density at
-    these. Of a vector from elsewhere (also of a copy of a draw) entries of 0 are taken as 2.4e-38.
+    Shapes: input `[..., d]`, the logits; batch `[...]`, event `[d]`; as a tensor a draw. With n =
+    `num_variables` independent ones, d logits after the other: input `[..., n d]`, event `[n d]`,
+    one vector for a dense decoder.
 
-    The prior of a `VAE` that is given none is the relaxed distribution of equal probabilities, and
-    the KL is that of densities on the simplex, by Monte Carlo.
+    Entries that underflow, as most do at a temperature of 0.1, are raised to 2.4e-38 (in float32).
+    The draw, as a tensor, carries the logarithms of its entries: `log_prob` is the density there.
+    Entries of 0 in a vector from elsewhere, or in a copy of a draw, are taken as 2.4e-38.
+
+    The default prior of a `VAE` is the relaxed distribution of equal probabilities; the KL is that
+    of densities on the simplex, by Monte Carlo.
 
     Args:
       event_size: the number of categories d.
       temperature: T, a positive number, a `keras.Variable` that is not trainable, or a schedule
-        over training steps (`keras.optimizers.schedules`). The layer keeps a number as a variable
-        too: `layer.temperature.assign(.2)` changes it between steps, and the model is saved with
-        its value. For a schedule the layer counts its calls in training, and saves the count.
+        over training steps (`keras.optimizers.schedules`). The layer keeps a number as a variable:
+        `layer.temperature.assign(.2)` changes the number between steps, and the model is saved with
+        its value. For a schedule the layer counts the calls in training, and saves the count.
       num_variables: n; None: one variable.
-      prior_temperature: that of the prior; None: the temperature when the `VAE` is made, which of a
-        schedule is its first.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`, by
-        Monte Carlo.
+      prior_temperature: that of the prior; None: the temperature (the first of a schedule) when the
+        `VAE` is made.
 
     Raises:
-      InputError: a temperature is not positive or is another kind of variable, there is not at
-        least one variable, or the last axis of the input is not
-        `params_size(event_size, num_variables)`.
+      InputError: a temperature is not positive or is another kind of variable, or there is not at
+        least one variable.
 
     Source: Maddison et al., arXiv:1611.00712; Jang et al., arXiv:1611.01144.
 
@@ -95,7 +89,6 @@ class RelaxedOneHotCategorical(RealVectorLayer):
 
     support = (0.0, 1.0)
 
-    @checked
     def __init__(
         self,
         event_size: int,
@@ -125,11 +118,11 @@ class RelaxedOneHotCategorical(RealVectorLayer):
     def _now(self) -> Any:
         if self.step is None:
             return self.temperature
-        # The count includes the training call that is under way; schedules count finished steps.
+        # The count includes the present call; schedules count finished steps.
         return self.temperature(tf.maximum(tf.convert_to_tensor(self.step.count) - 1, 0))
 
     @classmethod
-    def of(
+    def each(
         cls,
         params: tf.Tensor,
         event_size: int,
@@ -147,7 +140,6 @@ class RelaxedOneHotCategorical(RealVectorLayer):
         return _OfDraws(WholeDraws(each, 1), _in_a_row(num_variables, event_size))
 
     def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
-        del event_shape
         n, d = self.num_variables, self.event_size
         temperature = self.prior_temperature
         if temperature is None:
@@ -166,42 +158,27 @@ class RelaxedOneHotCategorical(RealVectorLayer):
         return hard if n is None else given.bijector.forward(hard)
 
     @staticmethod
-    @checked
-    def params_size(  # type: ignore[override]
+    def params_size(
         event_size: int, num_variables: int | None = None, name: str | None = None
     ) -> int:
-        """One for each category of each variable: its logit."""
-        del name
         return int(event_size) * (1 if num_variables is None else int(num_variables))
 
-    @property
-    def num_parameters(self) -> int:
-        return self.params_size(self.event_size, self.num_variables)
-
-    def get_config(self) -> dict[str, Any]:
+    def config_of(self, name: str) -> Any:
+        if name != "temperature":
+            return super().config_of(name)
         given = self.temperature
-        return {
-            **super().get_config(),
-            "temperature": schedules.to_config(given) if self.tells_training else _at_first(given),
-            "num_variables": self.num_variables,
-            "prior_temperature": self.prior_temperature,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> RelaxedOneHotCategorical:
-        temperature = schedules.from_config(config["temperature"])
-        return super().from_config({**config, "temperature": temperature})
+        return schedules.to_config(given) if self.tells_training else _at_first(given)
 
 
 def _at_first(temperature: Any) -> float:
-    """The temperature before there was a step."""
+    """Returns the temperature before the first step."""
     if isinstance(temperature, keras.Variable):  # which may have a value for each replica
         temperature = tf.convert_to_tensor(temperature.value)
     return float(temperature(0) if callable(temperature) else temperature)
 
 
 def _checked(temperature: Any) -> Any:
-    """A schedule or variable as it is, a number as a variable."""
+    """Returns a schedule or variable as it is, a number as a variable."""
     scheduled = isinstance(temperature, LearningRateSchedule)
     ours = isinstance(temperature, keras.Variable)
     # A tf.Variable would be read once and then go its own way: Keras does not save it.
@@ -220,5 +197,5 @@ def _checked(temperature: Any) -> Any:
 
 
 def _in_a_row(n: int, d: int) -> tfb.Bijector:
-    """n vectors of d as one of n d."""
+    """Returns the bijector from n vectors of d to one of n d."""
     return tfb.Reshape([n * d], [n, d])

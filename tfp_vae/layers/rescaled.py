@@ -10,16 +10,15 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer, independent
 
 _WITHIN = (1e-30, 1e30)  # scales that float32 can divide by
 
 
 class Scale(NamedTuple):
-    """Where the columns of some data are, and how wide.
+    """The location and the width of the columns of some data.
 
     Attributes:
       loc: the mean of each column.
@@ -35,7 +34,7 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, x: np.ndarray) -> Scale:
-        """That of data `[n, columns]`."""
+        """Returns the scale of data `[n, columns]`."""
         x = np.asarray(x, np.float64)
         loc, scale = x.mean(axis=0), x.std(axis=0)
         constant = scale <= 1e-7 * np.abs(loc)  # float32 tells its values no finer apart
@@ -50,28 +49,25 @@ class Scale(NamedTuple):
         )
 
     def to_standard(self) -> keras.layers.Layer:
-        """The layer that gives each column mean 0 and standard deviation 1."""
+        """Returns the layer that gives each column mean 0 and standard deviation 1."""
         scale, loc = np.asarray(self.scale), np.asarray(self.loc)
         return keras.layers.Rescaling((1 / scale).tolist(), (-loc / scale).tolist())
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class Rescaled(IndependentLayer):
+class Rescaled(IndependentLayer, checks=False):  # one scale for each entry
     """`p(x) = prod_i f((x_i - loc_i) / scale_i) / scale_i`, f the density of another layer.
 
-    The network before it works on columns of mean 0 and standard deviation 1, while densities,
-    means and draws are in the unit of x: the location and the scale of the other layer's
-    distribution are mapped, so that it stays of its family. Input: that of the other layer; batch
-    `[...]`, event `event_shape`; as a tensor a draw, unless `convert_to_tensor_fn` says otherwise.
+    The network before this layer works on columns of mean 0 and standard deviation 1; densities,
+    means and draws are in the unit of x. The layer maps the location and the scale of the other
+    layer's distribution, which stays of its family. Input: that of the other layer; batch `[...]`,
+    event `event_shape`; as a tensor a draw.
 
     Args:
       likelihood: a layer whose distributions have a location and a scale, such as
         `IndependentNormal(3)`.
       loc: one number for each entry of x.
       scale: likewise, above 0.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      seed: likewise.
-      **kwargs: as for any Keras layer.
 
     Raises:
       InputError: a scale is not above 0, or the other layer's distributions have none.
@@ -120,15 +116,5 @@ class Rescaled(IndependentLayer):
         each = each.copy(loc=loc + scale * each.loc, scale=scale * each.scale)
         return independent(each, self.event_shape, validate_args=self.validate_args)
 
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        for name in ("event_shape", "validate_args"):  # the other layer's
-            del config[name]
-        own = {"loc": self.loc.tolist(), "scale": self.scale.tolist()}
-        likelihood = keras.saving.serialize_keras_object(self.likelihood)
-        return {**config, "likelihood": likelihood, **own}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Rescaled:
-        likelihood = loaded(config["likelihood"])
-        return cls(**{**config, "likelihood": likelihood})
+    def saved_arguments(self) -> list[str]:
+        return [n for n in super().saved_arguments() if n not in ("event_shape", "validate_args")]

@@ -11,13 +11,12 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.replicas import after_pass
 from tfp_vae.distributions.code_space import Table, Tables
 from tfp_vae.distributions.codebook import Codebook
 from tfp_vae.distributions.codes import CodePoint
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import as_shape, to_event_shape
 from tfp_vae.layers.coded import CodedLayer
 
@@ -52,14 +51,10 @@ class ResidualQuantized(CodedLayer):
       restart: see `VectorQuantized`.
       epsilon: smooths the counts of the moving averages.
       revive_after: see `VectorQuantized`.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: as for the other layers; there is nothing to check.
       seed: of the first codebooks and of the restarts; None takes one from Keras' global seed.
-      **kwargs: as for any Keras layer, without a `KLDivergenceRegularizer`.
 
     Raises:
-      InputError: an argument is out of its range, the last axis of the input is not
-        `params_size(event_shape)`, or a `KLDivergenceRegularizer` is given.
+      InputError: an argument is out of its range.
 
     Source: Lee et al. (RQ-VAE), arXiv:2203.01941; Hosking et al. (HRQ-VAE), arXiv:2203.03463.
 
@@ -70,7 +65,6 @@ class ResidualQuantized(CodedLayer):
       ([5, 4, 3], [4, 3, 2])
     """
 
-    @checked
     def __init__(
         self,
         event_shape: Sequence[int],
@@ -111,7 +105,6 @@ class ResidualQuantized(CodedLayer):
         ]
 
     @classmethod
-    @checked
     def params_size(cls, event_shape: int | Sequence[int] = (), name: str | None = None) -> int:
         """The size of the last axis of the input: of all positions' vectors."""
         del name
@@ -165,7 +158,3 @@ class ResidualQuantized(CodedLayer):
         pairs = zip(books, tf.unstack(codes, self.depth, axis=-1), strict=True)
         found = [tf.gather(tf.convert_to_tensor(book.vectors), each) for book, each in pairs]
         return tf.stack(found, axis=-2)
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("num_codes", "shared", "commitment", "decay", "restart", "epsilon", "revive_after")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -10,10 +10,9 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.floors import exp_at_least
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import IndependentLayer, independent, to_event_shape
 
 _FAMILIES = {"normal": tfd.Normal, "logistic": tfd.Logistic, "laplace": tfd.Laplace}
@@ -23,25 +22,19 @@ _FAMILIES = {"normal": tfd.Normal, "logistic": tfd.Logistic, "laplace": tfd.Lapl
 class SharedScale(IndependentLayer):
     """`prod_i f((x_i - t_i) / s) / s`: locations from the input, one scale s for all values.
 
-    As a likelihood with s = 1, "normal" is half the squared error and a constant; with s trained,
-    the model finds the noise of its data by itself, and with it the weight between reconstruction
-    and KL (sigma-VAE). Input `[..., n]`, n = prod(event_shape), the locations; batch `[...]`, event
-    `event_shape`; as a tensor a draw, unless `convert_to_tensor_fn` says otherwise.
+    As a likelihood with s = 1, "normal" is half the squared error and a constant; a trained s is
+    the noise of the data, and with it the weight between reconstruction and KL (sigma-VAE). Input
+    `[..., n]`, n = prod(event_shape), the locations; batch `[...]`, event `event_shape`; as a
+    tensor a draw.
 
     Args:
-      event_shape: the shape of one draw: an int, or a sequence of ints.
       family: "normal", "logistic" or "laplace", whose f is that of `tfd.Normal` and so on.
       scale: s, a positive number, or where it starts.
       trainable_scale: whether s is trained with the model, as the exponential of a weight.
       min_scale: a trained scale below it is raised to it, and trained from there.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer.
 
     Raises:
-      InputError: the family is no such word, the scale is not positive, or the last axis of the
-        input is not `params_size(event_shape)`.
+      InputError: the family is no such word, or the scale is not positive.
 
     Source: Rybkin et al. (sigma-VAE), arXiv:2006.13202.
 
@@ -51,7 +44,6 @@ class SharedScale(IndependentLayer):
       ([[1.0, -1.0]], [[2.0, 2.0]])
     """
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int] = (),
@@ -84,7 +76,3 @@ class SharedScale(IndependentLayer):
             scale = exp_at_least(log_scale, self.min_scale)
         each = _FAMILIES[self.family](loc, scale, validate_args=self.validate_args)
         return independent(each, self.event_shape, validate_args=self.validate_args)
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("family", "scale", "trainable_scale", "min_scale")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

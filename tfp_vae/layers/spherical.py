@@ -9,39 +9,31 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.precision import full_precision
 from tfp_vae.distributions.floors import softplus_above
 from tfp_vae.distributions.spherical import FisherAroundMean, PowerAroundMean
 from tfp_vae.errors import InputError
-from tfp_vae.layers.multivariate import RealVectorLayer
+from tfp_vae.layers.multivariate import VectorLayer
 
 
-class SphericalLayer(RealVectorLayer):
+class SphericalLayer(VectorLayer):
     """A distribution on the unit sphere of d dimensions around a mean direction.
 
-    `mu = t[..., :d] / |t[..., :d]|`, the first axis where that is 0; the concentration is
-    `kappa = softplus(t[..., d]) + 1`, away from the uniform distribution, as in the sources. Input
-    `[..., d + 1]`, batch `[...]`, event `[d]`; as a tensor a draw, a vector of norm 1, unless
-    `convert_to_tensor_fn` says otherwise. As a posterior its prior is `tfd.SphericalUniform(d)`,
-    for which TFP has the KL in closed form.
+    Shapes: input `[..., d + 1]`: a vector with the direction mu (the first axis where it is 0),
+    then `kappa = softplus(t[..., d]) + 1`, away from the uniform distribution, as in the sources;
+    batch `[...]`, event `[d]`; as a tensor a draw, of norm 1. A posterior's default prior is
+    `tfd.SphericalUniform(d)`, with the KL in closed form.
 
     Args:
       event_size: d, at least 2.
-      convert_to_tensor_fn: see `DistributionLambda`.
-      validate_args: TFP checks values at run time (slow).
-      seed: see `DistributionLambda`.
-      **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`.
 
     Raises:
-      InputError: event_size is below 2, or the last axis of the input is not
-        `params_size(event_size)`.
+      InputError: event_size is below 2.
     """
 
     support = (-1.0, 1.0)
     family: ClassVar[Callable[..., tfd.Distribution]]
 
-    @checked
     def __init__(self, event_size: int, *args: Any, **kwargs: Any) -> None:
         if event_size < 2:
             raise InputError("Expected an event_size of at least 2: a sphere.", event_size)
@@ -54,16 +46,13 @@ class SphericalLayer(RealVectorLayer):
         return tf.math.l2_normalize(distribution.mean(), axis=-1)  # a direction, as z is
 
     @classmethod
-    def of(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
+    def each(cls, params: tf.Tensor, event_size: int, validate_args: bool) -> tfd.Distribution:
         mean = _direction(params[..., :event_size])
         concentration = softplus_above(params[..., event_size], 1)
         return cls.family(mean, concentration, validate_args=validate_args)
 
     @staticmethod
-    @checked
     def params_size(event_size: int, name: str | None = None) -> int:
-        """A direction and a concentration."""
-        del name
         return int(event_size) + 1
 
 
@@ -78,14 +67,10 @@ def _direction(t: tf.Tensor) -> tf.Tensor:
 class VonMisesFisher(SphericalLayer):
     """`C_d(kappa) exp(kappa mu' x)` with |x| = 1: a Normal's counterpart on the sphere.
 
-    `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are reparameterized only in 3
-    dimensions: elsewhere the concentration gets no right gradient through them, and
-    `PowerSpherical` is the posterior to take.
+    `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are reparameterized in 3
+    dimensions only: elsewhere the gradient of the concentration is wrong; use `PowerSpherical`.
 
-    Input `[..., d + 1]`: a vector whose direction is mu (the first axis where it is 0), then
-    `kappa = softplus(t[..., d]) + 1`; batch `[...]`, event `[d]`; as a tensor a draw, of norm 1.
-    Its prior as a posterior: `tfd.SphericalUniform(d)`, with the KL in closed form.
-    Davidson et al., arXiv:1804.00891.
+    Source: Davidson et al., arXiv:1804.00891.
 
     Example:
       >>> q = VonMisesFisher(3)(tf.constant([[0., 0., 5., 10.]]))
@@ -102,10 +87,7 @@ class PowerSpherical(SphericalLayer):
 
     `N_d(k) = 2^(a + b) pi^b Gamma(a) / Gamma(a + b)`, `a = (d - 1) / 2 + k`, `b = (d - 1) / 2`.
 
-    Input `[..., d + 1]`: a vector whose direction is mu (the first axis where it is 0), then
-    `kappa = softplus(t[..., d]) + 1`; batch `[...]`, event `[d]`; as a tensor a draw, of norm 1.
-    Its prior as a posterior: `tfd.SphericalUniform(d)`, with the KL in closed form.
-    De Cao and Aziz, arXiv:2006.04437.
+    Source: De Cao and Aziz, arXiv:2006.04437.
 
     Example:
       >>> q = PowerSpherical(3)(tf.constant([[0., 0., 5., 10.]]))

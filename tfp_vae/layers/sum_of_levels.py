@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.random_state import Seeded
+from tfp_vae.bridge.signatures import ConfigFromSignature
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class SumOfLevels(Seeded, keras.layers.Layer):
+class SumOfLevels(Seeded, ConfigFromSignature, keras.layers.Layer):
     """`sum_l m_l z_l`: the sum of the levels of a `ResidualQuantized` z.
 
     With a dropout the decoder learns to do with the first levels alone: in training m_1 = 1 and
@@ -58,6 +59,3 @@ class SumOfLevels(Seeded, keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (*input_shape[:-2], input_shape[-1])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "dropout": self.dropout, "seed": self.seed}

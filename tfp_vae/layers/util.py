@@ -25,7 +25,7 @@ __all__ = [
 
 
 def serialize_function(func: Callable[..., Any]) -> tuple[Any, str]:
-    """A function as Keras serializes it, and "lambda" or "function".
+    """Returns a function as Keras serializes it, and "lambda" or "function".
 
     Example:
       >>> deserialize_function(*serialize_function(keras.activations.relu)).__name__
@@ -36,7 +36,7 @@ def serialize_function(func: Callable[..., Any]) -> tuple[Any, str]:
 
 
 def deserialize_function(serial: Any, function_type: str) -> Callable[..., Any]:
-    """The inverse of `serialize_function`; Keras loads a lambda only where `safe_mode` is off.
+    """Inverts `serialize_function`; Keras loads a lambda only where `safe_mode` is off.
 
     Raises:
       TypeError: `function_type` is neither "lambda" nor "function".

@@ -10,15 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_vae.bridge.precision import full_precision
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.errors import InputError
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class VariableLayer(keras.layers.Layer):
+class VariableLayer(ConfigFromSignature, keras.layers.Layer):
     """`f(x) = activation(c)`: the trainable `constant` c, whatever the input.
 
-    With a distribution layer behind it, a distribution without inputs that is trained: a prior, or
-    the posterior of weights.
+    Before a distribution layer: a trained distribution without inputs, such as a prior, or the
+    posterior of weights.
 
     Args:
       shape: of c and of the output: an int, or a vector of ints.
@@ -72,26 +73,16 @@ class VariableLayer(keras.layers.Layer):
         return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs: Any) -> tf.Tensor:
-        del inputs
         return self.activation(tf.convert_to_tensor(self.constant.value))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int, ...]:
-        del input_shape
         return self.variable_shape
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        del inputs
         return keras.KerasTensor(self.variable_shape, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        own = {
-            "shape": list(self.variable_shape),
-            "activation": keras.activations.serialize(self.activation),
-            "initializer": keras.initializers.serialize(self.initializer),
-            "regularizer": keras.regularizers.serialize(self.regularizer),
-            "constraint": keras.constraints.serialize(self.constraint),
-        }
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "shape": list(self.variable_shape)}
 
 
 def _as_vector(shape: Any) -> tuple[int, ...]:

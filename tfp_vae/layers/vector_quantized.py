@@ -9,12 +9,11 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.replicas import after_pass
 from tfp_vae.distributions.code_space import Table
 from tfp_vae.distributions.codebook import Codebook
 from tfp_vae.distributions.codes import CodePoint
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import to_event_shape
 from tfp_vae.layers.coded import CodedLayer
 
@@ -24,40 +23,38 @@ class VectorQuantized(CodedLayer):
     """`z_i = e_k, k = argmin_j |t_i - e_j|`: at each position i the nearest vector of a codebook.
 
     A point mass on integer codes: `log_prob` is 0 nats at these vectors, -inf elsewhere; `codes`
-    are the integers, `perplexity()` says how many are in use. The prior is one over codes
-    (`default_prior`: all alike), and the KL, exact, is `-log p(codes)`: so the loss of a `VAE` is a
-    bound on -log p(x), in nats, plus `commitment sum_i |t_i - sg(z_i)|^2`, averaged over the batch,
-    which the layer adds to the model's losses (sg: without gradient).
+    are the integers, `perplexity()` is the effective number of codes in use. The prior is one over
+    codes (`default_prior`: uniform), and the KL, exact, is `-log p(codes)`. The loss of a `VAE` is
+    a bound on -log p(x), in nats, plus `commitment sum_i |t_i - sg(z_i)|^2`, averaged over the
+    batch, which the layer adds to the model's losses (sg: without gradient).
 
-    The codebook follows the t that fall to each code by moving averages, in training
-    (`training=True`, and the layer trainable) alone; it moves at the beginning of the next step, so
-    that one step, prior included, sees one codebook. A code that falls out of use starts anew at
-    one of the batch's t, see `Codebook`. With `decay=None` the codebook is trained by gradient
-    instead: the layer adds `sum_i |sg(t_i) - z_i|^2` too.
+    In training (`training=True`, and the layer trainable) the codebook follows the t of each code
+    by moving averages. The codebook moves at the beginning of the next step: one step, prior
+    included, sees one codebook. A code that falls out of use starts anew at one of the batch's t,
+    see `Codebook`. `decay=None` trains the codebook by gradient: the layer adds
+    `sum_i |sg(t_i) - z_i|^2` too.
 
-    Shapes: input `[..., n d]`, all positions' vectors on the last axis, as `Dense` puts them out or
-    `Flatten` makes them of a map `[batch, height, width, d]`; batch `[...]`, event `event_shape` =
+    Shapes: input `[..., n d]`, all positions' vectors on the last axis, as from `Dense`, or
+    `Flatten` of a map `[batch, height, width, d]`; batch `[...]`, event `event_shape` =
     `[*positions, d]`; as a tensor z, whose gradient goes straight through to t.
 
     Args:
       event_shape: (*positions, d), such as (height, width, d); `(d,)` or `d` for one position.
-      num_codes: how many vectors there are.
+      num_codes: the number of vectors.
       commitment: the weight of the commitment loss.
       decay: of the moving averages; None: the codebook is trained by gradient.
-      restart: the part of the mean use below which a code starts anew; 0: none does. None: 0.1, or
+      restart: the part of the mean use below which a code starts anew; 0: never. None: 0.1, or
         0 where `decay=None`.
       epsilon: smooths the counts of the moving averages.
-      convert_to_tensor_fn: see `DistributionLambda`.
       validate_args: as for the other layers; there is nothing to check.
       seed: of the first codebook and of the restarts; None takes one from Keras' global seed.
       revive_after: a code that nothing has been nearest to for so many training steps starts anew
-        at one of the last batch's t, also where `decay=None`; None: it does not.
-      **kwargs: as for any Keras layer. An activity regularizer is not a
-        `KLDivergenceRegularizer`: the prior needs the codebook, which `VAE(prior=...)` gives it.
+        at one of the last batch's t, also where `decay=None`; None: never.
+      **kwargs: as for any Keras layer, without a `KLDivergenceRegularizer`: the prior needs the
+        codebook, which `VAE(prior=...)` gives it.
 
     Raises:
-      InputError: an argument is out of its range, the last axis of the input is not
-        `params_size(event_shape)`, or a `KLDivergenceRegularizer` is given.
+      InputError: an argument is out of its range, or a `KLDivergenceRegularizer` is given.
 
     Source: van den Oord et al., arXiv:1711.00937; moving averages: its appendix A.1.
 
@@ -68,7 +65,6 @@ class VectorQuantized(CodedLayer):
       ([3, 4], [0.0, 0.0, 0.0])
     """
 
-    @checked
     def __init__(
         self,
         event_shape: int | Sequence[int],
@@ -117,7 +113,3 @@ class VectorQuantized(CodedLayer):
 
     def code_space(self) -> Table:
         return Table(self.codebook.vectors)
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("num_codes", "commitment", "decay", "restart", "epsilon", "revive_after")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

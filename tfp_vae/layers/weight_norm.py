@@ -24,7 +24,7 @@ class WeightNorm(keras.layers.Wrapper):
         another layer whose `kernel` has its output units on the last axis.
       data_init: True: the first call sets g and the bias so that the layer's output for this batch,
         before the activation, has mean 0 and variance 1 in each unit (a unit that is constant over
-        the batch keeps length 1). False: g starts as ||v||, with the wrapped layer's output.
+        the batch keeps length 1). False: g starts as ||v||.
       **kwargs: as for any Keras layer.
 
     Raises:
@@ -83,12 +83,12 @@ class WeightNorm(keras.layers.Wrapper):
 
     @property
     def v(self) -> keras.Variable:
-        """The wrapped layer's own kernel, of which the direction counts."""
+        """The wrapped layer's own kernel; its direction counts."""
         return self.layer.kernel
 
     @property
     def kernel_norm_axes(self) -> list[int]:
-        """The axes of the kernel that a unit's norm is over."""
+        """The axes of the kernel for the norm of one unit."""
         rank = len(self.layer.kernel.shape)
         return [axis for axis in range(rank) if axis != self._filter_axis]
 
@@ -132,7 +132,7 @@ class WeightNorm(keras.layers.Wrapper):
     def _apply(
         self, layer: keras.layers.Layer, inputs: Any, g: Any, without: Any = None
     ) -> tf.Tensor:
-        """What `layer` makes of the inputs with its kernel normalized and `without` at zero."""
+        """Returns the output of `layer` with a normalized kernel and `without` at zero."""
         v = tf.convert_to_tensor(self.layer.kernel.value)
         v = tf.cast(v, self._exact(v))
         shape = [1] * len(v.shape)

@@ -13,8 +13,9 @@ from tfp_vae.bridge.origins import moved
 from tfp_vae.model.choosers import Chooser, at, drawing
 from tfp_vae.model.conditional import Conditional, Emitted, Value
 from tfp_vae.model.latent_pass import LatentPass, Outset, Values, mask_on
-from tfp_vae.objectives.forward import Forward, Term
-from tfp_vae.objectives.gate import Gate, recorded
+from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.gradient_gate import Gate, recorded
+from tfp_vae.objectives.term import Term
 from tfp_vae.wiring import Ports
 
 

@@ -21,8 +21,8 @@ from tfp_vae.model.conditional import Value
 from tfp_vae.model.passes import ForwardModel
 from tfp_vae.model.total_loss import total_loss
 from tfp_vae.objectives import Forward
-from tfp_vae.objectives.forward import unfolded
-from tfp_vae.objectives.gate import recorded
+from tfp_vae.objectives.draw_axis import unfolded
+from tfp_vae.objectives.gradient_gate import recorded
 
 
 class ProbabilisticModel(ForwardModel):
@@ -56,13 +56,11 @@ class ProbabilisticModel(ForwardModel):
 
         y is what is to be reconstructed, where that is not x itself (a denoising VAE).
         """
-        # Replicas that meet within the objective go on with the losses of another one's layers.
-        meets = self.objective.sees_whole_batch and replicas.replica() is not None
-        added = list(self.losses) if meets else None
         forward: Forward = y_pred.forward
         samples = self.objective.num_samples
         if next(iter(forward.values())).samples != samples:  # by hand: `model(x)` is one draw
             forward = self._forward(x, training, samples).forward
+        added = self._added_before_replicas_meet(forward)
         optimizer = getattr(self, "optimizer", None)  # there is none before `compile`
         sample_weight = _of_examples(sample_weight)
         alone = self.graph.alone
@@ -87,6 +85,18 @@ class ProbabilisticModel(ForwardModel):
             loss += gate.weighed_apart(loss)
         added = self.losses if added is None else added
         return total_loss(loss, added, tf.shape(forward.log_likelihood)[1])
+
+    def _added_before_replicas_meet(self, forward: Forward) -> list[tf.Tensor] | None:
+        """Returns the losses that layers have added, if those of other replicas may replace them.
+
+        A replica that waits for others within the objective goes on with their layers' losses. So
+        the priors run before, which else run when the objective asks for them.
+        """
+        if not self.objective.sees_whole_batch or replicas.replica() is None:
+            return None
+        for term in forward.latent.values():
+            _ = term.p
+        return list(self.losses)
 
     def _record(self, forward: Forward, terms: Any, sample_weight: Any) -> None:
         """Adds a batch to the metrics."""

@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.origins import moved
 from tfp_vae.model.conditional import Conditional, Emitted
-from tfp_vae.objectives.forward import unfolded
+from tfp_vae.objectives.draw_axis import unfolded
 
 # From a variable's number and name and its q to a value `[samples, batch, ...]`, and what gives
 # log q there.

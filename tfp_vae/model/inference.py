@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfp_vae.bridge import sparse
 from tfp_vae.bridge.masks import mask_of
-from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 from tfp_vae.layers.kl_divergence import KLDivergenceAddLoss
 from tfp_vae.wiring import rows
 

@@ -13,7 +13,8 @@ from tfp_vae.bridge.masks import along, mask_of
 from tfp_vae.bridge.side_effects import further_pass, seeds_of
 from tfp_vae.model.choosers import Chooser
 from tfp_vae.model.conditional import Conditional, Emitted, Value, tiled
-from tfp_vae.objectives.forward import Term, folded, unfolded
+from tfp_vae.objectives.draw_axis import folded, unfolded
+from tfp_vae.objectives.term import Term
 
 Values: TypeAlias = dict[str, Value]
 

@@ -15,7 +15,7 @@ from tfp_vae.model.checks.data import DataChecks
 from tfp_vae.model.choosers import drawing
 from tfp_vae.model.named_data import NamedData
 from tfp_vae.objectives import Forward, Objective
-from tfp_vae.objectives.gate import Gate
+from tfp_vae.objectives.gradient_gate import Gate
 from tfp_vae.steps.fitting import CheckedData
 
 

@@ -2,16 +2,22 @@
 
 from tfp_vae.objectives.adversarial import Adversarial
 from tfp_vae.objectives.base import Objective, Terms
+from tfp_vae.objectives.ciwae import CIWAE
 from tfp_vae.objectives.code_entropy import CodeEntropy
 from tfp_vae.objectives.deep_features import DeepFeatures
+from tfp_vae.objectives.dip import DIP
 from tfp_vae.objectives.elbo import ELBO
 from tfp_vae.objectives.factor_tc import FactorTC
-from tfp_vae.objectives.forward import Forward, ForwardPass, Term
-from tfp_vae.objectives.importance_weighted import CIWAE, IWAE, MIWAE, PIWAE
+from tfp_vae.objectives.forward import Forward, ForwardPass
+from tfp_vae.objectives.iwae import IWAE
 from tfp_vae.objectives.learned_similarity import LearnedSimilarity
+from tfp_vae.objectives.miwae import MIWAE
+from tfp_vae.objectives.mmd import MMD
 from tfp_vae.objectives.ms_ssim import MSSSIM
-from tfp_vae.objectives.penalties import DIP, MMD, SlicedWasserstein
+from tfp_vae.objectives.piwae import PIWAE
 from tfp_vae.objectives.regularized_ae import RegularizedAE
+from tfp_vae.objectives.sliced_wasserstein import SlicedWasserstein
+from tfp_vae.objectives.term import Term
 from tfp_vae.objectives.total_correlation import BetaTC
 
 __all__ = [

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfp_vae import schedules
 from tfp_vae.arguments.rules import checked
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Objective, Terms, is_zero, now, seed_of_step, weighted
-from tfp_vae.objectives.forward import Forward, folded
-from tfp_vae.objectives.players import frozen
+from tfp_vae.objectives.base import Objective, Terms
+from tfp_vae.objectives.batch import seed_of_step
+from tfp_vae.objectives.draw_axis import folded
+from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.frozen import frozen
+from tfp_vae.objectives.weights import is_zero, now, weighted
 from tfp_vae.schedules import Scheduled
 
 
@@ -25,10 +25,10 @@ class Adversarial(Objective):
 
     The critic's own loss, `softplus(D(z)) + softplus(-D(z'))` with z' drawn from the prior, makes
     D(z) the log-ratio `log p(z) - log q(z)` of prior and aggregate posterior `q(z) = E_x q(z|x)`.
-    The encoder is pulled to where D takes z for drawn from the prior: no KL is needed, and the
-    posterior may be a point mass. Each loss reaches the weights of its own player alone. Makhzani
-    et al., arXiv:1511.05644. `critic` is the metric of the critic's loss, 2 log 2 where it cannot
-    tell z from z'.
+    The encoder learns to put z where D takes z for a draw from the prior: no KL is needed, and the
+    posterior may be a point mass. Each loss reaches the weights of its own player alone. The metric
+    `critic` is the critic's loss, 2 log 2 where z and z' look the same. Makhzani et al.,
+    arXiv:1511.05644.
 
     Args:
       critic: a network from z to one number, D(z); None: two dense layers of 64.
@@ -65,7 +65,7 @@ class Adversarial(Objective):
 
     @property
     def needs_density(self) -> bool:
-        """Not where the KL has no weight."""
+        """False where the KL has no weight."""
         return not is_zero(self.beta)
 
     @property
@@ -91,29 +91,14 @@ class Adversarial(Objective):
         assert self.critic is not None
         nll, kl, z = forward.nll, forward.kl, folded(forward.z)
         drawn = folded(forward.only.draws_from_p(seed_of_step(forward, 5)))
-        of_each = functools.partial(_mean_over_draws, tf.shape(forward.z)[:2])
-        mine = of_each(tf.math.softplus(-frozen(self.critic, training=forward.training)(z)))
-        own = functools.partial(self.critic, training=forward.training)
-        its = of_each(
-            tf.math.softplus(own(tf.stop_gradient(z)))
-            + tf.math.softplus(-own(tf.stop_gradient(drawn)))
+        critic = functools.partial(self.critic, training=forward.training)
+        of_encoder = tf.math.softplus(-frozen(self.critic, training=forward.training)(z))
+        of_critic = tf.math.softplus(critic(tf.stop_gradient(z)))
+        of_critic += tf.math.softplus(-critic(tf.stop_gradient(drawn)))
+        shape = tf.shape(forward.z)[:2]
+        mine, its = (
+            tf.reduce_mean(tf.reshape(each, shape), axis=0) for each in (of_encoder, of_critic)
         )
         loss = nll + weighted(kl, self.beta, forward.step)
         loss += now(self.weight, forward.step, nll.dtype) * tf.cast(mine, nll.dtype)
         return Terms(loss + tf.cast(its, nll.dtype), nll, kl, {"critic": its})
-
-    def get_config(self) -> dict[str, Any]:
-        critic = None if self.critic is None else keras.saving.serialize_keras_object(self.critic)
-        weights = {key: schedules.to_config(getattr(self, key)) for key in ("weight", "beta")}
-        return {"critic": critic, **weights}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Adversarial:
-        config = dict(config)
-        critic = config.pop("critic")
-        config = {key: schedules.from_config(value) for key, value in config.items()}
-        return cls(critic=None if critic is None else loaded(critic), **config)
-
-
-def _mean_over_draws(shape: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.reshape(values, shape), axis=0)

@@ -7,12 +7,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_vae import schedules
 from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import batch_mean, now
-from tfp_vae.objectives.forward import Forward, Term, unfolded
-from tfp_vae.objectives.penalties import Penalized
+from tfp_vae.objectives.batch import batch_mean
+from tfp_vae.objectives.draw_axis import unfolded
+from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.penalized import Penalized
+from tfp_vae.objectives.term import Term
+from tfp_vae.objectives.weights import now
 from tfp_vae.schedules import Scheduled
 
 
@@ -86,10 +88,6 @@ class CodeEntropy(Penalized):
             mean = batch_mean(tf.reduce_mean(code_probabilities(block), axis=1), forward)
             entropies.append(-tf.reduce_sum(tf.math.xlogy(mean, mean)))
         return tf.add_n(entropies)
-
-    def get_config(self) -> dict[str, Any]:
-        more = {"diversity": schedules.to_config(self.diversity), "block_size": self.block_size}
-        return {**super().get_config(), **more}
 
 
 def _bit_logits(term: Term) -> tf.Tensor:

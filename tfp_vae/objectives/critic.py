@@ -14,7 +14,7 @@ from tfp_vae.bridge.loading import loaded
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import Objective
 from tfp_vae.objectives.forward import Forward
-from tfp_vae.objectives.players import frozen
+from tfp_vae.objectives.frozen import frozen
 
 
 class WithCritic(Objective):

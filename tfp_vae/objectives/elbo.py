@@ -1,4 +1,4 @@
-"""The ELBO, and what is made of it by weighing its KL."""
+"""The ELBO, with a weight, free bits or a capacity of its KL."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_vae import schedules
 from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import (
-    Objective,
-    Terms,
-    batch_mean,
-    is_zero,
-    now,
-    of_variable,
-    share_of_unknown,
-    weighted,
-)
-from tfp_vae.objectives.capacity import CAPACITY_OF, away_from_capacity
+from tfp_vae.objectives.base import Objective, Terms
+from tfp_vae.objectives.batch import batch_mean, share_of_unknown
 from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.kl_capacity import CAPACITY_OF, away_from_capacity
+from tfp_vae.objectives.weights import is_zero, now, of_variable, weighted
 from tfp_vae.schedules import Scheduled
 
 
@@ -37,17 +29,17 @@ class ELBO(Objective):
     over the dimensions. The KL is in closed form where there is one, else by Monte Carlo at the
     decoder's z. In nats.
 
-    What a capacity holds is the KL in closed form; of a relaxed one-hot vector that of the
-    categories, which k of them bound by log k (the metric `kl` stays that of the densities); and
-    where there is none, the Monte Carlo KL at z, on the side of C on which it is at other draws,
-    so that its noise does not count as a distance. With either of |.| and max a mean over few
-    examples is farther away than one over many: batches are best of one size.
+    A capacity is of the KL in closed form, and for a relaxed one-hot vector of the KL of its
+    categories, at most log k for k of them (the metric `kl` is that of the densities). Where there
+    is no closed form it is of the Monte Carlo KL at z, with the sign of `KL - C` at other draws, so
+    that noise does not count as a distance. Both |.| and max are larger for a mean over few
+    examples than over many: batches are best of one size.
 
     Kingma and Welling, arXiv:1312.6114; beta: Higgins et al., beta-VAE (ICLR 2017); capacity:
     Burgess et al., arXiv:1804.03599; free bits: Kingma et al., arXiv:1606.04934.
 
-    Of several latent variables the KL is the sum of each variable's; each of the three numbers may
-    be a dict with one for each variable, such as `beta={"z1": 1., "z2": .5}`.
+    The KL of several latent variables is the sum over the variables; each of the three numbers may
+    be a dict by variable, such as `beta={"z1": 1., "z2": .5}`.
 
     Args:
       beta: the weight of the KL: a number, a variable, or a schedule over training steps, such as
@@ -109,7 +101,7 @@ class ELBO(Objective):
 
     @property
     def sees_whole_batch(self) -> bool:  # type: ignore[override]
-        """With free bits, or a capacity that the mean KL is held to."""
+        """True with free bits, or with a capacity of the mean KL."""
         held = self.capacity is not None and self.capacity_of == "mean"
         return held or not is_zero(self.free_bits)
 
@@ -130,7 +122,7 @@ class ELBO(Objective):
         return Terms(loss, nll, forward.kl)
 
     def _penalized(self, forward: Forward, name: str, kl: tf.Tensor) -> tf.Tensor:
-        """What of the KL of one variable is weighed."""
+        """Returns the part of a variable's KL that has the weight beta."""
         capacity = of_variable(self.capacity, name)
         if capacity is not None:
             return away_from_capacity(forward, name, capacity, self.capacity_of)
@@ -138,13 +130,6 @@ class ELBO(Objective):
         if is_zero(free_bits):
             return kl
         term = forward.latent[name]
-        share, _ = share_of_unknown(
-            forward, term
-        )  # the KL of a known value is 0, and is held to no bits
+        share, _ = share_of_unknown(forward, term)  # a known value has no KL, and no free bits
         each = tf.math.divide_no_nan(batch_mean(term.kl_of_dimensions(), forward), share)
         return share * tf.reduce_sum(tf.maximum(each, now(free_bits, forward.step, kl.dtype)))
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("beta", "free_bits", "capacity")
-        config = {name: schedules.to_config(getattr(self, name)) for name in names}
-        return {**config, "capacity_of": self.capacity_of}

@@ -9,9 +9,12 @@ import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Terms, is_zero, now, seed_of_step, weighted
+from tfp_vae.objectives.base import Terms
+from tfp_vae.objectives.batch import seed_of_step
 from tfp_vae.objectives.critic import WithCritic, critic_of_vectors, mean_over_draws
-from tfp_vae.objectives.forward import Forward, folded
+from tfp_vae.objectives.draw_axis import folded
+from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.weights import is_zero, now, weighted
 from tfp_vae.schedules import Scheduled
 
 

@@ -1,4 +1,4 @@
-"""log p(x | values) of data under one draw of the values or several."""
+"""`log p(x | values)` of data under one draw of the values or several."""
 
 from __future__ import annotations
 
@@ -20,19 +20,12 @@ def log_likelihood(
     mask: Any = None,
     of_steps: bool = False,
 ) -> tf.Tensor:
-    """`log p(x|z)`, `[num_samples, n]`, of a likelihood whose batch is `[num_samples * n]`.
+    """Returns `log p(x|z)`, `[num_samples, n]`, of a likelihood of batch `[num_samples * n]`.
 
-    Further axes of the batch, such as the steps of a sequence, are summed. The data are tiled,
-    since a likelihood cannot be reshaped (`tfd.BatchReshape` needs static shapes); a single x is
-    broadcast. `by_xla`: in one loop, if it is one that `fused` knows. `mask`: of Keras, over the
-    batch: what it hides counts nothing. `of_steps`: a batch has axes of steps, of any number.
-
-    Example:
-      >>> steps = tfd.Bernoulli(probs=tf.fill([2, 3], .5))  # two sequences of three
-      >>> mask = tf.constant([[True, True, False], [True, True, True]])
-      >>> found = log_likelihood(steps, tf.ones([2, 3]), 1, mask=mask, of_steps=True) / np.log(.5)
-      >>> found.numpy().round(3).tolist()
-      [[2.0, 3.0]]
+    Further axes of the batch, such as the steps of a sequence, are summed. The data are tiled
+    (`tfd.BatchReshape` of a likelihood would need static shapes); a single x is broadcast.
+    `by_xla`: in one loop, if `fused` knows the likelihood. `mask`: of Keras, over the batch; what
+    it hides counts nothing. `of_steps`: a batch has axes of steps, of any number.
     """
     x = tf.cast(x, likelihood.dtype)
     shapes.likelihood_fits(likelihood, x, of_steps)
@@ -48,12 +41,7 @@ def log_likelihood(
 
 
 def summed(values: tf.Tensor, mask: Any, axes: int) -> tf.Tensor:
-    """The sum over all but the first axes, of what the mask does not hide.
-
-    Example:
-      >>> summed(tf.constant([[1., 2.], [3., 4.]]), tf.constant([[True, False]] * 2), 1).numpy()
-      array([1., 3.], dtype=float32)
-    """
+    """Returns the sum over all but the first axes, of what the mask does not hide."""
     if mask is not None and values.shape.rank > axes:
         mask = along(values, mask)
         values = tf.where(tf.cast(mask, tf.bool), values, tf.zeros_like(values))

@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Objective, Terms, is_zero, now, weighted
-from tfp_vae.objectives.forward import Forward, unfolded
+from tfp_vae.objectives.base import Objective, Terms
+from tfp_vae.objectives.draw_axis import unfolded
+from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.weights import is_zero, now, weighted
 from tfp_vae.schedules import Scheduled
 from tfp_vae.wiring import tile
 

@@ -1,12 +1,14 @@
-"""Several players in one loss: whose weights a gradient reaches, and each player's optimizer.
+"""Several players in one loss, each with an optimizer.
 
-Losses that each reach the weights of one player alone can be added up: the gradient of the sum is
-the gradient of each player's own. So a critic needs no training loop of its own.
+Losses add up where each reaches the weights of one player alone (`frozen`): the gradient of the sum
+is the gradient of each player's own loss. So a critic needs no training loop of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,47 +20,24 @@ from tfp_vae.bridge.replicas import replica
 from tfp_vae.errors import InputError
 
 
-def frozen(network: keras.layers.Layer, training: bool | None = None) -> Callable[[Any], Any]:
-    """The network as a function whose gradient goes to its inputs, and not to its weights.
-
-    Moving averages and other state of the network stay as they are.
-
-    Example:
-      >>> critic = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-      >>> z = tf.Variable([[1., 2.]])
-      >>> with tf.GradientTape() as tape:
-      ...     value = frozen(critic)(z)
-      >>> through, to = tape.gradient(value, [z, critic.layers[0].kernel.value])
-      >>> through.shape.as_list(), to
-      ([1, 2], None)
-    """
-
-    def call(inputs: Any) -> Any:
-        state = [tf.stop_gradient(tf.convert_to_tensor(v)) for v in network.trainable_variables]
-        rest = [tf.convert_to_tensor(v) for v in network.non_trainable_variables]
-        return network.stateless_call(state, rest, inputs, training=training)[0]
-
-    return call
-
-
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class ByPlayer(keras.optimizers.Optimizer):
     """An optimizer for each player: the model, and each network that its objective owns.
 
     `ByPlayer(model="adam", critic=keras.optimizers.Adam(1e-4), every={"model": 5})` trains the
     weights of the objective's `state["critic"]` at each step, and all others at each fifth: five
-    steps of the critic for one of the model, each of another batch. Its `iterations` count batches.
+    steps of the critic for one of the model, each of another batch. `iterations` counts batches.
 
     Args:
       model: the optimizer of all weights that are no other player's.
-      every: by the name of a player: it takes every so many-th step; a player that is not named
-        takes each.
+      every: n by the name of a player, who takes every n-th step; n is 1 for the others.
       **players: the optimizers of the other players, by their names in the objective's `state`;
-        one that is not named is trained with the model.
+        a player without an optimizer is trained with the model.
 
     Raises:
-      InputError: a number of steps is not a whole number from 1 on, or of no player; or (when a
-        model is compiled with it) the objective has no player of a name.
+      InputError: a number of steps is not a whole number from 1 on, or of no player; a learning
+        rate or another number of an optimizer is not finite; or (in `compile`) the objective has no
+        player of a name.
 
     Example:
       >>> optimizer = ByPlayer(model="sgd", critic="adam", every={"model": 5})
@@ -85,10 +64,13 @@ class ByPlayer(keras.optimizers.Optimizer):
                 "{'model': 5}.",
                 self.every,
             )
+        for who, one in self.players.items():
+            with contextlib.suppress(NotImplementedError):  # of a user's schedule
+                _check_finite(who, one.get_config())
         self._owners: dict[int, str] = {}
 
     def bind(self, state: Mapping[str, keras.layers.Layer]) -> None:
-        """Tells which weights belong to which player: those of the layers of an objective."""
+        """Tells the optimizer of the players of an objective, by their names with their layers."""
         unknown = set(self.players) - {"model", *state}
         if unknown:
             raise InputError(
@@ -146,21 +128,22 @@ class ByPlayer(keras.optimizers.Optimizer):
         tf.cond(due, run, lambda: tf.constant(False))
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
-        """As Keras': each player's optimizer puts its moving averages in, where it has any."""
+        """Puts in the moving averages of each player's optimizer, where there are any."""
         for name, optimizer in self.players.items():
             optimizer.finalize_variable_values([v for v in var_list if self._owner(v) == name])
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Each player's optimizer has its own."""
+        """Does nothing: each player's optimizer has its own."""
         del gradient, variable, learning_rate
 
     @property
     def learning_rate(self) -> Any:
-        """The model's."""
+        """The learning rate of the model's optimizer."""
         return self.players["model"].learning_rate
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
+        _check_finite("model", {"learning_rate": value})
         self.players["model"].learning_rate = value
 
     def get_config(self) -> dict[str, Any]:
@@ -173,3 +156,15 @@ class ByPlayer(keras.optimizers.Optimizer):
         own = ("name", "every")
         made = {n: v if n in own else loaded(v, custom_objects) for n, v in config.items()}
         return cls(**made)
+
+
+def _check_finite(player: str, config: Mapping[str, Any]) -> None:
+    wrong = [
+        f"{'.'.join(map(str, path))}={value}"
+        for path, value in keras.tree.flatten_with_path(dict(config))
+        if isinstance(value, float) and not math.isfinite(value)
+    ]
+    if wrong:
+        raise InputError(
+            f"Expected the numbers of the optimizer of {player} to be finite.", ", ".join(wrong)
+        )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
-from tfp_vae import schedules
 from tfp_vae.arguments.rules import checked
-from tfp_vae.objectives.base import Objective, Terms, is_zero, now, seed_of_step
+from tfp_vae.objectives.base import Objective, Terms
+from tfp_vae.objectives.batch import seed_of_step
 from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.weights import is_zero, now
 from tfp_vae.schedules import Scheduled
 
 
@@ -19,10 +18,9 @@ class RegularizedAE(Objective):
     """`-log p(x|z) + z_weight |z|^2 / 2 + l2 |theta|^2 + gradient_penalty |dD(z)/dz|^2`.
 
     For an encoder that ends in `layers.Deterministic`: no noise, no KL. theta are the decoder's
-    trained weights; D(z), the mean of p(x|z), has a Jacobian with regard to z whose squared norm is
-    estimated, without bias, by `|d<v, D(z)>/dz|^2` at one random Normal v. All 0: a plain
-    autoencoder. There is no prior to draw from: fit one afterwards, `vae.fit_prior`. Ghosh et al.,
-    arXiv:1903.12436.
+    trained weights, D(z) is the mean of p(x|z). The squared norm of the Jacobian of D is estimated
+    without bias by `|d<v, D(z)>/dz|^2` at one random Normal v. All weights 0: a plain autoencoder.
+    A prior to draw from is fitted afterwards, by `vae.fit_prior`. Ghosh et al., arXiv:1903.12436.
 
     Args:
       z_weight: a number, a variable or a schedule over training steps.
@@ -54,11 +52,11 @@ class RegularizedAE(Objective):
 
     @property
     def needs_density(self) -> bool:
-        """An encoder without noise is what it is for."""
+        """False: the encoder has no noise."""
         return False
 
     def __call__(self, forward: Forward) -> Terms:
-        nll = -tf.reduce_mean(forward.log_likelihood, axis=0)
+        nll = forward.nll
         z = tf.reshape(forward.z, [*tf.unstack(tf.shape(forward.z)[:2]), -1])
         square = tf.reduce_mean(tf.reduce_sum(tf.square(z), axis=-1), axis=0)
         loss = nll + now(self.z_weight, forward.step, nll.dtype) * square / 2
@@ -71,12 +69,9 @@ class RegularizedAE(Objective):
         has_kl = forward.has_density and forward.prior is not None
         return Terms(loss, nll, forward.kl if has_kl else None)
 
-    def get_config(self) -> dict[str, Any]:
-        return {name: schedules.to_config(value) for name, value in vars(self).items()}
-
 
 def squared_jacobian(forward: Forward) -> tf.Tensor:
-    """An unbiased estimate of `|dD(z)/dz|^2`, `[batch]`, at the first draw of z."""
+    """Returns an unbiased estimate of `|dD(z)/dz|^2`, `[batch]`, at the first draw of z."""
     assert forward.decode is not None
     z = forward.z[0]
     with tf.GradientTape() as tape:

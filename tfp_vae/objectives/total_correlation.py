@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tfp_vae import schedules
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.origins import moved
 from tfp_vae.bridge.replicas import global_batch, own_rows
 from tfp_vae.distributions.density import log_density
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import Objective, Terms, nll_and_kl, now
-from tfp_vae.objectives.forward import Forward, independent_base
+from tfp_vae.objectives.base import Objective, Terms
+from tfp_vae.objectives.dimensions import independent_base
+from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.weights import now
 from tfp_vae.schedules import Scheduled
 
 
@@ -42,11 +43,11 @@ class BetaTC(Objective):
     the rest 1/M, M = batch - 1: an unbiased estimate of q(z). With "weighted" ones all W are
     1 / (N batch). In nats. Chen et al., arXiv:1802.04942.
 
-    By their nature the parts, though not their sum, depend on the size of the batch: the logarithm
-    of an estimate is below that of q(z) on average, the more so the smaller the batch; and
-    "weighted" ones leave out a factor of about N, so that TC has (d - 1) log N too much for d
-    dimensions. A batch of one example says nothing of q(z), which is there taken to be q(z|x): MI
-    and TC are 0, and DW is the KL. A batch of more than N examples counts as all there are.
+    The parts, though not their sum, depend on the size of the batch: the logarithm of an estimate
+    is below that of q(z) on average, the more so the smaller the batch; and "weighted" weights
+    leave out a factor of about N, so that TC is (d - 1) log N too large for d dimensions. For a
+    batch of one example q(z) is taken to be q(z|x): MI and TC are 0, and DW is the KL. A batch of
+    more than N examples counts as all data.
 
     Args:
       num_examples: N, the size of the training set.
@@ -91,15 +92,14 @@ class BetaTC(Objective):
         self.sampling = sampling
 
     def __call__(self, forward: Forward) -> Terms:
-        nll, kl = nll_and_kl(forward)
-        loss = nll
+        loss, kl = forward.nll, forward.kl
         weights = (self.alpha, self.beta, self.gamma)
         for weight, part in zip(weights, self.parts(forward), strict=True):
             loss += now(weight, forward.step, part.dtype) * part
-        return Terms(loss, nll, kl)
+        return Terms(loss, forward.nll, kl)
 
     def parts(self, forward: Forward) -> Parts:
-        """The three parts of the KL at z, `[samples, batch, dimensions]`."""
+        """Returns the three parts of the KL at z, `[samples, batch, dimensions]`."""
         q, p, z = independent_base(forward.posterior), independent_base(forward.prior), forward.z
         each_z = moved(lambda t: global_batch(t, axis=1)[:, :, tf.newaxis], z)
         pairs = global_batch(log_density(q, each_z), axis=2)
@@ -114,8 +114,8 @@ class BetaTC(Objective):
         parts = (log_q_zx - log_q_z, log_q_z - log_prod, log_prod - log_p)
         return Parts(*(tf.reduce_mean(part, axis=0) for part in parts))
 
-    def _log_weights(self, batch: tf.Tensor, dtype: Any = tf.float32) -> tf.Tensor:
-        """`[batch, batch]`, the logarithms of W."""
+    def _log_weights(self, batch: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+        """Returns the logarithms of W, `[batch, batch]`."""
         size = tf.cast(batch, dtype)
         n = tf.maximum(tf.cast(self.num_examples, dtype), size)
         n = tf.where(batch > 1, n, tf.ones_like(n))  # one alone is all that is known of q(z)
@@ -126,9 +126,3 @@ class BetaTC(Objective):
         other = tf.roll(own, 1, axis=1) * (1 - own)
         w = own / n + other * (n - m) / (n * m) + (1 - own - other) / m
         return tf.math.log(w)
-
-    def get_config(self) -> dict[str, Any]:
-        config = {
-            key: schedules.to_config(getattr(self, key)) for key in ("alpha", "beta", "gamma")
-        }
-        return {"num_examples": self.num_examples, **config, "sampling": self.sampling}

@@ -1,4 +1,4 @@
-"""Priors p(z): what the posterior is held against, and what new z are drawn from."""
+"""Priors p(z): the other side of the KL, and the source of new z."""
 
 from tfp_vae.bridge.marginals import (
     DeferredPrior,

@@ -1,4 +1,4 @@
-"""A network over a sequence of integers that sees, at each, those before it."""
+"""A causal network over a sequence of integers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import keras
 import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.signatures import ConfigFromSignature
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class CausalNetwork(keras.layers.Layer):
+class CausalNetwork(ConfigFromSignature, keras.layers.Layer):
     """Logits of each integer given those before: `[n, length]` to `[n, length, num_codes]`.
 
     Embeddings of the integer before and of the position, then residual blocks `h_i <- h_i +
-    W relu(V [h_i, h_{i - 2^b}])`, b = 0, 1, ..., as many as it takes to see the first integer from
-    the last: dilated causal convolutions of width 2, van den Oord et al. (WaveNet),
-    arXiv:1609.03499.
+    W relu(V [h_i, h_{i - 2^b}])`, b = 0, 1, ..., until the last integer sees the first: dilated
+    causal convolutions of width 2, van den Oord et al. (WaveNet), arXiv:1609.03499.
 
     Args:
       length: of the sequences.
@@ -44,22 +44,20 @@ class CausalNetwork(keras.layers.Layer):
             name="places", shape=(length, hidden_units), initializer=normal
         )
         blocks = math.ceil(math.log2(length)) if length > 1 else 0
-        dense = lambda size: keras.layers.Dense(size, dtype=self.dtype_policy)  # noqa: E731
-        self.inner = [dense(hidden_units) for _ in range(blocks)]
-        self.outer = [dense(hidden_units) for _ in range(blocks)]
-        self.last = dense(num_codes)
-        for layers, size in (
-            (self.inner, 2 * hidden_units),
-            ([*self.outer, self.last], hidden_units),
-        ):
-            for layer in layers:
-                layer.build((None, size))
+        self.inner = [self._dense(2 * hidden_units, hidden_units) for _ in range(blocks)]
+        self.outer = [self._dense(hidden_units, hidden_units) for _ in range(blocks)]
+        self.last = self._dense(hidden_units, num_codes)
         self.built = True
 
-    def call(self, codes: Any, context: Any = None) -> tf.Tensor:
-        """The logits; those of the first integer depend on nothing but the context.
+    def _dense(self, inputs: int, units: int) -> keras.layers.Dense:
+        layer = keras.layers.Dense(units, dtype=self.dtype_policy)
+        layer.build((None, inputs))
+        return layer
 
-        ctx
+    def call(self, codes: Any, context: Any = None) -> tf.Tensor:
+        """Returns the logits; those of the first integer depend on nothing but the context.
+
+        `context`: what h begins with beside them, `[n, length, hidden_units]`; None: nothing.
         """
         embedded = tf.gather(tf.convert_to_tensor(self.codes), codes)
         h = _later(embedded, 1) + self.places
@@ -70,11 +68,7 @@ class CausalNetwork(keras.layers.Layer):
             h += outer(tf.nn.relu(inner(both)))
         return self.last(h)
 
-    def get_config(self) -> dict[str, Any]:
-        names = ("length", "num_codes", "hidden_units")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
 
 def _later(h: tf.Tensor, steps: int) -> tf.Tensor:
-    """h `[n, length, size]` moved on by that many positions, zeros before it."""
+    """Returns h `[n, length, size]` after so many positions of zeros."""
     return tf.pad(h, [[0, 0], [steps, 0], [0, 0]])[:, : h.shape[1]]

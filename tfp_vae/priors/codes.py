@@ -22,17 +22,17 @@ from tfp_vae.priors.sequence import CodeSequence
 class AutoregressiveCodes(CodePrior):
     """`p(codes) = prod_i p(c_i | c_1, ..., c_{i - 1})`, row by row, by a causal network.
 
-    `log_prob` is exact, and takes one pass; a draw takes one for each position. Fitted to the codes
-    of a trained VQ-VAE by `VAE.fit_prior`, by cross-entropy: the second stage of van den Oord et
-    al., arXiv:1711.00937. The network is a `CausalNetwork`.
+    `log_prob` is exact, and takes one pass of a `CausalNetwork`; a draw takes one for each
+    position. `VAE.fit_prior` fits the prior to the codes of a trained VQ-VAE by cross-entropy: the
+    second stage of van den Oord et al., arXiv:1711.00937.
 
     Args:
       hidden_units: the size of the network.
       **kwargs: as for any Keras layer.
 
     Raises:
-      InputError: the encoder has no single layer of codes, or the prior has been given to a model
-        with another number of codes or positions.
+      InputError: the encoder has no single layer of codes, or an earlier model of the prior had
+        another number of codes or positions.
 
     Example:
       >>> from tfp_vae import VAE, layers

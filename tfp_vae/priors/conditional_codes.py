@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,11 +10,10 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.distributions.code_space import CodeSpace
 from tfp_vae.distributions.codes import CodeVectors
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import ConvertToTensor
+from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import ParametricLayer, as_shape, to_event_shape
 from tfp_vae.layers.base.symbolic import DistributionTensor
 from tfp_vae.layers.code_prior import space_of
@@ -32,13 +30,13 @@ class ConditionalCodes(ParametricLayer):
     for each position. The vectors of the codes are those of the posterior of the model that the
     network is given to. Fitted afterwards by `fit_prior`, as `AutoregressiveCodes`.
 
-    Shapes: input `[..., n hidden_units]`, t of all n positions; batch `[...]`, event `event_shape`
+    Shapes: input `[..., n units]`, t of all n positions; batch `[...]`, event `event_shape`
     = `[*positions, d]`; as a tensor a draw, unless `convert_to_tensor_fn` says otherwise.
 
     Args:
       event_shape: (*positions, d), that of the variable.
       num_codes: how many codes there are.
-      hidden_units: the size of the network.
+      units: the size of the network.
       convert_to_tensor_fn: see `DistributionLambda`.
       seed: see `DistributionLambda`.
       **kwargs: as for any Keras layer.
@@ -66,26 +64,25 @@ class ConditionalCodes(ParametricLayer):
 
     _space: Callable[[], CodeSpace] | None = None
 
-    @functools.partial(checked, hidden_units="units")
     def __init__(
         self,
         event_shape: Sequence[int],
         num_codes: int,
-        hidden_units: int = 64,
+        units: int = 64,
         convert_to_tensor_fn: ConvertToTensor = "sample",
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(convert_to_tensor_fn, seed, **kwargs)
         self.event_shape = as_shape(event_shape)
-        self.num_codes, self.hidden_units = int(num_codes), int(hidden_units)
+        self.num_codes, self.units = int(num_codes), int(units)
         self.network = CausalNetwork(
-            math.prod(self.event_shape[:-1]), num_codes, hidden_units, dtype=self.dtype_policy
+            math.prod(self.event_shape[:-1]), num_codes, units, dtype=self.dtype_policy
         )
 
     @property
     def num_parameters(self) -> int:
-        return self.network.length * self.hidden_units
+        return self.network.length * self.units
 
     def bind(self, encoder: keras.Model) -> None:
         """Tells the layer of the posterior whose codes these are."""
@@ -105,7 +102,7 @@ class ConditionalCodes(ParametricLayer):
                 "to be the prior of a variable of a LatentModel or VAE.",
                 "one without a model",
             )
-        size = (self.network.length, self.hidden_units)
+        size = (self.network.length, self.units)
         context = to_event_shape(tf.convert_to_tensor(inputs), size)
         context = tf.ensure_shape(context, [*inputs.shape[:-1], *size])
         space = self._space()
@@ -121,7 +118,3 @@ class ConditionalCodes(ParametricLayer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (*input_shape[:-1], *self.event_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"event_shape": list(self.event_shape), "num_codes": self.num_codes}
-        return {**super().get_config(), **own, "hidden_units": self.hidden_units}

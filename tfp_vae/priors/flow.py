@@ -13,25 +13,26 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.marginals import Prior, unit_normal
 from tfp_vae.bridge.precision import full_precision
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.errors import InputError
 from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.made import AutoregressiveNetwork
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class FlowPrior(Prior):
+class FlowPrior(ConfigFromSignature, Prior):
     """`log p(z) = log N(f^-1(z); 0, I) + log |det d f^-1(z) / dz|`, f a chain of trained flows.
 
-    "maf": masked autoregressive flows, whose density takes one pass through their networks and
-    whose draws take `event_size` (Papamakarios et al., arXiv:1705.07057). "realnvp": affine
-    couplings of the two halves of z, one pass for either (Dinh et al., arXiv:1605.08803). The order
-    of the entries, or the half that changes, alternates from flow to flow. The KL is estimated at
-    the decoder's z. As the prior of a VAE: Chen et al., arXiv:1611.02731.
+    "maf": masked autoregressive flows; a density takes one pass through the networks, a draw
+    `event_size` passes (Papamakarios et al., arXiv:1705.07057). "realnvp": affine couplings of the
+    two halves of z; a density or draw takes one pass (Dinh et al., arXiv:1605.08803). The order of
+    the entries, or the half that changes, alternates from flow to flow. The KL is estimated at the
+    decoder's z. As the prior of a VAE: Chen et al., arXiv:1611.02731.
 
     Args:
       event_size: the size of z.
       kind: "maf" or "realnvp".
-      num_flows: how many.
+      num_flows: the number of flows.
       hidden_units: the sizes of the hidden layers of each flow's network.
       activation: of the hidden layers.
       **kwargs: as for any Keras layer.
@@ -88,7 +89,7 @@ class FlowPrior(Prior):
         )
 
     def _seen(self, number: int) -> int:
-        """How many entries stay and are seen by the network: the first, or as -n the last."""
+        """Returns n of the first n entries, which the network sees, or -n of the last n."""
         half = self.event_size // 2
         return half - self.event_size if number % 2 else half
 
@@ -99,14 +100,6 @@ class FlowPrior(Prior):
         return tfb.MaskedAutoregressiveFlow(lambda z: tf.unstack(network(z), axis=-1))
 
     def distribution(self) -> tfd.TransformedDistribution:
-        # Anew each time: TFP's bijectors remember what they were given, also from another graph.
+        # Anew each time: TFP's bijectors keep tensors, also of another graph.
         flows = [self._bijector(number) for number in range(self.num_flows)]
         return tfd.TransformedDistribution(unit_normal(self.event_size), tfb.Chain(flows))
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("event_size", "kind", "num_flows", "hidden_units")
-        return {
-            **super().get_config(),
-            **{name: getattr(self, name) for name in names},
-            "activation": keras.activations.serialize(self.activation),
-        }

@@ -11,21 +11,22 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.marginals import Prior
 from tfp_vae.bridge.precision import full_precision
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.distributions.floors import softplus_at_least
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class MixturePrior(Prior):
-    """`p(z) = sum_k w_k N(z; mu_k, diag(s_k)^2)`, all of it trained.
+class MixturePrior(ConfigFromSignature, Prior):
+    """`p(z) = sum_k w_k N(z; mu_k, diag(s_k)^2)` with trained w, mu and s.
 
-    `w = softmax(logits)`, at the start equal; mu is drawn from a unit normal; `s = max(softplus(.),
-    1e-3)` is 1 at the start. There is no closed form of the KL against it: it is estimated at the
-    decoder's z. Dilokthanakul et al., arXiv:1611.02648, section 2; what `VampPrior` is compared
-    with in Tomczak and Welling, arXiv:1705.07120.
+    `w = softmax(logits)` starts equal, mu is drawn from a unit normal, and `s = max(softplus(.),
+    1e-3)` starts at 1. The KL has no closed form, and is estimated at the decoder's z.
+    Dilokthanakul et al., arXiv:1611.02648, section 2; beside `VampPrior` in Tomczak and Welling,
+    arXiv:1705.07120.
 
     Args:
       event_size: the size of z.
-      num_components: how many Normals.
+      num_components: the number of Normals.
       seed: of the first mu; None takes one from Keras' global seed.
       **kwargs: as for any Keras layer.
 
@@ -58,7 +59,3 @@ class MixturePrior(Prior):
             tfd.Categorical(logits=tf.convert_to_tensor(self.logits)),
             tfd.MultivariateNormalDiag(tf.convert_to_tensor(self.loc), scale),
         )
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("event_size", "num_components", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -19,17 +19,17 @@ from tfp_vae.errors import InputError
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class VAEPrior(Prior):
-    """`p(z) = E_{p(u)} p(z|u)`: z is what a second VAE, with latents u, generates.
+    """`p(z) = E_{p(u)} p(z|u)`: a second VAE, with latents u, generates z.
 
     A draw is exact. The density has no closed form: `log_prob` is the importance-weighted estimate
-    `log 1/K sum_k p(z|u_k) p(u_k) / q(u_k|z)` with fresh u_k from the second encoder at each call,
-    below log p(z) in expectation. As `p` is estimated without bias, `VAE.log_likelihood` stays a
-    lower bound, and the loss of a VAE an upper bound of its -log p(x). Dai and Wipf,
-    arXiv:1903.05789; the estimate: Burda et al., arXiv:1509.00519.
+    `log 1/K sum_k p(z|u_k) p(u_k) / q(u_k|z)` with fresh u_k from the second encoder at each call.
+    `p` is estimated without bias, so that `VAE.log_likelihood` is a lower bound of log p(x), and
+    the loss of a VAE an upper bound of -log p(x). Dai and Wipf, arXiv:1903.05789; the estimate:
+    Burda et al., arXiv:1509.00519.
 
     Args:
-      vae: a `VAE` whose x are the z of the first; its likelihood is over real numbers, such as
-        `IndependentNormal`. `VAE.fit_prior` trains it, by its own `fit`.
+      vae: a `VAE` whose x are the z of the first, with a likelihood over real numbers, such as
+        `IndependentNormal`. `VAE.fit_prior` trains the second `VAE`, by its own `fit`.
       num_samples: K.
       **kwargs: as for any Keras layer.
 
@@ -52,12 +52,12 @@ class VAEPrior(Prior):
         if not all(hasattr(vae, name) for name in ("encoder", "decoder", "prior")):
             raise InputError("Expected a tfp_vae.VAE over the z of the first.", vae)
         self.num_samples = int(num_samples)
-        # Not the VAE itself: Keras would report its metrics as those of the first.
+        # Keras would report the metrics of an attribute that is a VAE as those of the first.
         self.parts = [vae.encoder, vae.decoder, vae.prior]
         self._vae = lambda: vae
 
     def second_vae(self) -> keras.Model:
-        """The VAE that was given."""
+        """Returns the second VAE."""
         return self._vae()
 
     def distribution(self) -> SecondStage:
@@ -73,7 +73,7 @@ class VAEPrior(Prior):
 
 
 class SecondStage(tfd.Distribution):
-    """What a VAE generates, with an estimate from below as its `log_prob`: see `VAEPrior`.
+    """The z that a VAE generates, with a lower bound as `log_prob`: see `VAEPrior`.
 
     Args:
       vae: the second VAE.
@@ -119,7 +119,7 @@ class SecondStage(tfd.Distribution):
         tiled = tf.tile(rows, [k] + [1] * event.rank)
         log_p_z = tf.reshape(likelihood.log_prob(tiled), [k, -1])
         log_w = log_p_z + log_density(self._vae.prior.distribution(), u) - posterior.log_prob(u)
-        # What its layers have added is for its own training: no part of the first VAE's loss.
+        # The losses that its layers have added are no part of the first VAE's loss.
         self._vae._clear_losses()
         values = tf.reduce_logsumexp(log_w, axis=0) - math.log(k)
         return tf.reshape(values, tf.shape(z)[: tf.rank(z) - event.rank])

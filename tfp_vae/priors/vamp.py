@@ -1,4 +1,4 @@
-"""The prior that is a mixture of the encoder's own posteriors."""
+"""A mixture of the encoder's own posteriors as a prior."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ from tfp_vae.wiring import Ports
 class VampPrior(Prior):
     """`p(z) = 1/K sum_k q(z|u_k)`: the encoder's posteriors at K trained pseudo-inputs u_k.
 
-    q is the encoder of the `VAE` that the prior is given to, not a copy of it. There is no closed
-    form of the KL: it is estimated at the decoder's z. Each training step takes the K pseudo-inputs
-    through the encoder too, in the step's own mode (Dropout drops, BatchNormalization takes the
-    pseudo-inputs' own moments); what layers add to the losses, and moving averages, are of x alone.
-    Tomczak and Welling, arXiv:1705.07120.
+    q is the encoder of the prior's `VAE`, not a copy. The KL has no closed form, and is estimated
+    at the decoder's z. Each training step takes the K pseudo-inputs through the encoder too, in
+    training mode (Dropout drops, BatchNormalization takes the moments of the pseudo-inputs); losses
+    of layers, and moving averages, are of x alone. Tomczak and Welling, arXiv:1705.07120.
 
     Args:
       pseudo_inputs: K; or their first values, `[K, *x_shape]`, such as K training examples.
-      bounds: (low, high), where pseudo-inputs are kept, such as the range of pixels; None: none.
-        One beyond them is taken as the bound, and trained back from there.
-      conditions: for an encoder with conditions, those that go with the pseudo-inputs, `[K, ...]`
-        each, a dict by name; they are not trained. p(z) is then the mixture over both.
+      bounds: (low, high), to which pseudo-inputs are clipped, such as the range of pixels; None:
+        no bounds. The gradient brings a pseudo-input back from beyond a bound.
+      conditions: a dict by name of conditions of the pseudo-inputs, `[K, ...]` each, for an encoder
+        that has any; they are not trained. p(z) is then the mixture over both.
       **kwargs: as for any Keras layer.
 
     Raises:
-      InputError: there is not at least one pseudo-input, they or their conditions are not what the
-        encoder takes, or the prior is used without a `VAE`, such as in the KL term of the encoder.
+      InputError: there is no pseudo-input, the encoder does not take the pseudo-inputs or their
+        conditions, or the prior is used without a `VAE`, such as in the KL term of the encoder.
 
     Example:
       >>> from tfp_vae import VAE, data, layers, networks
@@ -96,8 +95,7 @@ class VampPrior(Prior):
                 shape=shape,
                 initializer=start if self._start is None else lambda *_, **__: self._start,
             )
-        # Its weights are the VAE's, tracked and saved as such.
-        self._bound = _Untracked(ports)
+        self._ports = lambda: ports  # the weights are tracked and saved as those of the VAE
 
     def distribution(self, training: bool | None = None) -> tfd.MixtureSameFamily:
         if self.pseudo_inputs is None:
@@ -109,7 +107,7 @@ class VampPrior(Prior):
         u = tf.convert_to_tensor(self.pseudo_inputs)
         if self.bounds is not None:
             u = within(u, *self.bounds)
-        ports = self._bound.ports
+        ports = self._ports()
         given = {
             name: tf.constant(self.conditions[name], tensor.dtype)
             for name, tensor in ports.conditions.items()
@@ -126,10 +124,3 @@ class VampPrior(Prior):
         conditions = {name: value.tolist() for name, value in self.conditions.items()}
         own = {"pseudo_inputs": self.count, "bounds": self.bounds, "conditions": conditions}
         return {**super().get_config(), **own}
-
-
-class _Untracked:
-    """Holds the encoder where Keras does not look for layers."""
-
-    def __init__(self, ports: Ports) -> None:
-        self.ports = ports

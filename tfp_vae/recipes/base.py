@@ -62,7 +62,8 @@ class Setting(NetworkOptions):
     shape: tuple[int, ...]
     num_examples: int
     steps: int = 10_000
-    latent_size: int = dataclasses.field(default=16, kw_only=True)
+    _: dataclasses.KW_ONLY
+    latent_size: int = 16
     likelihood: Callable[[tuple[int, ...]], Any] | None = None
     usual_likelihood: Callable[[tuple[int, ...]], Any] = layers.IndependentBernoulli
     num_classes: int | None = None

@@ -1,1 +1,1 @@
-"""What every distribution layer is made of."""
+"""The parts of every distribution layer."""

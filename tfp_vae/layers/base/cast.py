@@ -1,4 +1,4 @@
-"""A cast that Keras puts between layers of different dtypes, of a distribution."""
+"""A cast of a distribution, as Keras casts tensors between layers of different dtypes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CastDistribution(keras.layers.Layer):
 
     def __init__(self, dtype: Any, **kwargs: Any) -> None:
         super().__init__(dtype=dtype, **kwargs)
-        self._convert_input_args = False  # it would be a tensor of no distribution
+        self._convert_input_args = False  # a cast would leave a tensor
         self.supports_masking = True
         self.built = True
 
@@ -36,7 +36,7 @@ class CastDistribution(keras.layers.Layer):
         return tf.cast(distribution, self.compute_dtype)
 
     def undrawn(self, distribution: Any) -> Any:
-        """As a layer that makes a distribution has it."""
+        """Returns the cast distribution, as `DistributionLayer.undrawn` does."""
         return self.call(distribution)
 
     def compute_output_spec(self, distribution: Any) -> DistributionTensor:
@@ -44,7 +44,7 @@ class CastDistribution(keras.layers.Layer):
 
 
 class GivenDistributions:
-    """For a layer whose symbolic inputs stay distributions where Keras casts them."""
+    """A layer whose symbolic inputs stay distributions where Keras casts tensors."""
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(inputs, DistributionTensor) and self.autocast:  # type: ignore[attr-defined]

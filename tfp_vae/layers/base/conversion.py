@@ -15,7 +15,7 @@ ConvertToTensor = str | property | Callable[[Any], Any] | Sequence[Any]
 
 
 def by_name(convert_to_tensor_fn: ConvertToTensor, argument: str = "convert_to_tensor_fn") -> Any:
-    """The name of what TFP defines, a function as it is: a name is saved without any code."""
+    """Returns the name of what TFP defines, saved without any code; another function as it is."""
     if isinstance(convert_to_tensor_fn, property):
         return convert_to_tensor_fn.fget.__name__  # type: ignore[union-attr]
     if isinstance(convert_to_tensor_fn, str):
@@ -35,11 +35,10 @@ def by_name(convert_to_tensor_fn: ConvertToTensor, argument: str = "convert_to_t
 
 
 def concretize(convert_to_tensor_fn: Any, distribution: Any) -> Any:
-    """The tensor that `convert_to_tensor_fn`, as `by_name` gives it, makes of the distribution.
+    """Returns the tensor that `convert_to_tensor_fn`, from `by_name`, makes of the distribution.
 
-    Several are stacked on a new last axis, where a covariance takes the columns that it has: those
-    of `("mean", "covariance")` are `[..., d, 1 + d]`. An Independent has no `logits`, but its base
-    distribution has: a name is looked for there too.
+    Several are stacked on a new last axis, a covariance by its columns: `("mean", "covariance")`
+    gives `[..., d, 1 + d]`. A name such as `logits` may be of the base of an Independent.
     """
     if isinstance(convert_to_tensor_fn, tuple):
         values = [concretize(each, distribution) for each in convert_to_tensor_fn]
@@ -58,10 +57,7 @@ def concretize(convert_to_tensor_fn: Any, distribution: Any) -> Any:
 
 
 def is_draw(convert_to_tensor_fn: Any) -> bool:
-    """Whether the tensor is a draw, as Monte Carlo needs it: "sample", or a function of the user's.
-
-    What a function of the user's gives is theirs to answer for: a straight-through draw is one.
-    """
+    """Returns whether the tensor is a draw, for Monte Carlo: "sample", or a user's function."""
     return convert_to_tensor_fn == "sample" or callable(convert_to_tensor_fn)
 
 

@@ -1,4 +1,4 @@
-"""A lambda as Keras loads it from a file: without the names that it reads as globals."""
+"""A lambda from a file: Keras loads the code without the globals that the code reads."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _USUAL: dict[str, Any] = {
 
 
 def with_names(function: Any) -> Any:
-    """`function`, with the names that a lambda from a file reads.
+    """Returns `function`, with globals where it is a lambda from a file.
 
-    They are those of `custom_objects`, and what `tf`, `tfp`, `tfd`, `tfb`, `tfpl`, `np` and `keras`
-    stand for in programs of TFP. All but such a lambda is given back as it is.
+    The globals are those of `custom_objects`, and `tf`, `tfp`, `tfd`, `tfb`, `tfpl`, `np` and
+    `keras` as programs of TFP use these names.
     """
     if not isinstance(function, types.FunctionType) or not _from_a_file(function):
         return function

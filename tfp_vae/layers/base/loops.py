@@ -1,4 +1,4 @@
-"""The losses of a layer that is called within a loop of TensorFlow's, as an RNN's cell is."""
+"""The losses of a layer within a loop of TensorFlow's, such as an RNN's."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from tfp_vae.errors import InputError
 
 
 class RefusesLoops:
-    """For a layer that adds a loss for each call: says so where a loop has it.
-
-    A loop gives nothing out but its state, and each of its steps has a loss of its own.
-    """
+    """A layer that adds a loss for each call, and raises where a loop would hide the loss."""
 
     def _get_own_losses(self) -> list[tf.Tensor]:
         losses = super()._get_own_losses()  # type: ignore[misc]
@@ -27,7 +24,7 @@ class RefusesLoops:
 
 
 def _is_within(loss: tf.Tensor) -> bool:
-    """Whether it is of a graph that is within the present one."""
+    """Returns whether the loss is of a graph within the present one."""
     present = tf.compat.v1.get_default_graph()
     graph = loss.graph if tf.is_symbolic_tensor(loss) else None
     while graph is not None and graph is not present:

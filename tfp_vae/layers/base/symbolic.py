@@ -1,7 +1,7 @@
-"""What a distribution layer gives for a `keras.KerasTensor`: its shape, and TFP's methods.
+"""The symbolic output of a distribution layer: a shape, and TFP's methods.
 
-Keras computes shapes with placeholders, that are no distributions. A `DistributionTensor` knows how
-it was made, so that a layer or a method that needs the distribution has it made again there.
+Keras computes shapes with placeholders, which are no distributions. A `DistributionTensor` keeps
+the layer and its inputs, from which a method makes the distribution again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.errors import InputError
 
 _OF_NOTHING = ("mean", "stddev", "variance", "mode", "covariance", "entropy")
 _OF_A_VALUE = ("log_prob", "prob", "cdf", "log_cdf", "survival_function", "quantile")
 _PARAMETERS = ("loc", "scale", "logits", "probs", "rate", "concentration", "df")
-_SIZES = (5, 7)  # two batch sizes: what differs between them is not known beforehand
+_SIZES = (5, 7)  # two batch sizes: a length that differs between them is unknown
 
 
 class DistributionTensor(keras.KerasTensor):
@@ -30,9 +31,9 @@ class DistributionTensor(keras.KerasTensor):
     Args:
       shape: of the tensor that the distribution stands for.
       dtype: of this tensor.
-      layer: makes the distribution, by `undrawn`.
-      args: what it is called with.
-      kwargs: likewise.
+      layer: makes the distribution, by `undrawn(*args, **kwargs)`.
+      args: see `layer`.
+      kwargs: see `layer`.
 
     Example:
       >>> from tfp_vae import layers
@@ -47,7 +48,7 @@ class DistributionTensor(keras.KerasTensor):
         self.layer, self.args, self.kwargs = layer, args, kwargs
 
     def sample(self, sample_shape: Any = ()) -> keras.KerasTensor:
-        """Draws of shape `sample_shape + batch_shape + event_shape`, anew at each call."""
+        """Returns new draws of shape `sample_shape + batch_shape + event_shape`."""
         return MethodOfDistribution("sample")(self, sample_shape=sample_shape)
 
 
@@ -76,15 +77,15 @@ for _name in _PARAMETERS:
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class MethodOfDistribution(keras.layers.Layer):
-    """`distribution.method(...)` as a layer; it takes the output of a distribution layer.
+class MethodOfDistribution(ConfigFromSignature, keras.layers.Layer):
+    """`distribution.method(...)` as a layer, of the output of a distribution layer.
 
     Args:
       method: the name of a method or property.
       **kwargs: as for any Keras layer.
 
     Raises:
-      InputError: what it is called with is no distribution.
+      InputError: the input is no distribution.
 
     Example:
       >>> from tfp_vae import layers
@@ -97,7 +98,7 @@ class MethodOfDistribution(keras.layers.Layer):
         super().__init__(**kwargs)
         self.method = method
         self._convert_input_args = False  # a cast would leave a tensor
-        self.supports_masking = method != "sample"  # which may have axes in front
+        self.supports_masking = method != "sample"  # samples may have axes in front
         self.built = True
 
     def call(self, distribution: Any, value: Any = None, **options: Any) -> tf.Tensor:
@@ -118,9 +119,6 @@ class MethodOfDistribution(keras.layers.Layer):
         except InputError as error:  # for `hasattr`
             raise AttributeError(str(error)) from None
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "method": self.method}
-
 
 class _Slot:
     def __init__(self, number: int) -> None:
@@ -133,10 +131,10 @@ class _Again:
 
 
 def spec_of(layer: keras.layers.Layer, args: Any, kwargs: Any) -> keras.KerasTensor:
-    """The `keras.KerasTensor` that `layer.call(*args, **kwargs)` gives.
+    """Returns the `keras.KerasTensor` of `layer.call(*args, **kwargs)`.
 
-    Where the shape cannot be inferred (a `tf.squeeze` of an unknown batch has no known rank), it is
-    found with two batch sizes: None where these differ.
+    A shape that cannot be inferred (a `tf.squeeze` of an unknown batch has no known rank) is found
+    with two batch sizes: None where these differ.
     """
     inputs, traced = _traceable(layer, layer.call, args, kwargs)
     unknown = max((sum(n is None for n in tensor.shape) for tensor in inputs), default=0)
@@ -156,9 +154,9 @@ def spec_of(layer: keras.layers.Layer, args: Any, kwargs: Any) -> keras.KerasTen
 
 
 def shapes_of(layer: Any, args: Any, kwargs: Any) -> list[tf.TensorShape]:
-    """The shapes of the tensor, the batch and the event of `layer.undrawn`, found with two sizes.
+    """Returns the shapes of the tensor, batch and event of `layer.undrawn`, found with two sizes.
 
-    For tensors of which TensorFlow does not know the rank.
+    For tensors of unknown rank.
     """
     found: list[list[tf.TensorShape]] = []
 
@@ -181,7 +179,7 @@ def shapes_of(layer: Any, args: Any, kwargs: Any) -> list[tf.TensorShape]:
 def _traceable(
     layer: keras.layers.Layer, call: Callable[..., Any], args: Any, kwargs: Any
 ) -> tuple[list[keras.KerasTensor], keras.Operation]:
-    """`call(*args, **kwargs)` as an operation of the tensors that these come from."""
+    """Returns the tensors in the arguments, and `call` as an operation of these."""
     inputs: list[keras.KerasTensor] = []
 
     def planned(value: Any) -> Any:
@@ -217,7 +215,7 @@ def _by_two_sizes(traced: keras.Operation, inputs: list[keras.KerasTensor]) -> A
             traced.compute_output_spec(*[_of_size(tensor, size) for tensor in inputs])
             for size in _SIZES
         )
-    except Exception:  # an error of the function itself, which the caller has met already
+    except Exception:  # an error of the function itself, known to the caller
         return None
     shape = _where_equal(first.shape, second.shape)
     return None if shape is None else keras.KerasTensor(shape, first.dtype)

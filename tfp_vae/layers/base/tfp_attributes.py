@@ -1,4 +1,4 @@
-"""Attributes by the names that `tfp.layers` has for them, which subclasses of its layers read."""
+"""Attributes by the names of `tfp.layers`, for subclasses of its layers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Theirs:
-    """Reads another attribute of the same object; subclasses may set their own in its place.
+    """A view of another attribute of the same object; a subclass may set its own instead.
 
     Example:
       >>> class Layer:

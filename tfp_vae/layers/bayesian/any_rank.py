@@ -1,4 +1,4 @@
-"""What convolutions with random weights share, whatever the number of dimensions."""
+"""A convolution with random weights, of any number of dimensions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.bayesian.base import (
@@ -36,8 +35,6 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
       padding: "valid" or "same".
       data_format: "channels_last" or "channels_first".
       dilation_rate: as `strides`; one of the two must be 1.
-      activity_regularizer: as for any Keras layer.
-      (all others: see `BayesianLayer`)
 
     Raises:
       InputError: the number of input channels is unknown, or an argument cannot be used.
@@ -45,7 +42,6 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
 
     rank: ClassVar[int]
 
-    @checked
     def __init__(
         self,
         filters: int,
@@ -67,12 +63,16 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        of_kernel = kernel_posterior_fn, kernel_posterior_tensor_fn
+        of_bias = bias_posterior_fn, bias_posterior_tensor_fn
         super().__init__(
             activation,
-            kernel_posterior_fn, kernel_posterior_tensor_fn, kernel_prior_fn, kernel_divergence_fn,
-            bias_posterior_fn, bias_posterior_tensor_fn, bias_prior_fn, bias_divergence_fn,
-            seed, activity_regularizer=activity_regularizer, **kwargs,
-        )  # fmt: skip
+            (*of_kernel, kernel_prior_fn, kernel_divergence_fn),
+            (*of_bias, bias_prior_fn, bias_divergence_fn),
+            seed,
+            activity_regularizer=activity_regularizer,
+            **kwargs,
+        )
         (self.filters,) = self._sizes("filters", filters, 1)
         self.kernel_size = self._sizes("kernel_size", kernel_size, self.rank)
         self.strides = self._sizes("strides", strides, self.rank)
@@ -127,7 +127,3 @@ class BayesianConvolution(BayesianLayer, abc.ABC):
         shape = [1] * (self.rank + 2)
         shape[self.channel_axis] = tensor.shape[self.channel_axis]
         return [tf.shape(tensor)[0], *shape[1:]]
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,22 +1,22 @@
-"""What all layers with random weights share; how they draw is in `estimators`."""
+"""A layer with random weights; the ways to draw are in `draws`."""
 
 from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.coercible import TensorCoercible
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.bridge.random_state import Seeded
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.errors import InputError, InputTypeError
-from tfp_vae.layers.base.conversion import ConvertToTensor, by_name, concretize
+from tfp_vae.layers.base.checks import ChecksArguments
+from tfp_vae.layers.base.conversion import by_name, concretize
 from tfp_vae.layers.base.docstrings import DocumentsArguments
 from tfp_vae.layers.bayesian.default_divergence import exact_kl
 from tfp_vae.layers.bayesian.tracked_distribution import TrackedDistribution
@@ -34,23 +34,32 @@ POINT = default_mean_field_normal_fn(is_singular=True)
 UNIT_NORMAL = default_multivariate_normal_fn
 
 
-class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer, abc.ABC):
+class BayesianLayer(
+    ChecksArguments,
+    DocumentsArguments,
+    Seeded,
+    WeightLosses,
+    ConfigFromSignature,
+    keras.layers.Layer,
+    abc.ABC,
+):
     """`activation(W x + b)` with W and b drawn from `q(W)` and `q(b)` at each call.
 
-    Adds `KL[q(W) || p(W)]` and, where there is a prior of it, `KL[q(b) || p(b)]` to the losses: one
-    scalar each, in nats, for the whole data set, however often the layer is called in one pass.
-    Keras' losses are means over examples: divide by the number of training examples n,
+    Adds `KL[q(W) || p(W)]` and, where b has a prior, `KL[q(b) || p(b)]` to the losses: one scalar
+    each, in nats, for the whole data set, however often the layer is called in one pass. Keras'
+    losses are means over examples: divide by the number of training examples n,
     `kernel_divergence_fn=lambda q, p, _: tfd.kl_divergence(q, p) / n`. Weights and divergences are
     kept in float32 under mixed precision.
 
-    A subclass says what `W x` is (`affine`) and how W is drawn (`estimate`).
+    A subclass has `W x` (`affine`) and the draw of W (`estimate`).
 
     Args:
       activation: as for `keras.layers.Dense`.
+      activity_regularizer: as for any Keras layer.
       kernel_posterior_fn: makes q(W): `fn(dtype, shape, name, trainable, add_variable_fn)` returns
         a distribution over a tensor of `shape`; see `default_mean_field_normal_fn`, the default.
-      kernel_posterior_tensor_fn: the W to compute with, given a distribution: a draw; "mean" for
-        its mean. A method's name, or a function.
+      kernel_posterior_tensor_fn: gives the W to compute with: a function of the distribution, or
+        the name of a method, such as "sample" or "mean".
       kernel_prior_fn: makes p(W), a unit Normal by default; None: no prior and no loss.
       kernel_divergence_fn: `fn(q, p, w)`, by default their KL in closed form; None: no loss.
       bias_posterior_fn: makes q(b), by default one value (`tfd.Deterministic`); None: no bias.
@@ -68,44 +77,28 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
     kernel_posterior_tensor: tf.Tensor | None = None  # of the last eager call, as in tfp.layers
     bias_posterior_tensor: tf.Tensor | None = None
 
-    @checked
     def __init__(
         self,
         activation: Any,
-        kernel_posterior_fn: MakeDistribution,
-        kernel_posterior_tensor_fn: ConvertToTensor,
-        kernel_prior_fn: MakeDistribution | None,
-        kernel_divergence_fn: Divergence | None,
-        bias_posterior_fn: MakeDistribution | None,
-        bias_posterior_tensor_fn: ConvertToTensor,
-        bias_prior_fn: MakeDistribution | None,
-        bias_divergence_fn: Divergence | None,
+        kernel_functions: Sequence[Any],
+        bias_functions: Sequence[Any],
         seed: int | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
-        self.kernel_posterior_fn = kernel_posterior_fn
-        self.kernel_posterior_tensor_fn = by_name(
-            kernel_posterior_tensor_fn, "kernel_posterior_tensor_fn"
-        )
-        self.kernel_prior_fn = kernel_prior_fn
-        self.kernel_divergence_fn = kernel_divergence_fn
-        self.bias_posterior_fn = bias_posterior_fn
-        self.bias_posterior_tensor_fn = by_name(
-            bias_posterior_tensor_fn, "bias_posterior_tensor_fn"
-        )
-        self.bias_prior_fn = bias_prior_fn
-        self.bias_divergence_fn = bias_divergence_fn
         self.seed_with(seed)
-        for name in _OPTIONAL:
-            function = getattr(self, name)
-            if not (callable(function) or (function is None and _OPTIONAL[name])):
-                raise InputError(
-                    f"{self.name}: expected {name} to be a function"
-                    f"{' or None' if _OPTIONAL[name] else ''}.",
-                    repr(function),
-                )
+        for of, functions in (("kernel", kernel_functions), ("bias", bias_functions)):
+            for what, function in zip(_FUNCTIONS, functions, strict=True):
+                self._keep(f"{of}_{what}_fn", function, what, (of, what) != ("kernel", "posterior"))
+
+    def _keep(self, name: str, function: Any, what: str, optional: bool) -> None:
+        if what == "posterior_tensor":
+            function = by_name(function, name)
+        elif not (callable(function) or (function is None and optional)):
+            wanted = "a function or None" if optional else "a function"
+            raise InputError(f"{self.name}: expected {name} to be {wanted}.", repr(function))
+        setattr(self, name, function)
 
     @property
     @abc.abstractmethod
@@ -114,32 +107,30 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
 
     @abc.abstractmethod
     def kernel_shape(self, channels: int) -> tuple[int, ...]:
-        """The shape of W for an input of that many channels."""
+        """Returns the shape of W for an input of that many channels."""
 
     @abc.abstractmethod
     def affine(self, inputs: Any, kernel: Any) -> Any:
-        """`W x`, by `keras.ops`: it also serves to compute shapes."""
+        """Returns `W x`, by `keras.ops`: Keras computes shapes by it too."""
 
     @abc.abstractmethod
     def sign_shape(self, tensor: tf.Tensor) -> Any:
-        """The shape of Flipout's signs for an input or output."""
+        """Returns the shape of Flipout's signs for an input or output."""
 
     @abc.abstractmethod
     def estimate(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """`W x` with W drawn, and the W that was drawn (None where there is none)."""
+        """Returns `W x` with W drawn, and W (None where no W is drawn)."""
 
     def build(self, input_shape: Any) -> None:
         self.make_state()
         channels = self._channels(input_shape)
-        shape, spec = self.kernel_shape(channels), self.input_spec
+        spec = self.input_spec
         self.input_spec = keras.layers.InputSpec(
             ndim=spec.ndim, min_ndim=spec.min_ndim, axes={self.channel_axis: channels}
         )
-        self._kernel_posterior = self._track(self.kernel_posterior_fn, shape, "kernel_posterior")
-        self._kernel_prior = self._track(self.kernel_prior_fn, shape, "kernel_prior")
-        shape = (self.num_outputs,)
-        self._bias_posterior = self._track(self.bias_posterior_fn, shape, "bias_posterior")
-        self._bias_prior = self._track(self.bias_prior_fn, shape, "bias_prior")
+        for of, shape in (("kernel", self.kernel_shape(channels)), ("bias", (self.num_outputs,))):
+            for name in (f"{of}_posterior", f"{of}_prior"):
+                setattr(self, f"_{name}", self._track(getattr(self, f"{name}_fn"), shape, name))
         q = self.kernel_posterior
         if self.needs_normal and not (
             isinstance(q, tfd.Independent) and isinstance(q.distribution, tfd.Normal)
@@ -193,7 +184,7 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
         return self.activation(outputs)
 
     def drawn(self, distribution: tfd.Distribution, tensor_fn: Any) -> tf.Tensor:
-        """The tensor that `tensor_fn` makes of the distribution, with this layer's seeds."""
+        """Returns what `tensor_fn` makes of the distribution, with this layer's seeds."""
         return self._seeded(distribution, tensor_fn).value()
 
     def _seeded(self, distribution: Any, tensor_fn: Any = "sample") -> TensorCoercible:
@@ -220,30 +211,12 @@ class BayesianLayer(DocumentsArguments, Seeded, WeightLosses, keras.layers.Layer
     def _draw_of(self, of: str) -> tf.Tensor | None:
         if of == "kernel" and not self.draws_kernel:
             return None
-        return self.drawn(
-            getattr(self, f"{of}_posterior"), getattr(self, f"{of}_posterior_tensor_fn")
-        )
+        posterior = getattr(self, f"{of}_posterior")
+        return self.drawn(posterior, getattr(self, f"{of}_posterior_tensor_fn"))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         kernel = keras.KerasTensor(self.kernel_shape(self._channels(input_shape)))
         return tuple(self.affine(keras.KerasTensor(input_shape), kernel).shape)
-
-    def get_config(self) -> dict[str, Any]:
-        config = {"activation": keras.activations.serialize(self.activation), "seed": self.seed}
-        for name in _FUNCTIONS:
-            function = getattr(self, name)
-            config[name] = (
-                keras.saving.serialize_keras_object(function) if callable(function) else function
-            )
-        return {**super().get_config(), **config}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        config = dict(config)
-        for name in _FUNCTIONS:
-            if isinstance(config.get(name), dict):
-                config[name] = loaded(config[name])
-        return cls(**config)
 
 
 def _current(name: str, doc: str) -> property:
@@ -256,20 +229,13 @@ def _current(name: str, doc: str) -> property:
     return property(current, doc=doc)
 
 
-for _name, _doc in {
-    "kernel_posterior": "q(W) at the current weights.",
-    "kernel_prior": "p(W) at the current weights, or None.",
-    "bias_posterior": "q(b) at the current weights, or None.",
-    "bias_prior": "p(b) at the current weights, or None.",
+for _name, _symbol in {
+    "kernel_posterior": "q(W)",
+    "kernel_prior": "p(W)",
+    "bias_posterior": "q(b)",
+    "bias_prior": "p(b)",
 }.items():
+    _doc = f"{_symbol} at the current weights; None where there is none."
     setattr(BayesianLayer, _name, _current(_name, _doc))
 
-_OPTIONAL = {  # the functions that are called as they are, and whether None will do
-    "kernel_posterior_fn": False,
-    "kernel_prior_fn": True,
-    "kernel_divergence_fn": True,
-    "bias_posterior_fn": True,
-    "bias_prior_fn": True,
-    "bias_divergence_fn": True,
-}
-_FUNCTIONS = (*_OPTIONAL, "kernel_posterior_tensor_fn", "bias_posterior_tensor_fn")
+_FUNCTIONS = ("posterior", "posterior_tensor", "prior", "divergence")

@@ -10,9 +10,8 @@ from tfp_vae.layers.bayesian.draws import Flipout, Reparameterization
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class Convolution1DReparameterization(Reparameterization, BayesianConvolution):
-    """A convolution over sequences whose W and b are drawn once for the whole batch.
+    """A convolution over sequences, `[batch, steps, in]`, one draw of W and b for the batch.
 
-    Input `[batch, steps, in]`.
     Also named `Conv1DReparameterization`. Kingma and Welling, arXiv:1312.6114.
 
     Example:
@@ -26,9 +25,8 @@ class Convolution1DReparameterization(Reparameterization, BayesianConvolution):
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class Convolution2DReparameterization(Reparameterization, BayesianConvolution):
-    """A convolution over images whose W and b are drawn once for the whole batch.
+    """A convolution over images, `[batch, height, width, in]`, one draw of W and b for the batch.
 
-    Input `[batch, height, width, in]`.
     Also named `Conv2DReparameterization`. Kingma and Welling, arXiv:1312.6114.
 
     Example:
@@ -42,9 +40,8 @@ class Convolution2DReparameterization(Reparameterization, BayesianConvolution):
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 class Convolution3DReparameterization(Reparameterization, BayesianConvolution):
-    """A convolution over volumes whose W and b are drawn once for the whole batch.
+    """A convolution over volumes, `[batch, *three axes, in]`, one draw of W and b for the batch.
 
-    Input `[batch, *three axes, in]`.
     Also named `Conv3DReparameterization`. Kingma and Welling, arXiv:1312.6114.
 
     Example:
@@ -60,11 +57,8 @@ class Convolution3DReparameterization(Reparameterization, BayesianConvolution):
 class Convolution1DFlipout(Flipout, BayesianConvolution):
     """A convolution over sequences with Flipout's signs for each example and channel.
 
-    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input `[batch, steps,
-    in]`. Also named `Conv1DFlipout`. Wen et al., arXiv:1803.04386.
-
-    Raises:
-      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
+    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input
+    `[batch, steps, in]`. Also named `Conv1DFlipout`. Wen et al., arXiv:1803.04386.
 
     Example:
       >>> y = Convolution1DFlipout(3, 5, dilation_rate=2)(tf.ones([2, 12, 4]))
@@ -79,11 +73,8 @@ class Convolution1DFlipout(Flipout, BayesianConvolution):
 class Convolution2DFlipout(Flipout, BayesianConvolution):
     """A convolution over images with Flipout's signs for each example and channel.
 
-    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input `[batch, height,
-    width, in]`. Also named `Conv2DFlipout`. Wen et al., arXiv:1803.04386.
-
-    Raises:
-      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
+    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input
+    `[batch, height, width, in]`. Also named `Conv2DFlipout`. Wen et al., arXiv:1803.04386.
 
     Example:
       >>> model = keras.Sequential([keras.Input((8, 8, 1)), Convolution2DFlipout(3, 3)])
@@ -98,11 +89,8 @@ class Convolution2DFlipout(Flipout, BayesianConvolution):
 class Convolution3DFlipout(Flipout, BayesianConvolution):
     """A convolution over volumes with Flipout's signs for each example and channel.
 
-    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input `[batch, *three
-    axes, in]`. Also named `Conv3DFlipout`. Wen et al., arXiv:1803.04386.
-
-    Raises:
-      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
+    `conv(x, loc) + s_out * conv(s_in * x, D) + b` with `D ~ N(0, scale^2)`. Input
+    `[batch, *three axes, in]`. Also named `Conv3DFlipout`. Wen et al., arXiv:1803.04386.
 
     Example:
       >>> layer = Convolution3DFlipout(3, 2, strides=2)

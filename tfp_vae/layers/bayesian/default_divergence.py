@@ -1,4 +1,4 @@
-"""The divergence that Bayesian layers add to the losses unless they are given another."""
+"""The default divergence that Bayesian layers add to the losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfp_vae.errors import InputError
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
 def exact_kl(q: tfd.Distribution, p: tfd.Distribution, sample: Any) -> tf.Tensor:
-    """KL[q || p] in nats, in closed form; the draw is not looked at.
+    """Returns KL[q || p] in nats, in closed form; the draw is not used.
 
     Raises:
       InputError: there is no closed form for the pair.
@@ -23,7 +23,6 @@ def exact_kl(q: tfd.Distribution, p: tfd.Distribution, sample: Any) -> tf.Tensor
       >>> float(exact_kl(tfd.Normal(1., 1.), tfd.Normal(0., 1.), None))
       0.5
     """
-    del sample
     try:
         return closed_form(q, p)
     except NotImplementedError as error:

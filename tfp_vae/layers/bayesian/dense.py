@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.bayesian.base import (
     NORMAL,
@@ -27,15 +26,12 @@ class BayesianDense(BayesianLayer, abc.ABC):
 
     Args:
       units: the size of the output's last axis.
-      activity_regularizer: as for any Keras layer.
       trainable: False freezes the weights.
-      (all others: see `BayesianLayer`)
 
     Raises:
       InputError: the size of the input's last axis is unknown, or an argument cannot be used.
     """
 
-    @checked
     def __init__(
         self,
         units: int,
@@ -53,12 +49,17 @@ class BayesianDense(BayesianLayer, abc.ABC):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        of_kernel = kernel_posterior_fn, kernel_posterior_tensor_fn
+        of_bias = bias_posterior_fn, bias_posterior_tensor_fn
         super().__init__(
             activation,
-            kernel_posterior_fn, kernel_posterior_tensor_fn, kernel_prior_fn, kernel_divergence_fn,
-            bias_posterior_fn, bias_posterior_tensor_fn, bias_prior_fn, bias_divergence_fn,
-            seed, activity_regularizer=activity_regularizer, trainable=trainable, **kwargs,
-        )  # fmt: skip
+            (*of_kernel, kernel_prior_fn, kernel_divergence_fn),
+            (*of_bias, bias_prior_fn, bias_divergence_fn),
+            seed,
+            activity_regularizer=activity_regularizer,
+            trainable=trainable,
+            **kwargs,
+        )
         self.units = int(units)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
         self.supports_masking = True
@@ -75,9 +76,6 @@ class BayesianDense(BayesianLayer, abc.ABC):
 
     def sign_shape(self, tensor: tf.Tensor) -> Any:
         return tf.shape(tensor)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -102,12 +100,9 @@ class DenseReparameterization(Reparameterization, BayesianDense):
 class DenseLocalReparameterization(LocalReparameterization, BayesianDense):
     """`activation(x W + b)`, each output drawn: `N(x loc, x^2 scale^2)`, for q(W) a Normal.
 
-    The variance of its gradients falls with the batch size, because examples share no noise.
+    Examples share no noise, so the variance of the gradients falls with the batch size.
     Input `[..., in]`, output `[..., units]`.
     Kingma, Salimans and Welling, arXiv:1506.02557.
-
-    Raises:
-      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
 
     Example:
       >>> layer = DenseLocalReparameterization(3, bias_posterior_fn=None)
@@ -121,12 +116,9 @@ class DenseLocalReparameterization(LocalReparameterization, BayesianDense):
 class DenseFlipout(Flipout, BayesianDense):
     """`activation(x loc + s_out * ((s_in * x) D) + b)`: `D ~ N(0, scale^2)`, signs by example.
 
-    Each vector of a sequence is an example of its own, as in `tfp.layers`.
-    Twice the work of `DenseReparameterization`, and gradients of lower variance. Input
-    `[..., in]`, output `[..., units]`. Wen et al., arXiv:1803.04386.
-
-    Raises:
-      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
+    Each vector of a sequence is an example, as in `tfp.layers`. Twice the work of
+    `DenseReparameterization`, and gradients of lower variance. Input `[..., in]`, output
+    `[..., units]`. Wen et al., arXiv:1803.04386.
 
     Example:
       >>> layer = DenseFlipout(3, activation="relu", seed=1)

@@ -23,6 +23,9 @@ class LocalReparameterization(BayesianLayer, abc.ABC):
     """Draws each output from its own Normal: `N(loc x, scale^2 x^2)`; no W is ever drawn.
 
     Kingma, Salimans and Welling, arXiv:1506.02557. The divergence function gets None for w.
+
+    Raises:
+      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
     """
 
     needs_normal = True
@@ -43,8 +46,11 @@ class LocalReparameterization(BayesianLayer, abc.ABC):
 class Flipout(BayesianLayer, abc.ABC):
     """`loc x + s_out * (D (s_in * x))`: D ~ N(0, scale^2) once, random signs for each example.
 
-    So that examples of one batch have nearly independent weights. Wen et al., arXiv:1803.04386.
-    The divergence function gets `loc + D`, which is distributed as q(W).
+    Examples of one batch have nearly independent weights. Wen et al., arXiv:1803.04386. The
+    divergence function gets `loc + D`, which is distributed as q(W).
+
+    Raises:
+      TypeError: `kernel_posterior_fn` makes no `tfd.Independent(tfd.Normal(...))`.
     """
 
     needs_normal = True

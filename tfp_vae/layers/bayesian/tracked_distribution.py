@@ -13,23 +13,22 @@ from tfp_vae.errors import InputError, InputTypeError
 
 
 class TrackedDistribution:
-    """What `fn(dtype, shape, name, trainable, add_variable_fn)` makes, on weights of `layer`.
+    """The distribution that `fn(dtype, shape, name, trainable, add_variable_fn)` makes of weights.
 
     The distribution holds the `tf.Variable`s themselves, so that it follows them and gradients
-    reach them. Where a weight's value is something else for a while (Keras tracing a model that is
-    not built yet, `stateless_call`), `fn` is called again with these values.
+    reach them. Where weights have other values for a while (Keras tracing a model that is not
+    built yet, `stateless_call`), `fn` is called again with these values.
 
     Args:
       layer: makes and owns the weights, by its `add_weight`.
-      fn: see `weight_distributions`. Its `trainable` is True: whether `layer` is trainable is
-        Keras' matter, and can change.
+      fn: see `weight_distributions`; its `trainable` is True, since that of `layer` can change.
       dtype: of the weights.
       shape: of a draw.
       name: begins the names of the weights.
 
     Raises:
-      TypeError: `fn` returns something else than a distribution.
-      InputError: it trains variables that Keras would neither train nor save.
+      TypeError: `fn` returns no distribution.
+      InputError: `fn` makes variables that Keras would neither train nor save.
 
     Example:
       >>> layer = keras.layers.Layer()
@@ -53,7 +52,7 @@ class TrackedDistribution:
         self._name = name
         self._weights: list[keras.Variable] = []
         self._values: list[Any] = []
-        with tf.init_scope():  # a constant of the graph under way could not be used in another
+        with tf.init_scope():  # a constant of the present graph is of no use in another
             self._distribution = self._make(self._add)
         if not isinstance(self._distribution, tfd.Distribution):
             raise InputTypeError(
@@ -73,7 +72,7 @@ class TrackedDistribution:
             )
 
     def current(self) -> tfd.Distribution:
-        """The distribution, at the weights' current values."""
+        """Returns the distribution, at the weights' current values."""
         values = [weight.value for weight in self._weights]
         if all(new is old for new, old in zip(values, self._values, strict=True)):
             return self._distribution

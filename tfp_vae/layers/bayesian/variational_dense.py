@@ -14,8 +14,8 @@ from tfp_vae import schedules
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.closures import Holding
 from tfp_vae.bridge.coercible import TensorCoercible
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.bridge.random_state import Seeded
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.distributions.divergence import kl_divergence
 from tfp_vae.errors import InputError, InputTypeError
 from tfp_vae.layers.base.tfp_attributes import Theirs
@@ -24,7 +24,7 @@ from tfp_vae.layers.kl_weight import KLWeight
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
+class DenseVariational(Seeded, WeightLosses, Holding, ConfigFromSignature, keras.layers.Layer):
     """`activation(x W + b)`, where `w = (W, b)` flattened is drawn from q(w) at each call.
 
     Input `[..., in]`, output `[..., units]`; w has `in * units` values for W, then `units` for b.
@@ -34,13 +34,12 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
 
     Args:
       units: the size of the output's last axis.
-      make_posterior_fn: `fn(kernel_size, bias_size, dtype)` returns what makes q(w) when called
-        with the input: a Keras model or layer, or a function; or q(w) itself. Its variables and
-        layers are trained and saved with this layer.
+      make_posterior_fn: `fn(kernel_size, bias_size, dtype)` returns q(w), or a Keras model, layer
+        or function from the input to q(w); its variables and layers are trained and saved.
       make_prior_fn: likewise for p(w).
       kl_weight: a number; None: 1. Keras' losses are means over examples: give 1 / n for n training
-        examples. For KL annealing: a variable (yours to assign; saved by its value), a tensor, or a
-        schedule over training steps (see `tfp_vae.schedules`).
+        examples. For KL annealing: a variable (saved by its value), a tensor, or a schedule over
+        training steps (see `tfp_vae.schedules`).
       kl_use_exact: True: closed form, an error where there is none; False: Monte Carlo; None (the
         default): closed form where there is one. (`tfp.layers` has False.)
       activation: as for `keras.layers.Dense`.
@@ -52,7 +51,7 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
     Raises:
       InputError: the size of the input's last axis is unknown, an argument cannot be used, or a
         draw is not one vector of `kernel_size + bias_size`.
-      TypeError: what the functions return gives no distribution.
+      TypeError: a function gives no distribution.
       ValueError: `kl_use_exact` is True and the pair has no closed form.
 
     Example:
@@ -98,7 +97,7 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
 
     @property
     def kl_weight(self) -> Any:
-        """As it was given."""
+        """The weight as given."""
         return self._weight_of_kl.given
 
     _posterior, _prior = Theirs("posterior"), Theirs("prior")
@@ -124,7 +123,7 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
 
     def _made(self, name: str, sizes: tuple[int, int, tf.DType], input_shape: Any) -> Any:
         with keras.name_scope(name):  # for the paths of the variables
-            with tf.init_scope():  # a constant of the graph under way is of no use in another
+            with tf.init_scope():  # a constant of the present graph is of no use in another
                 made = getattr(self, f"make_{name}_fn")(*sizes)
             if isinstance(made, keras.layers.Layer) and not made.built:
                 made.build(input_shape)
@@ -183,23 +182,7 @@ class DenseVariational(Seeded, WeightLosses, Holding, keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self) -> dict[str, Any]:
-        own = {
-            "units": self.units,
-            "make_posterior_fn": keras.saving.serialize_keras_object(self.make_posterior_fn),
-            "make_prior_fn": keras.saving.serialize_keras_object(self.make_prior_fn),
-            "kl_weight": schedules.to_config(self.kl_weight),
-            "kl_use_exact": self.kl_use_exact,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "seed": self.seed,
-        }
-        return {**super().get_config(), **own}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> DenseVariational:
-        config = dict(config)
-        for key in ("make_posterior_fn", "make_prior_fn", "kl_weight"):
-            if isinstance(config.get(key), dict):
-                config[key] = loaded(config[key])
-        return cls(**config)
+    def config_of(self, name: str) -> Any:
+        return (
+            schedules.to_config(self.kl_weight) if name == "kl_weight" else super().config_of(name)
+        )

@@ -17,18 +17,12 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.arguments.rules import checked
-from tfp_vae.bridge.loading import loaded
+from tfp_vae.bridge.signatures import ConfigFromSignature
 from tfp_vae.distributions.floors import softplus_above
-
-_PARTS = {
-    "initializer": keras.initializers,
-    "regularizer": keras.regularizers,
-    "constraint": keras.constraints,
-}
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class default_loc_scale_fn:
+class default_loc_scale_fn(ConfigFromSignature):
     """`fn(...)` makes a location and a scale: `scale = eps + softplus(u)`, eps the dtype's epsilon.
 
     Args:
@@ -40,8 +34,8 @@ class default_loc_scale_fn:
       loc_constraint: projects the location after each step.
       untransformed_scale_constraint: projects u likewise.
 
-    An initializer without a seed gives each weight its own values, also where several layers share
-    this function; `keras.utils.set_random_seed` makes them repeatable.
+    An initializer without a seed gives each weight its own values, also in layers that share this
+    function; `keras.utils.set_random_seed` makes the values repeatable.
 
     Example:
       >>> fn = default_loc_scale_fn(loc_initializer="zeros")
@@ -102,17 +96,9 @@ class default_loc_scale_fn:
             parameter("untransformed_scale", mean=-3.0), lambda u: softplus_above(u, epsilon)
         )
 
-    def get_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = {"is_singular": self.is_singular}
-        for which in ("loc", "untransformed_scale"):
-            for part in _PARTS:
-                value = getattr(self, f"{which}_{part}")
-                config[f"{which}_{part}"] = keras.saving.serialize_keras_object(value)
-        return config
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(**{key: loaded(value) for key, value in config.items()})
+        return cls(**{key: cls.load(value) for key, value in config.items()})
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -120,7 +106,7 @@ class default_mean_field_normal_fn(default_loc_scale_fn):
     """`fn(...)` makes `prod_i N(w_i; loc_i, scale_i^2)`, a distribution over a whole weight tensor.
 
     `tfd.Independent(tfd.Normal(loc, scale))`, event `shape`; where `is_singular`, a
-    `tfd.Deterministic(loc)` instead of the Normal. The arguments and the parameters are those of
+    `tfd.Deterministic(loc)` instead of the Normal. The arguments are those of
     `default_loc_scale_fn`. Graves, "Practical Variational Inference for Neural Networks", 2011;
     Blundell et al., arXiv:1505.05424.
 
@@ -154,14 +140,13 @@ def default_multivariate_normal_fn(
     trainable: bool,
     add_variable_fn: Callable[..., Any],
 ) -> tfd.Independent:
-    """`prod_i N(w_i; 0, 1)` over a whole weight tensor: the default prior, without any variable.
+    """Returns `prod_i N(w_i; 0, 1)` over a whole weight tensor: the default prior, no variable.
 
     Example:
       >>> prior = default_multivariate_normal_fn(tf.float32, (2, 3), "prior", False, None)
       >>> prior.event_shape.as_list(), float(prior.log_prob(tf.zeros((2, 3))))
       ([2, 3], -5.513631343841553)
     """
-    del name, trainable, add_variable_fn
     one = tf.ones([], dtype)
     return tfd.Independent(
         tfd.Normal(tf.zeros(shape, dtype), one), reinterpreted_batch_ndims=len(shape)
@@ -169,7 +154,7 @@ def default_multivariate_normal_fn(
 
 
 def _fresh(initializer: Any, mean: float) -> Any:
-    """An instance of its own: one instance called twice gives the same values twice."""
+    """Returns a new instance: one instance called twice gives the same values twice."""
     if initializer is None:
         return keras.initializers.RandomNormal(mean, 0.1)
     if isinstance(initializer, keras.initializers.Initializer):

@@ -1,4 +1,4 @@
-"""Losses that are a property of a layer's weights: counted once, however often it is called."""
+"""Losses of a layer's weights: counted once, however often the layer is called."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Term(NamedTuple):
     """One loss.
 
     Attributes:
-      anew: makes it where no call has left a value that can be used.
-      values: what the calls have left, each with the graph that it is of (None: it is eager).
+      anew: makes the loss where no call has left a usable value.
+      values: the calls' values, each with its graph (None: eager).
     """
 
     anew: Callable[[], tf.Tensor]
@@ -22,16 +22,16 @@ class Term(NamedTuple):
 
 
 class Terms(dict[str, Term]):
-    """The losses by name, since Keras has last cleared them."""
+    """The losses by name, since Keras last cleared the losses."""
 
 
 class WeightLosses:
-    """For a layer with random weights: `add_weight_loss` in the place of `add_loss`.
+    """A layer with random weights: `add_weight_loss` in the place of `add_loss`.
 
-    A layer may be called several times in one pass through a model: it is shared, within
-    `TimeDistributed`, or the cell of an RNN. What its weights cost does not grow with that. Calls
-    that draw other weights give the mean of their values; a value from within a loop, which nothing
-    outside can see, is computed anew when Keras asks for the losses.
+    One pass through a model may call a layer several times: a shared layer, one within
+    `TimeDistributed`, or the cell of an RNN. The loss of the weights does not grow with the calls.
+    Calls with different draws give the mean of their values; a value within a loop, invisible
+    outside, is computed anew when Keras asks for the losses.
 
     Example:
       >>> class Costs(WeightLosses, keras.layers.Layer):
@@ -70,7 +70,7 @@ class WeightLosses:
 
     @property
     def _terms(self) -> Terms:
-        # In an object of its own: Keras and TensorFlow would track what a dict of the layer holds.
+        # In an object of its own: Keras and TensorFlow would track a dict.
         if "_weight_losses" not in vars(self):
             vars(self)["_weight_losses"] = _Hidden(Terms())
         return vars(self)["_weight_losses"].terms
@@ -82,7 +82,7 @@ class WeightLosses:
     def _without_draws(self, term: Term) -> tf.Tensor:
         if not tf.executing_eagerly():
             return term.anew()
-        # Whoever looks at the losses after a function has run leaves the random state alone.
+        # A look at the losses after a function has run leaves the random state alone.
         layers = self._flatten_layers()  # type: ignore[attr-defined]
         states = [generator.state for layer in layers for generator in layer._seed_generators]
         before = [tf.identity(state.value) for state in states]

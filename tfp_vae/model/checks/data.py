@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfp_vae.bridge import sparse
 from tfp_vae.errors import InputError
+from tfp_vae.model.checks.networks import rescales
 from tfp_vae.model.checks.values import (
     DIVIDE,
     check_categories,
@@ -27,16 +28,6 @@ from tfp_vae.model.checks.values import (
 from tfp_vae.model.named_data import NamedData
 from tfp_vae.networks import categories
 from tfp_vae.steps.sources import first_batch, with_targets
-
-_RESCALING = (
-    keras.layers.Rescaling,
-    keras.layers.Normalization,
-    keras.layers.BatchNormalization,
-    keras.layers.LayerNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.UnitNormalization,
-    keras.layers.Lambda,
-)
 
 
 class DataChecks:
@@ -167,27 +158,21 @@ class DataChecks:
 
     @functools.cached_property
     def _rescales(self) -> bool:
-        """Whether a network of x may bring x to another scale before anything else sees it.
-
-        Keras' layers of weights and of shapes do not; `x / 255`, a layer of the user's own may.
-        """
+        """Whether the networks that x goes into first may bring it to another scale."""
         variables = self.wiring.variables
-        first = [q for q in variables.posteriors.values() if self.wiring.main in q.inputs]
-        networks = [q.network for q in first] or [variables.features and variables.features.network]
-        layers = [each for one in networks if one for each in one._flatten_layers()]
-        models = [layer for layer in layers if isinstance(layer, keras.Model)]
-        parts = [part for model in models for part in getattr(model, "operations", model.layers)]
-        return any(
-            isinstance(p, _RESCALING) or not isinstance(p, keras.layers.Layer) for p in parts
-        )
+        first = [q.network for q in variables.posteriors.values() if self.wiring.main in q.inputs]
+        if not first and variables.features is not None:
+            first = [variables.features.network]
+        return any(map(rescales, first))
 
     @functools.cached_property
     def _categories(self) -> dict[str, int]:
         """How many there are for each condition that is a number of one."""
         found: dict[str, int] = {}
         variables = self.wiring.variables
-        networks: list[Any] = [(one.network, one.names) for one in variables.conditionals
-                               if one.network is not None]  # fmt: skip
+        networks: list[Any] = [
+            (one.network, one.names) for one in variables.conditionals if one.network is not None
+        ]
         if variables.features is not None:
             networks.append((variables.features.network, {}))
         for network, names in networks:

@@ -8,9 +8,19 @@ import keras
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.errors import InputError
-from tfp_vae.layers.base.distribution_lambda import DistributionLayer
+from tfp_vae.layers.base.distribution_layer import DistributionLayer
 from tfp_vae.layers.kl_divergence import KLDivergenceAddLoss
 from tfp_vae.wiring import Ports
+
+_RESCALING = (
+    keras.layers.Rescaling,
+    keras.layers.Normalization,
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.UnitNormalization,
+    keras.layers.Lambda,
+)
 
 
 def final_operation(network: keras.Model, role: str, output: Any = None) -> Any:
@@ -137,3 +147,14 @@ def refuse_point_mass(layer: Any, objective: str) -> None:
         "beta=0.",
         f"an encoder that ends in {type(layer).__name__}",
     )
+
+
+def rescales(network: keras.Model | None) -> bool:
+    """Tells whether a network may bring its input to another scale before anything else sees it.
+
+    Keras' layers of weights and of shapes do not; `x / 255`, a layer of the user's own may.
+    """
+    layers = [] if network is None else network._flatten_layers()
+    models = [layer for layer in layers if isinstance(layer, keras.Model)]
+    parts = [part for model in models for part in getattr(model, "operations", model.layers)]
+    return any(isinstance(p, _RESCALING) or not isinstance(p, keras.layers.Layer) for p in parts)

@@ -1,4 +1,4 @@
-"""How far the KL is from the capacity that it is held to."""
+"""The distance of the KL from a capacity."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import tensorflow as tf
 from tfp_vae.distributions.divergence import blocks
 from tfp_vae.distributions.relaxation import discrete_kl
 from tfp_vae.errors import InputError
-from tfp_vae.objectives.base import batch_mean, draws_of_its_own, now, share_of_unknown
-from tfp_vae.objectives.forward import Forward, Term
+from tfp_vae.objectives.batch import batch_mean, draws_of_its_own, share_of_unknown
+from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.term import Term
+from tfp_vae.objectives.weights import now
 
 CAPACITY_OF = ("mean", "example")
 
@@ -24,12 +26,12 @@ class Estimate(NamedTuple):
 
 
 def away_from_capacity(forward: Forward, name: str, capacity: Any, of: str) -> tf.Tensor:
-    """`|KL - C|` of each example or, of the "mean", what has the mean `|mean KL - C|`, `[batch]`.
+    """Returns `|KL - C|` of each example, or terms whose mean is `|mean KL - C|`, `[batch]`.
 
-    That is `s (KL - C)` with s the sign of `KL - C`, or of `mean KL - C`: each example has a share,
-    by which its `sample_weight` counts. s has no gradient, and is of closed forms, or else of draws
-    of its own: the noise of a KL by Monte Carlo, which |.| would make a distance, is as often above
-    0 as below, and the mean of the gradient is that of the exact KL, times the mean of s.
+    The terms are `s (KL - C)` with s the sign of `KL - C`, or of `mean KL - C`, so that each
+    example counts by its `sample_weight`. s has no gradient. s is of closed forms, or else of other
+    draws than the KL: |.| would take the noise of a Monte Carlo KL for a distance. The mean of the
+    gradient is that of the exact KL, times the mean of s.
 
     Args:
       forward: the forward pass.
@@ -63,15 +65,15 @@ def away_from_capacity(forward: Forward, name: str, capacity: Any, of: str) -> t
 
 
 def _parts(term: Term, value: Any) -> list[Term]:
-    """The blocks that q and p are made of, at a value."""
+    """Returns a term for each block of q and p, at a value."""
     found = blocks(term.q, term.p, value)
     if len(found) == 1 and value is term.value:
         return [term]
-    return [term.block(*block) for block in found]
+    return [term.at(z, q, p) for q, p, z in found]
 
 
 def _estimate(term: Term) -> Estimate:
-    # A relaxed KL has no bound: held to log k nats it would take few of them from the categories.
+    # The KL of relaxed densities has no bound, as that of the categories has.
     kl = discrete_kl(term.q, term.p)
     if kl is not None:
         return Estimate(term.of_examples(kl), is_drawn=False)

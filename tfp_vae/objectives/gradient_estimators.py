@@ -1,10 +1,10 @@
-"""How the gradient of a bound with several samples is estimated.
+"""Estimators of the gradient of a bound with several samples.
 
 A bound L is a function of the log-weights `log w_k = log p(x, z_k) - log q(z_k|x)`, with slopes
 `c_k = dL / d log w_k`. Its gradient has three parts, and an estimator gives each a weight for each
-draw: the model's parameters (`model * grad log p(x, z_k)`), the way through z to the encoder
+draw: the model's parameters (`model * grad log p(x, z_k)`), the path through z to the encoder
 (`path * d log w_k / dz_k`), and the density of q at a fixed z (`score * -grad log q(z_k|x)`).
-Automatic differentiation takes c_k for all three.
+Automatic differentiation has the weight c_k for all three.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEAST = 2.0**-20
 
 
 class Weights(NamedTuple):
-    """What multiplies each part of the gradient, each `[num_samples, batch]`; None: 0."""
+    """The weights of the parts of the gradient, each `[num_samples, batch]`; None: 0."""
 
     model: tf.Tensor
     path: tf.Tensor | None
@@ -31,12 +31,12 @@ class Weights(NamedTuple):
 
 
 def sticking_the_landing(slopes: tf.Tensor) -> Weights:
-    """No score: its mean is 0 where the slopes are constant (Roeder et al., arXiv:1703.09194)."""
+    """Leaves out the score: its mean is 0 at constant slopes (Roeder et al., arXiv:1703.09194)."""
     return Weights(slopes, slopes, None)
 
 
 def doubly_reparameterized(slopes: tf.Tensor, curvatures: tf.Tensor) -> Weights:
-    """No score: its mean, `dc_k / d log w_k` through z, is taken off the path.
+    """Leaves out the score, and subtracts its mean, `dc_k / d log w_k` through z, from the path.
 
     `E[c_k grad log q] = E[(dc_k / d log w_k) (d log w_k / dz_k) dz_k/dphi]` by reparameterizing
     once more (Tucker et al., arXiv:1810.04152).
@@ -45,7 +45,7 @@ def doubly_reparameterized(slopes: tf.Tensor, curvatures: tf.Tensor) -> Weights:
 
 
 def vimco(log_weights: tf.Tensor, slopes: tf.Tensor, bound: Callable, groups: int) -> Weights:
-    """No path: REINFORCE on `L - L_k`, where L_k has log w_k replaced by the mean of its group.
+    """Leaves out the path: REINFORCE on `L - L_k`, L_k with log w_k the mean of its group.
 
     For z without a gradient, such as one-hot vectors (Mnih and Rezende, arXiv:1602.06725).
     """
@@ -61,9 +61,9 @@ def vimco(log_weights: tf.Tensor, slopes: tf.Tensor, bound: Callable, groups: in
 
 
 def surrogate(forward: Forward, bound: tf.Tensor, weights: Weights) -> tf.Tensor:
-    """The value of the bound, `[batch]`, with the gradient that the weights say.
+    """Returns the value of the bound, `[batch]`, with the gradient that the weights say.
 
-    z went through `forward.gate`: what comes back through z is multiplied there by path / model.
+    z went through `forward.gate`, where the gradient through z is multiplied by path / model.
     """
     model, path, score = (None if part is None else tf.stop_gradient(part) for part in weights)
     assert forward.gate is not None

@@ -1,4 +1,4 @@
-"""The layer that every distribution layer is: a function from tensors to a distribution."""
+"""A layer from tensors to a distribution, the base of all distribution layers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.casts import warn_where_lost
 from tfp_vae.bridge.closures import Holding
 from tfp_vae.bridge.coercible import TensorCoercible
-from tfp_vae.bridge.loading import loaded
 from tfp_vae.bridge.marginals import unit_normal
 from tfp_vae.bridge.masks import mask_of
 from tfp_vae.bridge.precision import full_precision, wider
 from tfp_vae.bridge.random_state import Seeded
-from tfp_vae.bridge.signatures import has_parameter
-from tfp_vae.errors import InputError, InputTypeError
+from tfp_vae.bridge.signatures import ConfigFromSignature
+from tfp_vae.errors import InputTypeError
 from tfp_vae.layers.base.cast import GivenDistributions
+from tfp_vae.layers.base.checks import ChecksArguments
 from tfp_vae.layers.base.conversion import ConvertToTensor, by_name, concretize, is_draw
 from tfp_vae.layers.base.docstrings import DocumentsArguments
 from tfp_vae.layers.base.lambdas import with_names
@@ -33,21 +32,28 @@ from tfp_vae.layers.kl_divergence import KLDivergenceRegularizer, adds_kl_terms
 
 
 class DistributionLayer(
+    ChecksArguments,
     DocumentsArguments,
     Seeded,
     Holding,
     RefusesLoops,
     GivenDistributions,
+    ConfigFromSignature,
     keras.layers.Layer,
     abc.ABC,
 ):
-    """What all distribution layers share; a subclass says how in `make_distribution`.
+    """A layer that makes a distribution; a subclass says which in `make_distribution`.
+
+    Args:
+      convert_to_tensor_fn: see `DistributionLambda`.
+      seed: see `DistributionLambda`.
+      **kwargs: as for any Keras layer; `activity_regularizer=KLDivergenceRegularizer(...)`.
 
     Attributes:
-      support: (low, high), where values outside have probability 0; None where any number will do.
+      support: (low, high): values outside have probability 0; None: any number has a density.
       is_of_integers: whether only whole numbers have a probability, such as counts.
-      is_random: False where all draws are the same one, so that one of them says all.
-      has_density: False where `log_prob` is none to be summed in nats (a point mass among reals).
+      is_random: False where all draws are equal.
+      has_density: False where `log_prob` is not in nats (a point mass among reals).
       fast_under_xla: True where draws do not slow down a program that XLA compiles for a CPU.
       kl_regularizer: the `KLDivergenceRegularizer` given as `activity_regularizer`, or None.
     """
@@ -64,7 +70,6 @@ class DistributionLayer(
     _validate_args, _sample_dtype = Theirs("validate_args"), Theirs("sample_dtype")
     _make_distribution_fn = Theirs("make_distribution")
 
-    @checked
     def __init__(
         self,
         convert_to_tensor_fn: ConvertToTensor = "sample",
@@ -78,8 +83,7 @@ class DistributionLayer(
         self.convert_to_tensor_fn = by_name(convert_to_tensor_fn)
         self.seed_with(seed)
         self.supports_masking = True
-        # Where a dtype was chosen for this layer, as a tensor too the output has it: a cast would
-        # lose digits between layers of float64.
+        # A chosen dtype is the output's as a tensor too: a cast loses digits of float64.
         floatx = keras.config.floatx()
         chosen = self.compute_dtype != full_precision() if own_dtype is None else own_dtype
         self.has_own_dtype = chosen or floatx in ("float16", "bfloat16")
@@ -90,9 +94,8 @@ class DistributionLayer(
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "activity_regularizer":
-            # Keras divides an activity regularizer's value by the size of the output's first axis,
-            # or does not, as its version has it; the first axis may also be one of samples. So
-            # `call` adds the KL term itself, and Keras is not told of it.
+            # Some versions of Keras divide an activity regularizer's value by the size of the
+            # output's first axis, which may be one of samples. `call` adds the KL term instead.
             kl = value if isinstance(value, KLDivergenceRegularizer) else None
             self.kl_regularizer = kl
             with self._unlocked():  # a layer that is built may get another
@@ -107,20 +110,20 @@ class DistributionLayer(
 
     @abc.abstractmethod
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        """The distribution for `inputs`."""
+        """Returns the distribution for `inputs`."""
 
     def default_prior(self, event_shape: Sequence[int]) -> Any:
-        """What a `VAE` with this posterior and no prior given takes: a prior over its support."""
+        """Returns the prior of a `VAE` that is given this posterior and no prior."""
         return unit_normal(event_shape)
 
     def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
-        """The one value that stands for the distribution where no draw is wanted: its mean."""
+        """Returns the value that stands for the distribution where no draw is wanted: its mean."""
         return distribution.mean()
 
     def undrawn(
         self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any
     ) -> TensorCoercible:
-        """What the layer puts out, before anything is drawn from it and without its KL term."""
+        """Returns the layer's output, before anything is drawn and without the KL term."""
         if self.tells_training:
             kwargs["training"] = training
         with self.reading():
@@ -144,8 +147,8 @@ class DistributionLayer(
     def call(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         coercible = self.undrawn(inputs, *args, training=training, **kwargs)
         if keras.tree.is_nested(coercible.dtype) and tf.executing_eagerly():
-            return coercible  # called by hand, a joint distribution is no tensor yet
-        if coercible.value().shape.rank is None:  # drawn here, in this call's graph, and only once
+            return coercible  # a joint distribution is no tensor yet
+        if coercible.value().shape.rank is None:  # draws once, in the graph of this call
             coercible.know_shapes(*shapes_of(self, (inputs, *args), kwargs))
         if self.kl_regularizer is not None and adds_kl_terms():
             if training:
@@ -172,7 +175,7 @@ class DistributionLayer(
 
     @property
     def _convert_to_tensor_fn(self) -> Callable[[Any], Any]:
-        """As `tfp.layers` names it; a function, where `convert_to_tensor_fn` may be a name."""
+        """The function, by the name of `tfp.layers`; `convert_to_tensor_fn` may be a name."""
         given = self.convert_to_tensor_fn
         return given if callable(given) else functools.partial(concretize, given)
 
@@ -181,88 +184,17 @@ class DistributionLayer(
         self.convert_to_tensor_fn = by_name(value)
 
     def get_config(self) -> dict[str, Any]:
-        convert = keras.saving.serialize_keras_object(self.convert_to_tensor_fn)
-        config = {**super().get_config(), "convert_to_tensor_fn": convert, "seed": self.seed}
+        config = super().get_config()
         if self.kl_regularizer is not None:
             config["activity_regularizer"] = keras.regularizers.serialize(self.kl_regularizer)
         return config
 
     @classmethod
+    def load(cls, config: Any) -> Any:
+        return with_names(super().load(config))
+
+    @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        config = dict(config)
-        for key in ("activity_regularizer", "convert_to_tensor_fn", "make_distribution_fn"):
-            if isinstance(config.get(key), dict):
-                config[key] = with_names(loaded(config[key]))
-        return cls(**config)
-
-
-@keras.saving.register_keras_serializable(package="tfp_vae")
-class DistributionLambda(DistributionLayer):
-    """Makes any TFP distribution from its input: `layer(x)` is `make_distribution_fn(x)`.
-
-    The output is a `tfd.Distribution` (`.mean()`, `.log_prob(y)`, ...) that Keras takes as the
-    tensor `convert_to_tensor_fn` gives. The function's inputs and the shapes are yours.
-
-    Args:
-      make_distribution_fn: takes what the layer is called with, and `training` if it has an
-        argument of that name; returns a `tfd.Distribution`. The variables and Keras layers that it
-        closes over, or reads as globals, are trained and saved with this layer. To save the model,
-        register the function with `keras.saving.register_keras_serializable`; Keras loads a lambda
-        only with `safe_mode=False`, and names in it that are not the usual ones by custom_objects.
-      convert_to_tensor_fn: the tensor that the distribution stands for: the name of a method or
-        property ("sample", "mean", "mode", "stddev", "logits", ...), a method or property of a TFP
-        class (`tfd.Distribution.mean`, `tfd.Bernoulli.logits`), or a function of the distribution.
-        Several, such as `("mean", "stddev")`, are stacked on a new last axis: one pass gives both.
-      seed: an integer makes the layer's draws repeatable; None takes one from Keras' global seed
-        (`keras.utils.set_random_seed`).
-      **kwargs: as for any Keras layer, `activity_regularizer` among them.
-
-    Raises:
-      TypeError: where the function returns something else than a distribution.
-
-    Source: `tfp.layers.DistributionLambda`; Dillon et al., arXiv:1711.10604.
-
-    Example:
-      >>> layer = DistributionLambda(lambda t: tfd.Normal(t, 1.), "mean")
-      >>> d = layer(tf.constant([3.]))
-      >>> float(d.log_prob(3.)[0]), (d + 1.).numpy().tolist()
-      (-0.9189385175704956, [4.0])
-    """
-
-    @checked
-    def __init__(
-        self,
-        make_distribution_fn: Callable[..., tfd.Distribution],
-        convert_to_tensor_fn: ConvertToTensor = "sample",
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(convert_to_tensor_fn, seed, **kwargs)
-        self.make_distribution_fn = make_distribution_fn
-        self.tells_training = has_parameter(make_distribution_fn, "training")
-        self.hold(make_distribution_fn, self.convert_to_tensor_fn)
-
-    def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.make_distribution_fn(inputs, *args, **kwargs)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        if self._makes_its_function:
-            return config
-        if self.leads_back:
-            raise InputError(
-                f"{self.name}: expected a function that does not lead back to its own layer: such "
-                "a function cannot be saved. Subclass DistributionLambda, and give "
-                "`super().__init__` a method of the subclass.",
-                self.make_distribution_fn,
-            )
-        function = keras.saving.serialize_keras_object(self.make_distribution_fn)
-        return {**config, "make_distribution_fn": function}
-
-    @property
-    def _makes_its_function(self) -> bool:
-        """Whether a subclass' constructor makes the function: no matter of the config, then."""
-        if type(self).__init__ is DistributionLambda.__init__:
-            return False
-        name = getattr(self.make_distribution_fn, "__qualname__", "")
-        return self.leads_back or "__init__.<locals>" in name
+        kl = config.get("activity_regularizer")
+        loaded = {"activity_regularizer": cls.load(kl)} if isinstance(kl, dict) else {}
+        return super().from_config({**config, **loaded})

@@ -1,4 +1,4 @@
-"""An objective as options name it: a class, arguments, or arguments of the recipe's own."""
+"""Objectives from options: a class, its arguments, or arguments of a recipe's objective."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tfp_vae import objectives
 from tfp_vae.errors import InputError
 from tfp_vae.objectives import Objective
 
-_FROM_DATA = "num_examples"  # an argument that a run knows
+_FROM_DATA = "num_examples"  # an argument that follows from the data
 
 
 class Chosen:
-    """Makes the objective of a run, once the recipe's own is known.
+    """The objective of a run, which is made when the recipe's own is known.
 
     Args:
-      given: `class_path`, `init_args` or both, as YAML has them; without the former, the arguments
-        are those of the recipe's own objective, whose others stay.
+      given: `class_path`, `init_args` or both, as YAML has them; without `class_path` the arguments
+        replace some of the recipe's own objective.
 
     Raises:
-      InputError: there is no such objective, or it does not take such an argument.
+      InputError: there is no such objective, or no such argument.
 
     Example:
       >>> Chosen({"init_args": {"estimator": "dreg"}})(objectives.IWAE(50), 1500).get_config()
@@ -44,7 +44,7 @@ class Chosen:
             arguments(self.kind, self._given)
 
     def __call__(self, own: Objective, num_examples: int) -> Objective:
-        """The objective, in place of the recipe's own, for so many training examples."""
+        """Returns the objective, in place of the recipe's own, for so many training examples."""
         kind = self.kind or type(own)
         found = arguments(kind, self._given)
         if self.kind is None:
@@ -57,22 +57,22 @@ class Chosen:
             raise InputError(str(error)) from error
 
     def config(self) -> dict[str, Any]:
-        """The same in the form that `--config` reads, whatever shorter form was given."""
+        """Returns the objective in the form that `--config` reads."""
         if self.kind is None:
             return {"init_args": as_config(self._given)}
         found = {key: as_config(value) for key, value in arguments(self.kind, self._given).items()}
-        return {"class_path": f"{self.kind.__module__}.{self.kind.__name__}", "init_args": found}
+        return {"class_path": _path(self.kind), "init_args": found}
 
 
 def class_named(name: str) -> type[Objective]:
-    """An objective of `tfp_vae.objectives` by its name, or another by its import path.
+    """Returns an objective of `tfp_vae.objectives` by its name, or another by its import path.
 
     Raises:
       InputError: there is none.
     """
     module, _, last = name.rpartition(".")
-    found = getattr(objectives, name, None)
-    if module and _is_known(name):
+    found = getattr(objectives, last if module.startswith("tfp_vae.") else name, None)
+    if found is None and module and _is_known(name):
         try:
             found = getattr(importlib.import_module(module), last, None)
         except ImportError:
@@ -85,10 +85,10 @@ def class_named(name: str) -> type[Objective]:
 
 
 def arguments(kind: type[Objective], given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of an objective from YAML's values, schedules and all.
+    """Returns the arguments of an objective from YAML's values, with their schedules.
 
     Raises:
-      InputError: there is none of that name, or it takes something else.
+      InputError: a name or a value is not what the objective takes.
     """
     taken = [name for name in inspect.signature(kind).parameters if name != "self"]
     found = {}
@@ -103,7 +103,7 @@ def arguments(kind: type[Objective], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_config(value: Any) -> Any:
-    """An objective, a schedule or what holds these, in the form that `--config` reads."""
+    """Returns objectives and schedules, in any structure, in the form that `--config` reads."""
     if isinstance(value, dict):
         return {key: as_config(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -112,13 +112,19 @@ def as_config(value: Any) -> Any:
         return value
     entries = {key: as_config(getattr(value, key)) for key in value.get_config()}
     return {
-        "class_path": f"{type(value).__module__}.{type(value).__name__}",
+        "class_path": _path(type(value)),
         "init_args": {key: entry for key, entry in entries.items() if key != "name"},
     }
 
 
+def _path(kind: type) -> str:
+    """Returns the import path of a class: the public one of an objective of this package."""
+    public = getattr(objectives, kind.__name__, None) is kind
+    return f"{objectives.__name__ if public else kind.__module__}.{kind.__name__}"
+
+
 def _is_known(path: str) -> bool:
-    """Whether a class may be looked for there: a file may not have any module imported."""
+    """Tells whether a class may be looked for there: a file may not import any module."""
     module = path.rpartition(".")[0]
     return module.split(".")[0] in ("", "tfp_vae", "keras") or module in sys.modules
 
@@ -150,7 +156,7 @@ def _argument(kind: type[Objective], name: str, value: Any) -> Any:
 
 
 def in_words(hint: Any) -> str:
-    """What a type of an objective's argument is called, with an example.
+    """Returns the name of an argument's type in words, with an example.
 
     Example:
       >>> in_words(int), in_words(float)
@@ -171,7 +177,7 @@ def in_words(hint: Any) -> str:
 
 
 def _kinds(hint: Any) -> list[Any]:
-    """The classes in a type."""
+    """Returns the classes in a type."""
     inner = [kind for part in get_args(hint) for kind in _kinds(part)]
     is_list = get_origin(hint) in (list, tuple, Sequence)
     return [*inner, list] if is_list else inner or [hint]

@@ -1,4 +1,4 @@
-"""Estimates from a batch whose mean does not depend on the size of the batch."""
+"""Estimates of a covariance and its square whose mean does not depend on the batch size."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import tensorflow as tf
 def covariance_and_square(
     x: tf.Tensor, within: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`C = Cov[x] + E[within]` and the squares of its entries, both `[d, d]`, without bias.
+    """Returns `C = Cov[x] + E[within]` and the squares of its entries, `[d, d]`, without bias.
 
     C^2 is a sum of products of expectations, and each product is estimated by the mean over
     different examples (a U-statistic): `Cov_ab^2 = E[x_a x_b]^2 - 2 E[x_a x_b] E[x_a] E[x_b] +
-    E[x_a]^2 E[x_b]^2` by pairs, triples and quadruples. It does not change when x is shifted; with
-    x about the batch's mean the sums over different examples come down to the few below.
+    E[x_a]^2 E[x_b]^2` by pairs, triples and quadruples. Shifting x changes nothing; around the
+    batch's mean most sums over different examples are 0.
 
     Args:
-      x: `[n, d]`; below four examples the estimates are finite, and mean nothing.
+      x: `[n, d]`; the estimates of less than four examples are finite, and mean nothing.
       within: `[n, d, d]`; None: 0.
 
     Source: Chen, Zhang and Zhong, doi:10.1198/jasa.2010.tm09560.

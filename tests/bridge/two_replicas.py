@@ -14,7 +14,7 @@ from tensorflow.python.ops import gen_stateless_random_ops_v2 as generators
 
 from tfp_vae import VAE, data, layers, networks
 from tfp_vae.bridge import random_state, replicas
-from tfp_vae.objectives import DIP, ELBO, MMD, BetaTC, base
+from tfp_vae.objectives import DIP, ELBO, MMD, BetaTC, batch
 
 ROWS = 11  # of a replica; no other axis of what is drawn has this size
 # Beside the recipes: what sees the whole batch otherwise than these do.
@@ -24,6 +24,7 @@ OBJECTIVES = {
     "MMD": lambda: MMD(weight=5.0, beta=1.0),
     "DIP": lambda: DIP(weight=5.0),
     "weighted TC": lambda: BetaTC(100, sampling="weighted"),
+    "losses of a prior": lambda: MMD(weight=5.0, beta=1.0),
 }
 
 
@@ -34,6 +35,13 @@ def model(name):
     posterior = (
         layers.MultivariateNormalDiag if name in ("MMD", "DIP") else layers.IndependentNormal
     )
+    if name == "losses of a prior":
+        return VAE(
+            networks.encoder((8, 8, 1), layers.IndependentNormal(3), widths=(12,)),
+            networks.decoder(3, layers.IndependentBernoulli((8, 8, 1)), widths=(12,)),
+            prior=regularized(),
+            objective=OBJECTIVES[name](),
+        )
     prior = tfp.distributions.MultivariateNormalDiag(tf.zeros(3, "float64"))
     encoder = keras.Sequential([
         keras.Input((8, 8, 1)),
@@ -44,6 +52,15 @@ def model(name):
     ])  # fmt: skip
     decoder = networks.decoder(3, layers.IndependentBernoulli((8, 8, 1)), widths=(12,))
     return VAE(encoder, decoder, objective=OBJECTIVES[name]())
+
+
+def regularized():
+    """A prior whose layers add a loss whenever it is made."""
+    return keras.Sequential([
+        layers.VariableLayer([6], initializer="ones"),
+        keras.layers.Activation("tanh", activity_regularizer=keras.regularizers.L2(10.0)),
+        layers.IndependentNormal(3),
+    ])  # fmt: skip
 
 
 def sliced(generator):
@@ -66,7 +83,7 @@ def sliced(generator):
 
 
 def same_noise():
-    random_state.of_replica = base.of_replica = lambda seed: seed
+    random_state.of_replica = batch.of_replica = lambda seed: seed
     for name in ("normal_v2", "uniform_v2", "uniform_int_v2", "uniform_full_int_v2"):
         name = f"stateless_random_{name}"
         setattr(generators, name, sliced(getattr(generators, name)))

@@ -1,4 +1,4 @@
-"""The gradient that flows back through draws of z, weighed draw by draw."""
+"""Weights of the gradient that flows back through draws of z, draw by draw."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import tensorflow as tf
 
 
 class Gate:
-    """The identity, whose gradient an objective may weigh when it knows all that came of z.
+    """The identity of z, whose gradient an objective may weigh after the decoder ran.
 
-    An objective that wants other gradients for the encoder than for the decoder sets `weights`
-    after the decoder ran; they multiply what flows back through z, once, draw by draw. That is all
-    that came of z: where layers behind z have added to the losses, `weighed_apart` weighs the
-    gradient of the objective's loss alone.
+    `weights` multiply all that flows back through z, once, draw by draw: so the gradient of the
+    encoder differs from that of the decoder. Where layers behind z have added to the losses,
+    `weighed_apart` weighs the gradient of the objective's loss alone.
     """
 
     def __init__(self) -> None:
@@ -23,7 +22,7 @@ class Gate:
         self._passed: list[tuple[tf.Tensor, tf.Tensor]] = []  # z, its logarithm or its blocks
 
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
-        """z, `[num_samples, batch, ...]`, itself."""
+        """Returns z, `[num_samples, batch, ...]`, itself."""
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             if self.weights is None:
@@ -36,15 +35,15 @@ class Gate:
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
-        """Within it all is noted that `weighed_apart` needs of what is done with z."""
+        """Records what `weighed_apart` needs of all that is done with z."""
         with self._tape:
             self._tape.watch([passed for _, passed in self._passed])
             yield
 
     def weighed_apart(self, loss: tf.Tensor) -> tf.Tensor:
-        """0, with what the gradient of the loss through z lacks to be weighed.
+        """Returns 0, with the gradient that the loss through z lacks to be weighed.
 
-        From then on the gate is the identity, for what layers behind z have added to the losses.
+        Afterwards the gate passes the gradient of other losses on as it is.
 
         Args:
           loss: the objective's, a scalar, made within `recording`.
@@ -59,12 +58,12 @@ class Gate:
         return total
 
     def _beside(self, z: tf.Tensor) -> tf.Tensor:
-        """The weights, with axes of 1 for those of z."""
+        """Returns the weights, with an axis of 1 for each further axis of z."""
         ones = [1] * (z.shape.rank - 2)
         shape = tf.concat([tf.shape(z)[:2], tf.constant(ones, tf.int32)], axis=0)
         return tf.cast(tf.reshape(self.weights, shape), z.dtype)
 
 
 def recorded(gate: Gate | None) -> contextlib.AbstractContextManager:
-    """Within it all is noted that is done with values that went through a gate."""
+    """Records all that is done with values that went through a gate, where there is a gate."""
     return contextlib.nullcontext() if gate is None else gate.recording()
