@@ -17,6 +17,7 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tfp-vae"])
 
 
+@pytest.mark.again
 def test_two_levels_of_codes_train_sample_export_and_resume(capsys):
     train = ["train", "--epochs", 1, *SMALL, "--recipe", "vq_vae_2", "--out", "run"]
     assert main(train) == 0

@@ -133,6 +133,7 @@ def transparent():
     )
 
 
+@pytest.mark.again
 def test_the_prior_of_the_bottom_learns_its_law_given_the_top():
     """The cross-entropy of new codes is the conditional entropy of the law that they are from."""
     rng = np.random.default_rng(0)
