@@ -117,6 +117,12 @@ def test_every_finite_scalar_code_is_reached_by_its_digits(levels):
     assert sorted(q.codes.numpy().tolist()) == list(range(np.prod(levels)))
     half = np.asarray(levels) // 2
     np.testing.assert_allclose(q.sample(), (digits - half) / half, rtol=1e-6)
+    t, size = vectors(500, len(levels), scale=2.0), np.asarray(levels)
+    bound, offset = (size - 1) / 2 * (1 + 1e-3), np.where(size % 2, 0, 0.5)
+    shift = np.arctanh(offset / bound)
+    rounded = np.round(bound * np.tanh(t.astype("float64") + shift) - offset).astype(int)
+    assert rounded.min() == (-half).min() and (rounded.max(axis=0) == size - 1 - half).all()
+    np.testing.assert_array_equal(layer(t).codes, (rounded + half) @ place)
     middle = layer(tf.zeros([1, len(levels)])).sample()
     np.testing.assert_array_equal(middle, tf.zeros_like(middle))  # b(0) = 0
 

@@ -11,7 +11,7 @@ import variants_table
 from conftest import ROOT, python
 from recipe_models import LABELS, conditions, inputs, kind, made
 
-from tfp_vae import InputError, layers, recipes
+from tfp_vae import InputError, layers, priors, recipes
 from tfp_vae.model import main_variable
 from tfp_vae.objectives import ELBO, IWAE
 
@@ -212,7 +212,7 @@ def test_rows_that_nobody_published_together_just_work(x):
     k = 12
     vae = recipes.Setting((8, 8, 1), 1500, latent_size=3, widths=(12,), num_classes=LABELS).vae(
         posterior=layers.InverseAutoregressiveFlow(3, num_flows=2),
-        prior=recipes.priors.VampPrior(k, conditions={"label": np.arange(k) % LABELS}),
+        prior=priors.VampPrior(k, conditions={"label": np.arange(k) % LABELS}),
         likelihood=layers.StudentT,
         objective=IWAE(4, estimator="dreg"),
     )
