@@ -165,6 +165,7 @@ def test_another_backend_is_refused_in_words(backend):
     assert f"backend={backend!r}" in done.stderr
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("layer", [layers.OneHotCategorical, layers.MixtureNormal])
 def test_a_posterior_that_passes_no_gradient_is_refused_before_training(layer, x):
     arguments = (2, 2) if layer is layers.MixtureNormal else (2,)

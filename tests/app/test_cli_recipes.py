@@ -97,7 +97,7 @@ def test_a_likelihood_may_be_chosen(here):
     assert isinstance(run.load_model().decoder.layers[-1], layers.StudentT)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     ("rows", "recipe"),
     [(2, "vae"), (14, "ae"), pytest.param(3, "vq_vae", marks=pytest.mark.again)],

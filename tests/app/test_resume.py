@@ -125,7 +125,7 @@ def whole(tmp_path_factory):
     return runs.Run.open(path)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS.keys())
 def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(here, whole, monkeypatch, moment):
     """Its weights, its rows, its results and its figures; nothing else is left behind."""

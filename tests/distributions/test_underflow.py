@@ -164,7 +164,7 @@ OBJECTIVES = {
 }
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("name", ["elbo", "dreg", *map(AGAIN, ["iwae", "stl", "ciwae", "piwae"])])
 def test_the_kl_in_training_and_after_it(name):
     """Compiled, and by `evaluate`."""
@@ -215,7 +215,7 @@ MILD = {  # so that the weights have a variance
 }
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_the_likelihood_is_right_where_the_decoder_does_not_look(name, tmp_path):
     """`E_q[p / q] = 1`: also by a SavedModel's endpoint, and with q as its own mixture prior."""

@@ -114,7 +114,7 @@ def model_of(**kwargs):
     return keras.Sequential([keras.Input((1,)), layer_of(inducing, **kwargs)])
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     ("mode", "epochs"),
     [

@@ -8,14 +8,16 @@ from conftest import python
 from layer_checks import EVERY, model_of, parameters, rows, values_of
 from layer_table import COMPILED, ROWS
 
+SHOWN = rows(*ROWS.keys() - COMPILED)
+
 
 @pytest.mark.one
-@rows(*ROWS.keys() - COMPILED)
+@SHOWN
 def test_fits_under_xla(row):
     fits(row, 24, jit_compile=True)
 
 
-@EVERY
+@SHOWN
 @pytest.mark.parametrize(
     ("mode", "batch_size"),
     [

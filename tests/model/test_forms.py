@@ -230,6 +230,7 @@ def test_conditions_are_words(kind, spoken):
     assert (np.abs(mean - others).max(axis=1) > 1e-4).all()
 
 
+@pytest.mark.again
 def test_words_in_every_place(spoken, tmp_path):
     assert spoken.sample(2, conditions={"word": ["cat", "dog"]}).shape == (2, 5)
     assert spoken.decode(np.zeros((2, 2), "float32"), ["cat", "dog"]).mean().shape == (2, 5)

@@ -36,6 +36,7 @@ def trained(make, epochs=2, **kwargs):
     return model, history
 
 
+@pytest.mark.one
 @KINDS
 def test_it_trains_and_reports_each_variable(make):
     model, history = trained(make, 20)

@@ -48,6 +48,7 @@ def error(vae, counts):
     return np.mean((reconstructed - counts) ** 2)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS.keys())
 def test_as_the_likelihood_of_digits(likelihood, counts):
     layer = likelihood()
@@ -62,6 +63,7 @@ def test_as_the_likelihood_of_digits(likelihood, counts):
     assert np.isfinite(vae.log_likelihood(counts[:4], num_samples=5)).all()
 
 
+@pytest.mark.one
 @pytest.mark.parametrize(("kind", "d", "prior"), POSTERIORS.values(), ids=POSTERIORS.keys())
 def test_as_the_posterior_of_digits(kind, d, prior, counts, tmp_path):
     encoder = networks.encoder(SHAPE, kind(d), widths=(64,))

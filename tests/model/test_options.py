@@ -136,7 +136,7 @@ def test_options_of_compile_change_no_step(options):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("auto_scale_loss", [True, False])
 def test_the_loss_is_scaled_under_half_precision_if_wanted(auto_scale_loss):
     keras.config.set_dtype_policy("mixed_float16")
@@ -359,6 +359,7 @@ def test_a_run_that_was_backed_up_goes_on_as_if_nothing_had_been(tmp_path):
     np.testing.assert_allclose(history["loss"], whole[0][2:], rtol=1e-6)
 
 
+@pytest.mark.again
 def test_averaged_weights_are_swapped_in_for_evaluation():
     models = [make(OPTIMIZERS.SGD(0.1, use_ema=True, ema_momentum=0.5)) for make in (vae, plain)]
     found = []

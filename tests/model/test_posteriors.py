@@ -52,6 +52,7 @@ def vae_of(posterior, **kwargs):
     return VAE(encoder, decoder, **kwargs)
 
 
+@pytest.mark.one
 @pytest.mark.parametrize("make", POSTERIORS.values(), ids=POSTERIORS.keys())
 def test_as_the_posterior_of_a_vae(make, x, tmp_path):
     """It trains against its own prior, reconstructs, samples, and comes back from its file."""

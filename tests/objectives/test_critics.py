@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfp_vae import VAE, ByPlayer, InputError, layers, networks
 from tfp_vae.objectives import MSSSIM, DeepFeatures, FactorTC, LearnedSimilarity
-from tfp_vae.objectives.base import seed_of_step
+from tfp_vae.objectives.batch import seed_of_step
 from tfp_vae.objectives.factor_tc import permuted
 from tfp_vae.objectives.ms_ssim import ms_ssim, scales
 

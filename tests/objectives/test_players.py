@@ -115,6 +115,7 @@ def test_it_goes_on_from_a_file_in_the_middle_of_a_turn(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.again
 def test_the_critic_finds_the_log_ratio_of_two_normals():
     """z of N(1, 1) against a prior of N(0, 1): D(z) = log p(z) - log q(z) = 1/2 - z."""
     keras.utils.set_random_seed(0)

@@ -265,7 +265,7 @@ def scheduled_functional():
     return VAE(keras.Model(inputs, flow(q)), decoder)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     "make",
     [nested, ended_by_add_loss, sequential_add_loss, scheduled_functional],
@@ -319,6 +319,7 @@ def test_the_second_vae_estimates_its_density():
     np.testing.assert_allclose(estimate, expected, atol=0.05)
 
 
+@pytest.mark.again
 def test_seeds_make_it_repeatable():
     vae, x = transparent(), ONE.sample(100, seed=(0, 1)).numpy()
     fits = [
@@ -366,7 +367,7 @@ def batches_of(x):
     return Batches()
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     "given",
     [

@@ -68,6 +68,7 @@ def test_a_conditional_vq_vae_of_vectors_with_its_fitted_prior(here, capsys):
     assert "complete at epoch 2" in capsys.readouterr().err
 
 
+@pytest.mark.again
 def test_ctrl_c_while_the_prior_is_fitted_is_no_loss(here, monkeypatch, capsys):
     """And a run that is trained further does not sample from the model that it was."""
 

@@ -15,23 +15,16 @@ from tfp_vae import InputError, layers, priors, recipes
 from tfp_vae.model import main_variable
 from tfp_vae.objectives import ELBO, IWAE
 
-EVERY = pytest.mark.parametrize("name", recipes.RECIPES)
-# These differ from another recipe by a number, or XLA has them in other tests.
-AGAIN = {
-    "conditional_vae", "beta_vae", "capacity_beta_vae", "dip_vae_ii", "wae_mmd_rbf", "miwae",
-    "ciwae", "rae_l2", "two_stage_vae", "swae", "planar_flow_vae", "sigma_vae",
-    "wae_gan", "ms_ssim_vae", "adversarial_autoencoder",
-    "dip_vae", "info_vae", "wae_mmd_imq", "log_cosh_vae", "rae_gp", "iwae", "mixture_prior_vae",
-    "hrq_vae",
-}  # fmt: skip
-DOUBLE = {
-    "hyperspherical_vae", "vamp_prior_vae", "joint_vae", "iaf_vae", "vq_vae", "beta_tc_vae",
-    "lfq_vae",
-}  # fmt: skip
-ONCE = pytest.mark.parametrize("name", [
-    pytest.param(name, marks=[pytest.mark.again] if name in AGAIN else [])
-    for name in recipes.RECIPES
-])  # fmt: skip
+# One for each posterior and each prior.
+KINDS = [
+    "vae", "wae_mmd_imq", "gamma_vae", "categorical_vae", "joint_vae", "hyperspherical_vae",
+    "iaf_vae", "vamp_prior_vae", "mixture_prior_vae", "vq_vae", "top_down_vae",
+    "rq_vae", "fsq_vae", "lfq_vae", "vq_vae_2",
+]  # fmt: skip
+OTHERS = [name for name in recipes.RECIPES if name not in KINDS]
+EVERY = pytest.mark.parametrize(
+    "name", [*KINDS, *(pytest.param(name, marks=pytest.mark.again) for name in OTHERS)]
+)
 
 
 @EVERY
@@ -64,7 +57,8 @@ def test_it_learns_digits_and_all_that_follows_works(name, x):
             vae.log_likelihood(data)
 
 
-@ONCE
+@pytest.mark.one
+@pytest.mark.parametrize("name", recipes.RECIPES)
 def test_under_xla_every_parameter_gets_a_finite_gradient_also_with_labels(name, x):
     vae = made(name, labelled=True)
     vae.compile("adam")
@@ -85,10 +79,8 @@ def test_under_xla_every_parameter_gets_a_finite_gradient_also_with_labels(name,
     assert [path for path, g in found.items() if not np.any(g)] == []
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=[] if name in DOUBLE else [pytest.mark.again])
-    for name in recipes.RECIPES
-])  # fmt: skip
+@pytest.mark.one
+@pytest.mark.parametrize("name", recipes.RECIPES)
 def test_it_is_the_same_in_double_precision(name, x):
     losses, weights = [], None
     for policy in ("float32", "float64"):
@@ -102,24 +94,11 @@ def test_it_is_the_same_in_double_precision(name, x):
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.2)  # of other draws
 
 
-# One for each posterior and each prior; the others with --full.
-KINDS = [
-    "vae", "wae_mmd_imq", "gamma_vae", "categorical_vae", "joint_vae", "hyperspherical_vae",
-    "iaf_vae", "vamp_prior_vae", "mixture_prior_vae", "vq_vae", "top_down_vae",
-    "rq_vae", "fsq_vae", "vq_vae_2",
-]  # fmt: skip
-OTHERS = [name for name in recipes.RECIPES if name not in KINDS]
-
-
 @pytest.mark.again
 @pytest.mark.parametrize(
     "names",
-    [
-        pytest.param(KINDS[::2], id="kinds"),
-        pytest.param(KINDS[1::2], id="more-kinds"),
-        pytest.param(OTHERS[::2], id="others", marks=pytest.mark.again),
-        pytest.param(OTHERS[1::2], id="more-others", marks=pytest.mark.again),
-    ],
+    [KINDS[::2], KINDS[1::2], OTHERS[::2], OTHERS[1::2]],
+    ids=["kinds", "more-kinds", "others", "more-others"],
 )
 def test_saved_and_exported_models_answer_the_same_in_another_process(names, x, tmp_path):
     data, expected, exported = x[:5], {}, {}

@@ -81,12 +81,13 @@ def test_of_data_that_turn_bad_the_last_good_epoch_is_kept(
     assert_kept(x, tmp_path, good, bad_from=bad_from, bad=bad, per_execution=per_execution)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(("at", "per_execution"), [(4, 1), (6, STEPS)])
 def test_of_a_training_that_diverges_the_last_good_epoch_is_kept(x, tmp_path, at, per_execution):
     assert_kept(x, tmp_path, 1, rate=Jump(at), per_execution=per_execution)
 
 
+@pytest.mark.again
 def test_an_epoch_whose_last_step_breaks_the_model_is_no_good_one(x, tmp_path):
     validation = tf.data.Dataset.from_tensor_slices(x).batch(32)
     assert_kept(x, tmp_path, 1, rate=Jump(7), validation_data=validation)

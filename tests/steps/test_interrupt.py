@@ -82,6 +82,7 @@ def test_what_runs_is_finished_first(hook, seen, steps):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.again
 def test_after_the_last_step_of_an_epoch_its_end_comes_first():
     """With the evaluation: what is saved then has its row."""
     press = Press("train_batch_begin")
@@ -119,6 +120,7 @@ def test_the_second_is_raised_at_once():
     assert press.steps == 0
 
 
+@pytest.mark.again
 def test_one_that_was_raised_is_not_raised_again():
     between_steps = BetweenSteps()
     with pytest.raises(KeyboardInterrupt), between_steps:

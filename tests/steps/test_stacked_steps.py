@@ -352,6 +352,7 @@ def test_the_progress_bar_ends_at_the_last_step(name, capsys):
     assert f"{steps}/{steps}" in capsys.readouterr().out
 
 
+@pytest.mark.again
 def test_steps_that_nobody_asked_for_are_forgotten():
     """A callback ends the first epoch in the middle of a call: the next `fit` has all its steps."""
     vae = model(VAE, steps_per_execution=4)
@@ -368,6 +369,7 @@ def test_steps_that_nobody_asked_for_are_forgotten():
     assert int(vae.optimizer.iterations) == 11
 
 
+@pytest.mark.again
 def test_what_is_trained_by_hand_between_two_fits_counts():
     vae = model(VAE, steps_per_execution=4)
     vae.fit(X, batch_size=10, verbose=0)
@@ -430,6 +432,7 @@ def test_a_step_of_ones_own_keeps_its_logs():
     assert history["extra"] == [3.0]
 
 
+@pytest.mark.again
 def test_weights_may_change_their_rank_from_one_fit_to_the_next():
     vae = made(VAE)
     vae.compile("adam", weighted_metrics=["mse"])

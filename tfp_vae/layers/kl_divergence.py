@@ -95,7 +95,8 @@ class KLDivergenceRegularizer(ConfigFromSignature, keras.regularizers.Regularize
     ) -> None:
         self.distribution_b = distribution_b
         self.use_exact_kl = use_exact_kl
-        self.test_points_reduce_axis = test_points_reduce_axis
+        axes = test_points_reduce_axis  # a list, from a config
+        self.test_points_reduce_axis = tuple(axes) if isinstance(axes, list) else axes
         self.test_points_fn = test_points_fn
         self.prior: Prior = as_prior(distribution_b)
         self.kl_weight = KLWeight(weight)

@@ -47,7 +47,7 @@ def standing_in(posteriors: Mapping[str, Conditional]) -> Chooser:
 
     def choose(number: int, name: str, q: Emitted) -> tuple[tf.Tensor, Any]:
         del number
-        return representative(posteriors[name].layer, q.distribution)[tf.newaxis], None
+        return tf.expand_dims(representative(posteriors[name].layer, q.distribution), 0), None
 
     return choose
 

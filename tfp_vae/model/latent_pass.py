@@ -131,7 +131,8 @@ def mask_on(emitted: Emitted, samples: Any) -> tf.Tensor | None:
 
 def _as_input(value: tf.Tensor, mask: Any, samples: Any) -> tf.Tensor:
     """Returns a value as networks take it: a row for each draw, with its mask."""
-    flat = folded(value)
+    alone = isinstance(samples, int) and samples == 1
+    flat = tf.squeeze(value, 0) if alone else folded(value)
     if mask is not None:
         flat._keras_mask = tiled(tf.convert_to_tensor(mask), samples)
     return flat
