@@ -81,6 +81,7 @@ def decoder(
     widths: Sequence[int] = (400, 400),
     activation: str = "silu",
     num_classes: int | None = None,
+    first: keras.layers.Layer | None = None,
 ) -> keras.Model:
     """Returns a network from z to p(x|z), or from z and a label; `encoder`'s body in reverse.
 
@@ -91,6 +92,7 @@ def decoder(
       widths: as given to `encoder`.
       activation: the name of a Keras activation.
       num_classes: as in `encoder`.
+      first: a layer that z goes through first, such as `layers.SumOfLevels`.
 
     Example:
       >>> decoder(8, layers.IndependentBernoulli((28, 28, 1)), "conv", (16, 32)).output_shape
@@ -105,11 +107,13 @@ def decoder(
     hidden.append(likelihood)
     if len(shape) > 1:
         hidden.insert(0, keras.layers.Flatten())
+    ahead = [] if first is None else [first]
     if num_classes is None:
-        return keras.Sequential([keras.Input(shape), *hidden], name="decoder")
-    z, label = keras.Input(shape, name="z"), _label()
+        return keras.Sequential([keras.Input(shape), *ahead, *hidden], name="decoder")
+    given, label = keras.Input(shape, name="z"), _label()
+    z = given if first is None else first(given)
     joined = [hidden.pop(0)(z) if len(shape) > 1 else z, _one_hot(num_classes)(label)]
-    return _model([z, label], [keras.layers.Concatenate(), *hidden], joined, "decoder")
+    return _model([given, label], [keras.layers.Concatenate(), *hidden], joined, "decoder")
 
 
 @checked

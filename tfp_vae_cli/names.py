@@ -7,7 +7,8 @@ RECIPES = (
     "hyperspherical_vae", "planar_flow_vae", "iaf_vae", "vamp_prior_vae", "mixture_prior_vae",
     "ae", "rae_l2", "rae_gp", "vq_vae", "two_stage_vae",
     "adversarial_autoencoder", "wae_gan", "factor_vae", "vae_gan", "deep_feature_vae",
-    "ms_ssim_vae", "two_layer_iwae", "ladder_vae", "hierarchical_vamp_vae", "top_down_vae",
+    "ms_ssim_vae", "two_layer_iwae", "ladder_vae", "hierarchical_vamp_vae", "rq_vae", "hrq_vae",
+    "fsq_vae", "lfq_vae", "top_down_vae", "vq_vae_2",
 )  # fmt: skip
 LIKELIHOODS = (
     "bernoulli", "continuous_bernoulli", "normal", "shared_normal", "logistic", "laplace",
@@ -15,6 +16,6 @@ LIKELIHOODS = (
 )  # fmt: skip
 OBJECTIVES = (
     "CIWAE", "DIP", "ELBO", "IWAE", "MIWAE", "MMD", "MSSSIM", "PIWAE", "Adversarial", "BetaTC",
-    "DeepFeatures", "FactorTC", "LearnedSimilarity",
+    "CodeEntropy", "DeepFeatures", "FactorTC", "LearnedSimilarity",
     "RegularizedAE", "SlicedWasserstein",
 )  # fmt: skip

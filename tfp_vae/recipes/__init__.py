@@ -1,6 +1,6 @@
 """Published models, each a few choices on the four axes with its paper's defaults."""
 
-from tfp_vae.recipes import critics, hierarchies, published, residual
+from tfp_vae.recipes import critics, hierarchies, published, quantized, residual, two_levels
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
     RECIPES,
@@ -25,6 +25,8 @@ __all__ = [
     "hierarchies",
     "likelihood_named",
     "published",
+    "quantized",
     "recipe",
     "residual",
+    "two_levels",
 ]
