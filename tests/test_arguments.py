@@ -45,6 +45,7 @@ BAD = {
     RULES["binarize"]: ["yes", True, 0.5],
     RULES["steps"]: [*NOT_NUMBERS, 0, -1],
     RULES["rise"]: [*NOT_NUMBERS, 0, 1.5],
+    RULES["inverse_temperature"]: [*NOT_NUMBERS, 0, 1.5],
     RULES["name_or_path"]: [3, np.zeros([4, 2]), ["digits"], b"digits"],
 }
 # Keras, TFP or the class itself says what these may be.
@@ -59,7 +60,7 @@ FREE = {
     "inducing_index_points_initializer", "variational_inducing_observations_scale_initializer",
     "unconstrained_observation_noise_variance_initializer", "save", "scales", "bases", "make",
     "first", "given", "labels", "data_dir", "x", "latents", "observed", "features", "critic",
-    "model", "every", "players", "names",
+    "model", "every", "players", "names", "recurrent",
 }  # fmt: skip
 
 

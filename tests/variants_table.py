@@ -21,6 +21,7 @@ _PRIORS = {
     "Normal": "unit Normal",
     "Gamma": "Gamma(1, 1)",
     "RelaxedOneHotCategorical": "uniform relaxed",
+    "OneHotCategorical": "uniform",
 }
 
 

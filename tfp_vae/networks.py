@@ -105,15 +105,17 @@ def decoder(
     else:
         hidden = _upwards(likelihood, widths, activation)
     hidden.append(likelihood)
-    if len(shape) > 1:
-        hidden.insert(0, keras.layers.Flatten())
     ahead = [] if first is None else [first]
+    if len(shape) > 1:
+        ahead.append(keras.layers.Flatten())
     if num_classes is None:
         return keras.Sequential([keras.Input(shape), *ahead, *hidden], name="decoder")
-    given, label = keras.Input(shape, name="z"), _label()
-    z = given if first is None else first(given)
-    joined = [hidden.pop(0)(z) if len(shape) > 1 else z, _one_hot(num_classes)(label)]
-    return _model([given, label], [keras.layers.Concatenate(), *hidden], joined, "decoder")
+    z, label = keras.Input(shape, name="z"), _label()
+    shown = z
+    for layer in ahead:
+        shown = layer(shown)
+    joined = [shown, _one_hot(num_classes)(label)]
+    return _model([z, label], [keras.layers.Concatenate(), *hidden], joined, "decoder")
 
 
 @checked

@@ -35,6 +35,9 @@ class DataOptions:
         "counts.", "a likelihood, one of", LIKELIHOODS)
     conditional: bool = option(
         False, "true", "condition encoder and decoder on the labels of the data, integers from 0.")
+    labelled: int | None = option(
+        None, "100", "how many training labels are known to a recipe that learns from labels, such "
+        "as m2, as many of each; default: all.")
     binarize: Binarize | None = option(
         None, "none", "pixels drawn as 0 or 1 afresh each epoch (dynamic), once (fixed), or left "
         "as they are (none); default: dynamic for grey digits and nearly black and white images.")

@@ -149,6 +149,45 @@ class Concretes(ByDraws):
         return draws.reshape(*draws.shape[:2], -1)
 
 
+class WrappedNormal(ByDraws):
+    """On the hyperboloid: a Normal at its apex, carried to mu along the shortest way.
+
+    Points `(x_0, x)` with `-x_0^2 + |x|^2 = -1`, of which the ball's are `x / (1 + x_0)`.
+    """
+
+    def __init__(self, mu, scale):
+        self.mu, self.scale = mu, scale
+
+    def _carried(self, v, back=False):
+        """Along the way from the apex to mu, or back, of tangent vectors with a first entry."""
+        square = (self.mu**2).sum(-1, keepdims=True)
+        x = np.concatenate([1 + square, 2 * self.mu], -1) / (1 - square)
+        apex = np.eye(x.shape[-1])[:1]
+        start, end = (x, apex) if back else (apex, x)
+        lorentz = lambda a, b: (a * b).sum(-1, keepdims=True) - 2 * a[..., :1] * b[..., :1]  # noqa: E731
+        alpha = -lorentz(start, end)
+        return v + lorentz(end - alpha * start, v) / (alpha + 1) * (start + end), x, lorentz
+
+    def _draws(self):
+        noise = self.scale * _noise("normal", (200_000, *self.mu.shape))
+        v = np.concatenate([np.zeros_like(noise[..., :1]), noise], -1)
+        u, x, _ = self._carried(v)
+        size = np.linalg.norm(noise, axis=-1, keepdims=True)
+        point = np.cosh(size) * x + np.sinh(size) * u / size
+        return point[..., 1:] / (1 + point[..., :1])
+
+    def logpdf(self, z):
+        square, d = (z**2).sum(-1, keepdims=True), z.shape[-1]
+        point = np.concatenate([1 + square, 2 * z], -1) / (1 - square)
+        _, x, lorentz = self._carried(np.zeros(point.shape))
+        cosine = -lorentz(x, point)
+        far = np.arccosh(cosine)
+        u = far / np.sinh(far) * (point - cosine * x)
+        v = self._carried(u, back=True)[0][..., 1:]
+        volume = (d - 1) * np.log(far / np.sinh(far))[..., 0] + d * np.log(2 / (1 - square))[..., 0]
+        return scipy.stats.norm(0, self.scale).logpdf(v).sum(-1) + volume
+
+
 class Flow(ByDraws):
     """A diagonal Normal through `maps`, each of which has `forward` and `inverse`.
 

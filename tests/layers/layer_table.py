@@ -307,6 +307,16 @@ def _relaxed(d, temperature, **fields):
     )
 
 
+def _wrapped_normal(d):
+    def family(t):
+        v, scale = np.split(t.astype("float64"), 2, axis=-1)
+        size = np.linalg.norm(v, axis=-1, keepdims=True)
+        mu = np.tanh(4 * np.tanh(size / 8)) * v / size
+        return references.WrappedNormal(mu, np.logaddexp(0, scale))
+
+    return _vector(lambda **kw: layers.WrappedNormal(d, **kw), d, 2 * d, family, True, gives=())
+
+
 def _relaxed_several(d, temperature, n):
     return _vector(
         lambda **kw: layers.RelaxedOneHotCategorical(d, temperature, num_variables=n, **kw),
@@ -420,7 +430,8 @@ ROWS = {
     "relaxed": _relaxed(3, 0.5),
     "relaxed-cold": _relaxed(4, 0.1, saturates=True),
     "von-mises-fisher": _sphere(layers.VonMisesFisher, 3, references.VonMisesFisher),
-    "von-mises-fisher-5": _sphere(layers.VonMisesFisher, 5, references.VonMisesFisher, False),
+    "von-mises-fisher-5": _sphere(layers.VonMisesFisher, 5, references.VonMisesFisher),
+    "wrapped-normal": _wrapped_normal(3),
     "power-spherical": _sphere(layers.PowerSpherical, 2, references.PowerSpherical),
     "power-spherical-5": _sphere(layers.PowerSpherical, 5, references.PowerSpherical),
     "gamma": _gamma((2, 2)),

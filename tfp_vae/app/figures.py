@@ -26,9 +26,7 @@ def drawn(vae: Any, num: int, seed: int, draw: bool | None = None) -> np.ndarray
 
     `draw`: whether x is drawn from p(x|z) or is its mean; None: drawn where x are counts.
     """
-    classes, given = main_variable.num_labels(vae), None
-    if classes is not None:
-        given = {"label": np.arange(num, dtype=np.int32) % classes}
+    given = main_variable.labels_in_turn(vae, num)
     layer = networks.final_operation(main_variable.likelihood(vae), "decoder")
     counts = isinstance(layer, _COUNTS)
     draw = counts if draw is None else draw

@@ -18,6 +18,7 @@ from tfp_vae.bridge.writing import replacing
 from tfp_vae.callbacks import ProgressBar, say
 from tfp_vae.evaluation import estimates, measures, summary
 from tfp_vae.evaluation.columns import MOST_VALUES
+from tfp_vae.model import main_variable
 from tfp_vae.model.conditional import is_network
 from tfp_vae.recipes.base import priors_after
 from tfp_vae.steps.interrupt import BetweenSteps
@@ -56,7 +57,13 @@ def assess(
         # A Bernoulli takes means, which bytes have without noise; others take what was trained on.
         most = max(2, MOST_VALUES // math.prod(images.shape))
         train = data.binarized(train[estimates.chosen(len(train), most)], binarize)
-    return summary.report(vae, inputs(vae, x_test, images.test_labels), train, **kwargs)
+    text, results = summary.report(vae, inputs(vae, x_test, images.test_labels), train, **kwargs)
+    if images.test_labels is None or not main_variable.labels_that_are_values(vae):
+        return text, results
+    (name,) = main_variable.labels_that_are_values(vae)
+    right = float(np.mean(main_variable.codes(vae, x_test)[name].argmax(1) == images.test_labels))
+    text += f"\nlabels found, of {len(x_test):,} test examples: {100 * right:.2f} %"
+    return text, {**results, "accuracy": right}
 
 
 def with_fitted_prior(training: Training) -> Any:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfp_vae import data, recipes
 from tfp_vae.app import history
 from tfp_vae.app.inputs import inputs, some
+from tfp_vae.app.known_labels import as_values, labelled
 from tfp_vae.app.preparation import MOST, prepared, said, watched
 from tfp_vae.app.runs import Run
 from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar
@@ -59,6 +60,7 @@ class Training:
         self.watched = watched(self.images)
         self.train = self.images.train[~self.watched]
         self.train_labels = some(self.images.train_labels, ~self.watched)
+        self._hide_labels(options.labelled)
         self.batch_size = min(options.batch_size, len(self.train))
         self.steps = len(self.train) // self.batch_size
         self.epochs = options.epochs or usual_epochs(self.steps)
@@ -74,6 +76,21 @@ class Training:
                 self.epochs,
             )
 
+    def _hide_labels(self, count: int | None) -> None:
+        """Leaves so many labels known, for a recipe whose labels are values."""
+        self.num_labelled = None
+        if self.recipe.labels is None:
+            if count is not None:
+                raise InputError(
+                    "Expected a recipe that learns from labels, such as m2, with --labelled.",
+                    f"--recipe {self.recipe.name}",
+                )
+            return
+        assert self.train_labels is not None
+        found = labelled(self.train_labels, count, self.seed)
+        self.train, self.train_labels = self.train[found.rows], found.labels
+        self.num_labelled = found.num_labelled
+
     def _make_model(self, options: RunOptions, objective: Objective | Chosen | None) -> None:
         rate = _warm_up_and_cosine(options.learning_rate, self.total)
         if self.run.model.is_file():
@@ -87,6 +104,7 @@ class Training:
             likelihood=likelihood_named(options.likelihood),
             usual_likelihood=LIKELIHOODS[self.prepared.likelihood],
             num_classes=self.num_classes,
+            num_labelled=self.num_labelled,
             objective=objective,
             scale=self.prepared.scale,
             **plain(options, NetworkOptions),
@@ -158,8 +176,12 @@ class Training:
 
     def _fit(self, first: int, last: int, steps: int, callbacks: list[Any]) -> None:
         labels = None if self.num_classes is None else self.train_labels
+        how = (self.batch_size, self.binarize, self.seed, self.step)
+        batches = data.batches(self.train, *how, labels)
+        if self.recipe.labels is not None and self.num_classes is not None:
+            batches = batches.map(as_values(self.recipe.labels, self.num_classes))
         self.vae.fit(
-            data.batches(self.train, self.batch_size, self.binarize, self.seed, self.step, labels),
+            batches,
             initial_epoch=first,
             epochs=last,
             steps_per_epoch=steps,

@@ -102,8 +102,10 @@ def _real(low: float, **bounds: Any) -> Callable[[Any], bool]:
 _TABLE = {
     "batch_size block_size conditional_size context_size dimension epochs event_size filters "
     "input_size length num_bounds num_categories num_classes num_codes num_components num_examples "
-    "num_flows num_inducing_points num_projections num_samples num_samples_each num_variables "
-    "output_size params revive_after total units": Rule(">= 1, an integer", kinds.is_integer),
+    "num_flows num_inducing_points num_projections num_samples num_samples_each num_steps "
+    "num_variables output_size params revive_after total units": Rule(
+        ">= 1, an integer", kinds.is_integer
+    ),
     "done first_step": Rule(">= 0, an integer", functools.partial(kinds.is_integer, low=0)),
     "seed": Rule(
         "to be None, or an integer in 0..2**32-1", lambda v: kinds.is_integer(v, 0, 2**32 - 1)
@@ -117,10 +119,13 @@ _TABLE = {
     "input_shape": Rule("to be a shape, such as (28, 28, 1)", _is_sequence),
     "images": Rule("to be an array of numbers", kinds.is_array),
     "end middle": Rule("to be a finite number", _real(-math.inf)),
-    "prior_temperature scale width": Rule("> 0, a finite number", _real(0, above=True)),
+    "curvature largest_step_size prior_temperature scale step_size width": Rule(
+        "> 0, a finite number", _real(0, above=True)
+    ),
     "commitment diagonal epsilon every_seconds jitter min_concentration min_rate min_scale "
     "min_slope min_total_count": Rule(">= 0, a finite number", _real(0)),
-    "decay dropout restart": Rule("to be a number in 0..1", _real(0, high=1)),
+    "decay dropout rate restart": Rule("to be a number in 0..1", _real(0, high=1)),
+    "inverse_temperature": Rule("to be a number above 0, at most 1", _real(0, above=True, high=1)),
     "rise": Rule("to be a number, 0 < rise <= 1", _real(0, above=True, high=1)),
     "period steps": Rule(">= 1, a number", _real(1)),
     "alpha beta diversity gamma gradient_penalty kl_weight l2 weight z_weight": Rule(
@@ -139,7 +144,8 @@ _TABLE = {
         "to be a number > 0, a variable or a schedule",
         functools.partial(kinds.is_scheduled, above=True),
     ),
-    "conditional is_singular mean shared trainable_scale use_bias validate_args kl_use_exact "
+    "conditional enumerated is_singular mean shared trainable_scale use_bias validate_args "
+    "kl_use_exact "
     "use_exact_kl": Rule("to be True or False", kinds.is_bool),
     "distribution_b encoder decoder prior": Rule("to be an object", _is_object),
     "make_distribution_fn make_posterior_fn make_prior_fn component_layer": Rule(

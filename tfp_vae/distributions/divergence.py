@@ -81,8 +81,10 @@ def kl_divergence(
 
         return sum(kl_divergence(a, b, part(i), exact) for i, (a, b) in enumerate(pairs))
     if exact is not False:
+        # Of a sequence whose steps depend on those before: of each step, given those of the draw.
+        of_steps = getattr(getattr(q, "tensor_distribution", q), "of_steps_before", None)
         try:
-            return closed_form(q, p)
+            return closed_form(q if of_steps is None else of_steps(points()), p)
         except NotImplementedError as error:  # how TFP says that no rule is registered
             if exact:
                 raise InputError(

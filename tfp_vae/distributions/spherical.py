@@ -7,7 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability import math as tfp_math
 from tensorflow_probability import random as tfp_random
+
+from tfp_vae.distributions.implicit_angle import with_concentration_gradient
 
 
 class AroundMean(abc.ABC):
@@ -60,12 +63,24 @@ class PowerAroundMean(AroundMean, tfd.PowerSpherical):
 
 
 class FisherAroundMean(AroundMean, tfd.VonMisesFisher):
-    """`tfd.VonMisesFisher`, with what `AroundMean` adds."""
+    """`tfd.VonMisesFisher` with what `AroundMean` adds, and reparameterized in any dimension."""
+
+    @property
+    def reparameterization_type(self) -> Any:
+        """By the inverse of the distribution function, in closed form or implicitly."""
+        return tfd.FULLY_REPARAMETERIZED
 
     def _cosine_and_sine(self, n: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        three = self.mean_direction.shape[-1] == 3
-        # v = 1 - cosine keeps its digits.
-        v = self._inverted(n, seed) if three else tf.stop_gradient(self._accepted(n, seed))
+        dimension = self.mean_direction.shape[-1]
+        if dimension == 3:
+            v = self._inverted(n, seed)
+        else:
+            v = self._accepted(n, seed)
+            mean = tfp_math.bessel_iv_ratio(
+                tf.cast(dimension / 2, self.dtype), tf.stop_gradient(self.concentration)
+            )
+            v = with_concentration_gradient(v, self.concentration, mean, dimension)
+        # 1 - cosine, which keeps its digits.
         return 1 - v, tf.sqrt(tf.maximum(v * (2 - v), 1e-12))
 
     def _inverted(self, n: Any, seed: Any) -> tf.Tensor:
@@ -77,10 +92,10 @@ class FisherAroundMean(AroundMean, tfd.VonMisesFisher):
     def _accepted(self, n: Any, seed: Any) -> tf.Tensor:
         """Draws by rejection: Wood, Commun. Stat. Simul. Comput. 23 (1994), 157.
 
-        The Beta variables are (1 + u) / 2, u a coordinate of a uniform direction: TFP's compile for
-        long under XLA.
+        No gradient passes: XLA compiles none of a loop of any length. Wood's Beta variables, which
+        compile for long under XLA, are here (1 + u) / 2, u a coordinate of a uniform direction.
         """
-        k = self.concentration
+        k = tf.stop_gradient(self.concentration)
         d1 = tf.cast(tf.shape(self.mean_direction)[-1] - 1, self.dtype)
         b = d1 / (2 * k + tf.sqrt(4 * tf.square(k) + tf.square(d1)))
         v0 = 2 * b / (1 + b)

@@ -47,12 +47,15 @@ from tfp_vae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFa
 from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNormalTriL
 from tfp_vae.layers.one_hot_mixture import CategoricalMixtureOfOneHotCategorical
 from tfp_vae.layers.planar_flow import PlanarFlow
+from tfp_vae.layers.poincare import Gyroplanes, WrappedNormal
 from tfp_vae.layers.quantized_logistic_mixture import QuantizedLogisticMixture
 from tfp_vae.layers.relative_normal import PrecisionWeightedNormal, ResidualNormal
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.residual_quantized import ResidualQuantized
 from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
+from tfp_vae.layers.steps import PreviousStep, WordDropout
+from tfp_vae.layers.stepwise import RecurrentNormal
 from tfp_vae.layers.sum_of_levels import SumOfLevels
 from tfp_vae.layers.variable import VariableLayer
 from tfp_vae.layers.vector_quantized import VectorQuantized
@@ -86,6 +89,7 @@ __all__ = [
     "DistributionLambda",
     "FiniteScalarQuantized",
     "Gamma",
+    "Gyroplanes",
     "IndependentBernoulli",
     "IndependentLogistic",
     "IndependentNormal",
@@ -106,7 +110,9 @@ __all__ = [
     "PlanarFlow",
     "PowerSpherical",
     "PrecisionWeightedNormal",
+    "PreviousStep",
     "QuantizedLogisticMixture",
+    "RecurrentNormal",
     "RelaxedOneHotCategorical",
     "ResidualNormal",
     "ResidualQuantized",
@@ -118,6 +124,8 @@ __all__ = [
     "VectorQuantized",
     "VonMisesFisher",
     "WeightNorm",
+    "WordDropout",
+    "WrappedNormal",
     "ZeroInflatedNegativeBinomial",
     "default_loc_scale_fn",
     "default_mean_field_normal_fn",

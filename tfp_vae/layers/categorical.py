@@ -63,6 +63,10 @@ class OneHotCategorical(VectorLayer):
     def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
         return distribution.mode()  # one-hot, as z is
 
+    def all_values(self) -> np.ndarray:
+        """Returns each value that there is, `[event_size, event_size]`."""
+        return np.eye(self.event_size)
+
     @classmethod
     def new(  # type: ignore[override]  # tfp.layers has dtype before validate_args
         cls,

@@ -67,8 +67,9 @@ def _direction(t: tf.Tensor) -> tf.Tensor:
 class VonMisesFisher(SphericalLayer):
     """`C_d(kappa) exp(kappa mu' x)` with |x| = 1: a Normal's counterpart on the sphere.
 
-    `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are reparameterized in 3
-    dimensions only: elsewhere the gradient of the concentration is wrong; use `PowerSpherical`.
+    `C_d(k) = k^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(k))`. Draws are by rejection (in 3 dimensions
+    by the inverse of the distribution function), and reparameterized in any dimension: the
+    concentration's gradient through them is the implicit one.
 
     Source: Davidson et al., arXiv:1804.00891.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfp_vae.bridge.origins import moved
 from tfp_vae.model.choosers import Chooser, at, drawing
 from tfp_vae.model.conditional import Conditional, Emitted, Value
+from tfp_vae.model.enumeration import enumerating, share_draws
 from tfp_vae.model.latent_pass import LatentPass, Outset, Values, mask_on
 from tfp_vae.model.posterior_order import posterior_order
 from tfp_vae.objectives.forward import Forward
@@ -107,6 +108,7 @@ class Variables:
         choose: Chooser | None = None,
         gate: Gate | None = None,
         by_xla: bool = False,
+        enumerated: Sequence[str] = (),
     ) -> Forward:
         """Returns the terms of all variables.
 
@@ -118,8 +120,11 @@ class Variables:
           gate: what the draws go through. Densities are then taken at values that have gone through
             the gate, and draws depend on each other as they would without.
           by_xla: densities of data are compiled.
+          enumerated: the latent variables that take each of their values in turn.
         """
-        one = self._pass(outset, samples, training, runs_again=gate is not None)
+        one = self._pass(outset, samples, training)
+        if enumerated:
+            choose = enumerating(self.posteriors, self.inferred, enumerated, samples)
         terms, values = one.latents(choose or drawing(samples))
         fixed, gated = None, {}
         if gate is not None:
@@ -129,7 +134,17 @@ class Variables:
         with recorded(gate):
             if gate is not None:
                 terms, values = one.latents(at(gated))
-            return Forward({**terms, **self._observed(one, values, by_xla)}, gate=gate, fixed=fixed)
+            observed = self._observed(one, values, by_xla)
+        again = functools.partial(self._again, one, {n: term.value for n, term in terms.items()})
+        shares = share_draws(terms, enumerated)
+        return Forward({**terms, **observed}, gate=gate, fixed=fixed, again=again, shares=shares)
+
+    def _again(
+        self, one: LatentPass, own: Mapping[str, tf.Tensor], values: Mapping[str, tf.Tensor]
+    ) -> Forward:
+        """Returns a further pass at these values, and at their own of the other variables."""
+        terms, all_values = one.latents(at({**own, **values}))
+        return Forward({**terms, **self._observed(one, all_values, by_xla=False)})
 
     def _pass(self, *args: Any, **kwargs: Any) -> LatentPass:
         posteriors = {name: self.posteriors[name] for name in self.inferred}
@@ -138,7 +153,7 @@ class Variables:
     def _observed(self, one: LatentPass, values: Values, by_xla: bool) -> dict[str, Term]:
         terms = {}
         for name, likelihood in self.likelihoods.items():
-            emitted = likelihood(values, one.samples, one.training)
+            emitted = one.run("likelihood", likelihood, values)
             values.update(emitted.more)
             terms[name] = Term(
                 one.outset.data.get(name),

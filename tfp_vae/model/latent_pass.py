@@ -44,7 +44,6 @@ class LatentPass:
       outset: what does not depend on a draw.
       samples: how many draws.
       training: as for Keras' layers.
-      runs_again: whether seeds are kept for networks to run again.
     """
 
     posteriors: Mapping[str, Conditional]
@@ -52,7 +51,6 @@ class LatentPass:
     outset: Outset
     samples: Any
     training: bool | None
-    runs_again: bool = False
     ran: dict[tuple[str, str], Any] = dataclasses.field(default_factory=dict)
 
     def emit(self, kind: str, name: str, values: Values) -> Emitted:
@@ -60,17 +58,21 @@ class LatentPass:
         found = self.outset.emitted.get((kind, name))
         if found is None:
             of = self.posteriors if kind == "q" else self.priors
-            run = functools.partial(of[name], values, self.samples, self.training)
-            network = of[name].network
-            if (kind, name) in self.ran and network is not None:
-                with further_pass(network, self.ran[kind, name]):
-                    found = run()
-            else:
-                seeds = seeds_of(network) if self.runs_again and network is not None else None
-                found = run()
-                self.ran[kind, name] = seeds
+            found = self.run(kind, of[name], values)
         values.update(found.more)
         return found
+
+    def run(self, kind: str, one: Conditional, values: Values) -> Emitted:
+        """Returns what a conditional gives; a network that has run in this pass keeps its noise."""
+        given = (values, self.samples, self.training)
+        if one.network is None:
+            return one(*given)
+        name = (kind, one.variable)
+        if name in self.ran:
+            with further_pass(one.network, self.ran[name]):
+                return one(*given)
+        self.ran[name] = seeds_of(one.network) if self.training else None
+        return one(*given)
 
     def latents(self, choose: Chooser) -> tuple[dict[str, Term], Values]:
         """Returns the terms of the latent variables, and all values by then."""

@@ -13,6 +13,7 @@ from tfp_vae.model.base import ProbabilisticModel
 from tfp_vae.model.choosers import standing_in
 from tfp_vae.model.vae import VAE
 from tfp_vae.networks import categories
+from tfp_vae.objectives import SemiSupervised
 
 
 def conditions(model: ProbabilisticModel) -> dict[str, keras.KerasTensor]:
@@ -36,8 +37,27 @@ def likelihood(model: ProbabilisticModel) -> keras.Model:
 
 
 def num_labels(model: ProbabilisticModel) -> int | None:
-    """Returns the number of labels that p(x | ...) is conditioned on; None: it takes no label."""
-    return categories(likelihood(model)).get("label")
+    """Returns the number of labels that p(x | ...) is of; None: it takes no label."""
+    of_values = labels_that_are_values(model)
+    return next(iter(of_values.values()), categories(likelihood(model)).get("label"))
+
+
+def labels_that_are_values(model: ProbabilisticModel) -> dict[str, int]:
+    """Returns the label that is a latent variable, with the number of labels, if there is one."""
+    objective = model.objective
+    if not isinstance(objective, SemiSupervised) or not isinstance(objective.labels, str):
+        return {}
+    return {objective.labels: int(model.graph.posteriors[objective.labels].shape[0] or 0)}
+
+
+def labels_in_turn(model: ProbabilisticModel, num: int) -> dict[str, np.ndarray] | None:
+    """Returns each label after the other, as the model takes these; None: it takes no label."""
+    classes = num_labels(model)
+    if classes is None:
+        return None
+    labels = np.arange(num, dtype=np.int32) % classes
+    names = list(labels_that_are_values(model))
+    return {names[0]: np.eye(classes, dtype=np.float32)[labels]} if names else {"label": labels}
 
 
 def at_prior_draws(model: ProbabilisticModel, num: int, seed: Any, given: Mapping[str, Any]) -> Any:
@@ -45,9 +65,12 @@ def at_prior_draws(model: ProbabilisticModel, num: int, seed: Any, given: Mappin
 
     `given`: values of the conditions by name. The model's own draws go on as if this had not been.
     """
-    values = model.answers.draw(num, seed, given)
-    latents = {name: values[name] for name in model.graph.posteriors}
-    return model.answers.likelihoods(latents, given)[model.wiring.main]
+    graph = model.graph
+    causal = [n for n in graph.likelihoods if any(n in one.inputs for one in graph.conditionals)]
+    values = model.answers.draw(num, seed, given, mean=not causal)
+    latents = {name: values[name] for name in graph.posteriors}
+    seen = {name: values[name] for name in causal}  # by a network of the steps before
+    return model.answers.likelihoods(latents, {**seen, **given})[model.wiring.main]
 
 
 def sampled(

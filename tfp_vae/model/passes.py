@@ -97,7 +97,8 @@ class ForwardModel(Seeded, CheckedData):
     def _forward(self, inputs: Any, training: bool | None, samples: int) -> Any:
         outset = self.graph.begin(self.wiring.by_name(inputs), training)
         gate = Gate() if training and self.objective.weighs_gradients else None
-        forward = self.graph.forward(outset, samples, training, gate=gate)
+        each = self.objective.enumerates if samples == self.objective.num_samples else ()
+        forward = self.graph.forward(outset, samples, training, gate=gate, enumerated=each)
         if training and self.objective.needs_gradient:
             self._check_gradients(forward, samples)
         likelihoods = {name: term.p for name, term in forward.observed.items()}
@@ -109,7 +110,8 @@ class ForwardModel(Seeded, CheckedData):
 
     def _check_gradients(self, forward: Forward, samples: int) -> None:
         several = max(samples, self.objective.num_samples)
-        for name, term in forward.latent.items():
+        drawn = {n: t for n, t in forward.latent.items() if n not in self.objective.enumerates}
+        for name, term in drawn.items():
             layer = self.graph.posteriors[name].layer
             networks.gradients_go_through(term.q, layer, 1 if term.q_is_drawn else several)
 

@@ -9,6 +9,7 @@ from tfp_vae.objectives.dip import DIP
 from tfp_vae.objectives.elbo import ELBO
 from tfp_vae.objectives.factor_tc import FactorTC
 from tfp_vae.objectives.forward import Forward, ForwardPass
+from tfp_vae.objectives.hamiltonian import Hamiltonian
 from tfp_vae.objectives.iwae import IWAE
 from tfp_vae.objectives.learned_similarity import LearnedSimilarity
 from tfp_vae.objectives.miwae import MIWAE
@@ -16,6 +17,7 @@ from tfp_vae.objectives.mmd import MMD
 from tfp_vae.objectives.ms_ssim import MSSSIM
 from tfp_vae.objectives.piwae import PIWAE
 from tfp_vae.objectives.regularized_ae import RegularizedAE
+from tfp_vae.objectives.semi_supervised import SemiSupervised
 from tfp_vae.objectives.sliced_wasserstein import SlicedWasserstein
 from tfp_vae.objectives.term import Term
 from tfp_vae.objectives.total_correlation import BetaTC
@@ -36,9 +38,11 @@ __all__ = [
     "FactorTC",
     "Forward",
     "ForwardPass",
+    "Hamiltonian",
     "LearnedSimilarity",
     "Objective",
     "RegularizedAE",
+    "SemiSupervised",
     "SlicedWasserstein",
     "Term",
     "Terms",

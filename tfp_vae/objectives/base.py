@@ -39,6 +39,8 @@ class Objective(abc.ABC):
       num_samples: how many values of each latent variable are drawn for each example.
       needs_gradient: whether draws have to carry a gradient.
       weighs_gradients: whether draws go through a `Gate` while training.
+      enumerates: the latent variables that take each of their values in turn, and are not drawn:
+        draw s has value s. `num_samples` is a multiple of the number of values.
       takes_several: whether the objective is defined for several latent variables.
       sees_whole_batch: whether an example's loss depends on the others of its batch, and so the
         loss on the size of batches, or at least its noise.
@@ -49,6 +51,7 @@ class Objective(abc.ABC):
     needs_gradient: bool = True
     weighs_gradients: bool = False
     takes_several: bool = False
+    enumerates: Sequence[str] = ()
     sees_whole_batch: bool = False
     metric_names: Sequence[str] = ()
 

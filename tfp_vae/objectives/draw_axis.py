@@ -14,6 +14,13 @@ def folded(t: tf.Tensor) -> tf.Tensor:
     return flat
 
 
+def mean_of_draws(values: tf.Tensor, shares: tf.Tensor | None = None) -> tf.Tensor:
+    """Returns the mean over the draws of `[samples, batch]`; with shares, the weighted one."""
+    if shares is None:
+        return tf.reduce_mean(values, axis=0)
+    return tf.reduce_sum(tf.cast(shares, values.dtype) * values, axis=0)
+
+
 def unfolded(t: tf.Tensor, samples: Any) -> tf.Tensor:
     """Returns the inverse of `folded`."""
     made = tf.reshape(t, tf.concat([[samples, -1], tf.shape(t)[1:]], axis=0))

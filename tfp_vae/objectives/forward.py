@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 from tfp_vae.bridge.origins import moved
 from tfp_vae.distributions import shapes
 from tfp_vae.errors import InputError
+from tfp_vae.objectives.draw_axis import mean_of_draws
 from tfp_vae.objectives.gradient_gate import Gate
 from tfp_vae.objectives.term import Term
 
@@ -33,6 +34,8 @@ class Forward(Mapping[str, Term]):
       decoder: the network of `decode`.
       gate: the `Gate` that the values went through, if the objective `weighs_gradients`.
       fixed: gives the terms at the same values, through which no gradient passes.
+      shares: of each draw in a mean over the draws, `[samples, batch]`: of an enumerated variable
+        the probability of the value; None: all are equal.
     """
 
     def __init__(
@@ -46,8 +49,11 @@ class Forward(Mapping[str, Term]):
         decoder: Any = None,
         gate: Gate | None = None,
         fixed: Callable[[], Mapping[str, Term]] | None = None,
+        again: Callable[[Mapping[str, tf.Tensor]], Forward] | None = None,
+        shares: tf.Tensor | None = None,
     ) -> None:
         self._terms = dict(terms)
+        self._again, self.shares = again, shares
         self.latent = {name: term for name, term in terms.items() if term.q is not None}
         self.observed = {name: term for name, term in terms.items() if term.q is None}
         self.step, self.weights, self.gate, self.fixed = step, weights, gate, fixed
@@ -65,14 +71,31 @@ class Forward(Mapping[str, Term]):
     def observing(self, values: Mapping[str, Any], **kwargs: Any) -> Forward:
         """Returns the same pass with other values of observed variables, and more attributes."""
         terms = {**self._terms, **{name: self[name].at(value) for name, value in values.items()}}
-        return Forward(terms, **{"gate": self.gate, "fixed": self.fixed, **kwargs})
+        own = {"gate": self.gate, "fixed": self.fixed, "again": self._again, "shares": self.shares}
+        return Forward(terms, **{**own, **kwargs})
+
+    def at(self, values: Mapping[str, tf.Tensor]) -> Forward:
+        """Returns the pass at other values of latent variables, `[samples, batch, ...]` by name.
+
+        Variables that are not named keep their values. Networks run with the same noise, and leave
+        moving averages and losses as they are; the gradient goes through the values. So
+        `forward.at({"z": z}).log_joint` is `log p(x, z)` for an objective that moves z.
+
+        Raises:
+          InputError: the pass has no model, such as a `ForwardPass`.
+        """
+        if self._again is None:
+            raise InputError("Expected a pass of a model.", type(self).__name__)
+        observed = {name: term.value for name, term in self.observed.items()}
+        of_model = {"step": self.step, "training": self.training, "weights": self.weights}
+        return self._again(values).observing(observed, **of_model)
 
     @functools.cached_property
     def log_likelihood(self) -> tf.Tensor:
         """`log p` of all that is observed, known latent values too, `[samples, batch]`, in nats."""
         found = [term.log_p() for term in self.observed.values()]
         found += [term.log_known() for term in self.latent.values() if term.known is not None]
-        return functools.reduce(operator.add, found)
+        return functools.reduce(operator.add, [tf.cast(each, found[0].dtype) for each in found])
 
     @property
     def has_density(self) -> bool:
@@ -98,7 +121,7 @@ class Forward(Mapping[str, Term]):
     @functools.cached_property
     def nll(self) -> tf.Tensor:
         """`-E_q[log p(x|z)]`, `[batch]`, in nats."""
-        return -tf.reduce_mean(self.log_likelihood, axis=0)
+        return -mean_of_draws(self.log_likelihood, self.shares)
 
     @functools.cached_property
     def kls(self) -> dict[str, tf.Tensor]:

@@ -16,7 +16,7 @@ from tfp_vae.distributions.density import log_density
 from tfp_vae.distributions.divergence import kl_divergence
 from tfp_vae.distributions.relaxation import discrete
 from tfp_vae.objectives.dimensions import independent_base
-from tfp_vae.objectives.draw_axis import folded, unfolded
+from tfp_vae.objectives.draw_axis import folded, mean_of_draws, unfolded
 from tfp_vae.objectives.likelihood import log_likelihood, summed
 from tfp_vae.wiring import tile
 
@@ -37,7 +37,10 @@ class Term:
       mask: of Keras, `[batch, ...]`; None: all counts.
       has_density: False where q is a point mass: there is no log q, and no KL.
       of_steps: whether the variable is a sequence of any number of steps.
+      shares: of each draw in a mean over the draws, `[samples, batch]`; None: all are equal.
     """
+
+    shares: tf.Tensor | None = None
 
     def __init__(
         self,
@@ -120,6 +123,16 @@ class Term:
         log_p = self._log(p if mass is None else mass, is_drawn)
         return tf.where(self.known, log_p, tf.zeros_like(log_p))
 
+    def log_q_of_known(self) -> tf.Tensor:
+        """Returns `log q(value | parents)` of a known value, else 0, `[samples, batch]`, in nats.
+
+        Of a relaxed variable it is the probability of what it stands for, such as a category.
+        """
+        mass = discrete(self.q)
+        log_q = self._log(self.q if mass is None else mass, self.q_is_drawn)
+        zero = tf.zeros_like(log_q)
+        return zero if self.known is None else tf.where(self.known, log_q, zero)
+
     def _log(self, distribution: Any, is_drawn: bool) -> tf.Tensor:
         if not is_drawn:
             return self._summed(log_density(distribution, self.value))
@@ -175,7 +188,7 @@ class Term:
 
     def mean_over_draws(self, kl: tf.Tensor) -> tf.Tensor:
         """Returns `[batch]` of a KL of each example, or of each draw for each example."""
-        return tf.reduce_mean(kl, axis=0) if kl.shape.rank == 2 else kl
+        return mean_of_draws(kl, self.shares) if kl.shape.rank == 2 else kl
 
     # -- draws ---------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from tfp_vae.bridge.marginals import (
     unit_normal,
 )
 from tfp_vae.layers.code_prior import CodePrior, UniformCodes
+from tfp_vae.layers.poincare import WrappedNormalPrior
 from tfp_vae.priors.codes import AutoregressiveCodes
 from tfp_vae.priors.conditional_codes import ConditionalCodes
 from tfp_vae.priors.flow import FlowPrior
@@ -29,6 +30,7 @@ __all__ = [
     "UniformCodes",
     "VAEPrior",
     "VampPrior",
+    "WrappedNormalPrior",
     "as_prior",
     "unit_normal",
 ]

@@ -1,6 +1,16 @@
 """Published models, each a few choices on the four axes with its paper's defaults."""
 
-from tfp_vae.recipes import critics, hierarchies, published, quantized, residual, two_levels
+from tfp_vae.recipes import (
+    critics,
+    geometry,
+    hierarchies,
+    labels,
+    published,
+    quantized,
+    residual,
+    sequences,
+    two_levels,
+)
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
     RECIPES,
@@ -22,11 +32,14 @@ __all__ = [
     "build",
     "critics",
     "find",
+    "geometry",
     "hierarchies",
+    "labels",
     "likelihood_named",
     "published",
     "quantized",
     "recipe",
     "residual",
+    "sequences",
     "two_levels",
 ]

@@ -48,6 +48,8 @@ class Setting(NetworkOptions):
       widths: likewise.
       activation: likewise.
       num_classes: the number of labels that the model is conditioned on; None: it is not.
+      num_labelled: the number of examples whose label is known, for a recipe that learns from
+        labels; None: all.
       objective: stands in for the recipe's own; or makes it from the recipe's own and the number
         of examples.
       scale: of data that are standardized inside the model: the encoder's first layer, and the
@@ -67,6 +69,7 @@ class Setting(NetworkOptions):
     likelihood: Callable[[tuple[int, ...]], Any] | None = None
     usual_likelihood: Callable[[tuple[int, ...]], Any] = layers.IndependentBernoulli
     num_classes: int | None = None
+    num_labelled: int | None = None
     objective: Objective | Callable[[Objective, int], Objective] | None = None
     scale: Scale | None = None
 
@@ -76,7 +79,7 @@ class Setting(NetworkOptions):
         prior: Any = None,
         likelihood: Any = None,
         objective: Objective | None = None,
-        first: Any = None,
+        first: keras.layers.Layer | None = None,
     ) -> VAE:
         """Returns the model of these choices; a choice that is not made is the usual one.
 
@@ -86,9 +89,8 @@ class Setting(NetworkOptions):
         posterior = posterior or layers.IndependentNormal(self.latent_size)
         body = (self.body, self.widths, self.activation, self.num_classes)
         encoder = networks.encoder(self.shape, posterior, *body, first=self.first_layer())
-        decoder = networks.decoder(
-            encoder.output_shape[1:], self.last_layer(likelihood), *body, first=first
-        )
+        last = self.last_layer(likelihood)
+        decoder = networks.decoder(encoder.output_shape[1:], last, *body, first=first)
         return VAE(encoder, decoder, prior, self.chosen(objective))
 
     def first_layer(self) -> keras.layers.Layer | None:
@@ -120,6 +122,8 @@ class Recipe:
       prior_after: from a `Setting` to the prior that `fit_prior` fits to the trained model, see
         `priors_after`; None: the model generates as it is.
       conditional: whether the model needs labels.
+      labels: the latent variable whose values labels are, known for some of the examples; None:
+        labels are conditions.
     """
 
     name: str
@@ -129,6 +133,7 @@ class Recipe:
     make: Callable[[Setting], Any]
     prior_after: Callable[[Setting], Any] | None = None
     conditional: bool = False
+    labels: str | None = None
 
 
 RECIPES: dict[str, Recipe] = {}
@@ -147,7 +152,8 @@ def build(name: str, setting: Setting) -> Any:
     """
     recipe = find(name)
     if recipe.conditional and setting.num_classes is None:
-        raise InputError(f"{recipe.title} is conditioned on labels: expected num_classes.", None)
+        what = "conditioned on labels" if recipe.labels is None else "learnt from labels"
+        raise InputError(f"{recipe.title} is {what}: expected num_classes.", None)
     return recipe.make(setting)
 
 

@@ -87,4 +87,5 @@ def _alike(one: keras.KerasTensor, other: keras.KerasTensor) -> bool:
 def _steps(graph: Variables, name: str) -> tuple[int | None, ...] | None:
     """Returns the number of steps of a variable, as far as it is known, if it is a sequence."""
     one = graph.shaped(name)
-    return one.shape[:1] if one.of_steps or len(one.shape) > 1 else None
+    of_many = one.event_shape is not None and len(one.event_shape) < len(one.shape)
+    return one.shape[:1] if one.of_steps or len(one.shape) > 1 or of_many else None
