@@ -60,7 +60,7 @@ def test_a_linear_ladder_with_precision_weighted_posteriors_has_the_exact_log_p(
     np.testing.assert_allclose(model.log_likelihood(x, num_samples=1), exact, atol=2e-5)
 
 
-def linear_bottom_up():
+def linear_bottom_up(objective=None):
     """The same model, with the exact q(z1|x) and q(z2|z1) in place of q(z2|x) and q(z1|x, z2)."""
     of_z1 = A**2 + PRIOR_SCALE**2
     of_x = B**2 * of_z1 + NOISE**2
@@ -75,6 +75,7 @@ def linear_bottom_up():
             "z1": (keras.Model({"x": x}, normal(1)(h1)), ladder.priors["z1"]),
         },
         dict(ladder.likelihoods),
+        objective=objective,
     )
 
 
@@ -87,6 +88,19 @@ def test_bottom_up_posteriors_are_drawn_in_the_order_that_they_need():
     weights = model.forward(x, 5, seed=(1, 2)).log_weights
     np.testing.assert_allclose(weights, np.broadcast_to(exact, [5, 7]), atol=5e-5)
     np.testing.assert_allclose(model.log_likelihood(x, num_samples=1), exact, atol=5e-5)
+
+
+@pytest.mark.parametrize(("estimator", "is_zero"), [("dreg", True), ("plain", False)])
+def test_at_bottom_up_posteriors_that_are_exact_dreg_has_no_gradient(estimator, is_zero):
+    """All weights of the draws are equal, whatever z: for each draw, and not on average alone."""
+    model = linear_bottom_up(IWAE(4, estimator=estimator))
+    x = np.linspace(-2, 2, 5, dtype="float32")[:, None]
+    weights = [w.value for q in model.posteriors.values() for w in q.trainable_weights]
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(x, None, model(x, training=True))
+    found = np.concatenate([np.ravel(g) for g in tape.gradient(loss, weights)])
+    assert np.isfinite(found).all()
+    assert (np.abs(found) < 1e-4).all() == is_zero
 
 
 def test_values_above_are_given_and_those_below_are_drawn():
