@@ -56,9 +56,8 @@ class OneHotCategorical(VectorLayer):
         self.sample_dtype = dtype_name(sample_dtype)
 
     def default_prior(self, event_shape: Sequence[int]) -> tfd.Distribution:
-        return tfd.OneHotCategorical(
-            np.zeros(event_shape, full_precision()), dtype=self.sample_dtype or full_precision()
-        )
+        zeros = tf.zeros(event_shape, full_precision())  # of an array TFP makes float32
+        return tfd.OneHotCategorical(zeros, dtype=self.sample_dtype or full_precision())
 
     def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
         return distribution.mode()  # one-hot, as z is

@@ -1,0 +1,75 @@
+"""Labels that are known for some rows, sequences and curved spaces, by the command."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from commands import SMALL, main, results
+
+from tfp_vae import data
+from tfp_vae.app import runs
+from tfp_vae.app.known_labels import UNKNOWN, as_values, labelled
+
+FAST = [*SMALL, "--epochs", 2]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_classifier_is_learnt_from_few_labels_reported_and_goes_on(capsys):
+    assert main(["train", "--recipe", "m2", "--labelled", 50, *FAST, "--out", "run"]) == 0
+    printed = capsys.readouterr().out
+    found = results(runs.Run.open("run"))
+    assert 0 <= found["accuracy"] <= 1
+    assert "labels found, of 297 test examples" in printed
+    assert found["kl_y"] + found["kl_z"] == pytest.approx(found["kl"], rel=1e-4)
+    for command in (["evaluate", "run"], ["sample", "run", "--num", 20, "--out", "a.npy"],
+                    ["export", "run", "saved"]):  # fmt: skip
+        assert main(command) == 0
+    assert np.load("a.npy").shape == (20, 8, 8, 1)
+    served = tf.saved_model.load("saved")
+    assert served.sample(tf.constant(3))["x"].shape == (3, 8, 8, 1)
+    assert main(["train", "--resume", "run", "--epochs", 3]) == 0
+
+
+@pytest.mark.parametrize("recipe", [
+    "vrnn", "poincare_vae",
+    *(pytest.param(name, marks=pytest.mark.again) for name in (
+        "m1_m2", "recurrent_vae", "sentence_vae", "von_mises_fisher_vae", "hamiltonian_vae")),
+])  # fmt: skip
+def test_a_recipe_trains_is_evaluated_sampled_exported_and_goes_on(recipe):
+    assert main(["train", "--recipe", recipe, *FAST, "--out", "run"]) == 0
+    assert np.isfinite(results(runs.Run.open("run"))["kl"])
+    for command in (["evaluate", "run"], ["sample", "run", "--out", "a.npy"],
+                    ["export", "run", "saved"]):  # fmt: skip
+        assert main(command) == 0
+    assert np.load("a.npy").shape == (64, 8, 8, 1)
+    assert main(["train", "--resume", "run", "--epochs", 3]) == 0
+
+
+def test_labels_are_for_recipes_that_learn_from_these(capsys):
+    assert main(["train", "--recipe", "vae", "--labelled", 50, *FAST, "--out", "run"]) != 0
+    assert "recipe that learns from labels, such as m2" in capsys.readouterr().err
+
+
+def test_as_many_of_each_class_are_known_and_come_often():
+    labels = data.load("digits").train_labels
+    found = labelled(labels, 100, seed=1)
+    known = found.labels[: len(labels)] != UNKNOWN
+    np.testing.assert_array_equal(np.bincount(labels[known]), [10] * 10)
+    np.testing.assert_array_equal(found.labels[: len(labels)][known], labels[known])
+    np.testing.assert_array_equal(
+        found.labels != UNKNOWN, np.isin(found.rows, np.flatnonzero(known))
+    )
+    assert found.num_labelled == np.sum(found.labels != UNKNOWN)
+    again = labelled(labels, 100, seed=1)
+    np.testing.assert_array_equal(found.labels, again.labels)
+    everything = labelled(labels, None, seed=1)
+    assert everything.num_labelled == len(labels)
+    batch = {"x": tf.zeros([2, 3]), "label": tf.constant([1, UNKNOWN])}
+    values = as_values("y", 3)(batch)["y"].numpy()
+    np.testing.assert_array_equal(values[0], [0, 1, 0])
+    assert np.isnan(values[1]).all()
