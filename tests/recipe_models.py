@@ -11,9 +11,10 @@ LABELS = 10
 def made(name, labelled=None, **fields):
     """The recipe's model, small, conditioned on labels if it must be or if so asked."""
     conditional = recipes.RECIPES[name].conditional if labelled is None else labelled
-    fields = {"latent_size": 3, "widths": (12,), "steps": 100, **fields}
+    usual = {"shape": (8, 8, 1), "latent_size": 3, "widths": (12,), "steps": 100}
     classes = LABELS if conditional else None
-    return recipes.build(name, recipes.Setting((8, 8, 1), 1500, num_classes=classes, **fields))
+    setting = recipes.Setting(num_examples=1500, num_classes=classes, **{**usual, **fields})
+    return recipes.build(name, setting)
 
 
 def inputs(model, x):

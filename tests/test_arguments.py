@@ -93,7 +93,7 @@ def arguments_of(function):
 def rule_of(name, argument):
     if (name, argument) == ("load", "name"):
         return RULES["name_or_path"]
-    if (name, argument) == ("Trained.sample", "num_samples"):
+    if (name, argument) == ("VAE.sample", "num_samples"):
         return RULES["done"]
     if (name, argument) == ("AutoregressiveCodes", "hidden_units"):
         return RULES["units"]
@@ -121,7 +121,7 @@ def test_there_is_a_rule_for_each_argument():
 @pytest.mark.parametrize(("name", "argument"), PAIRS)
 def test_what_is_wrong_by_the_rule_is_refused(name, argument):
     function = PUBLIC[name]
-    first = [None] if name == "Trained.sample" else []
+    first = [None] if name == "VAE.sample" else []
     parameter = arguments_of(function)[argument]
     optional = parameter.default is None or "None" in str(parameter.annotation)
     bad = BAD[rule_of(name, argument)]

@@ -296,3 +296,13 @@ def test_colours_beyond_0_and_1_are_shown_without_a_word(caplog):
     for figure in (plots.image_grid(images), plots.reconstructions(images, images)):
         figure.canvas.draw()
     assert caplog.text == ""
+
+
+def test_codes_in_use_are_shares_in_order_with_a_line_for_each_level():
+    figure = plots.codes_in_use([[1, 3, 0], [0, 2, 0]], "codes")
+    (axis,) = figure.axes
+    drawn = [line.get_ydata().tolist() for line in axis.lines]
+    assert drawn == [[0.75, 0.25, 0], [1, 0, 0]]
+    named = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert named == ["level 1: 2 of 3 codes", "level 2: 1 of 3 codes"]
+    assert len(plots.codes_in_use([1, 1]).axes[0].lines) == 1

@@ -13,6 +13,7 @@ from tfp_vae.bridge.marginals import DistributionPrior
 from tfp_vae.model import main_variable
 from tfp_vae.model.latent_model import LatentModel
 from tfp_vae.objectives import RegularizedAE
+from tfp_vae.recipes.base import priors_after
 
 _HEAD = ("`--recipe`", "model", "posterior", "prior", "likelihood", "objective", "good for")
 
@@ -37,8 +38,8 @@ def _row(recipe: recipes.Recipe) -> list[str]:
     likelihood = main_variable.likelihood(model).layers[-1]
     posteriors, priors = model.posterior_layers, _priors(model)
     if recipe.prior_after is not None:
-        after = f"{type(recipe.prior_after(setting)).__name__}, fitted afterwards"
-        priors = dict.fromkeys(priors, after)
+        after = priors_after(recipe, model, setting)
+        priors = {name: f"{_fitted(one)}, fitted afterwards" for name, one in after.items()}
     return [
         f"`{recipe.name}`",
         f"{recipe.title}, {_linked(recipe.paper)}",
@@ -48,6 +49,12 @@ def _row(recipe: recipes.Recipe) -> list[str]:
         _call(model.objective),
         recipe.good_for,
     ]
+
+
+def _fitted(prior: Any) -> str:
+    if isinstance(prior, keras.Model) and prior.inputs:
+        return f"{type(prior.layers[-1]).__name__} of the z above"
+    return type(prior).__name__
 
 
 def _of_each(said: dict[str, str]) -> str:

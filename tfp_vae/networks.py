@@ -92,7 +92,7 @@ def decoder(
       widths: as given to `encoder`.
       activation: the name of a Keras activation.
       num_classes: as in `encoder`.
-      first: a layer that z goes through first, such as `layers.Gyroplanes`.
+      first: a layer that z goes through first, such as `layers.SumOfLevels`.
 
     Example:
       >>> decoder(8, layers.IndependentBernoulli((28, 28, 1)), "conv", (16, 32)).output_shape

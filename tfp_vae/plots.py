@@ -104,6 +104,27 @@ def latent_space(z: Any, labels: Any = None, title: str = "") -> Figure:
     return figure
 
 
+def codes_in_use(usage: Any, title: str = "") -> Figure:
+    """Draws the share of each code, the most used first, with a line for each level.
+
+    Args:
+      usage: how often each code occurs, `[num_codes]` or `[levels, num_codes]`.
+      title: above the figure.
+    """
+    usage = np.atleast_2d(np.asarray(usage, np.float64))
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axis = figure.subplots()
+    for number, counts in enumerate(usage):
+        share = np.sort(counts)[::-1] / max(counts.sum(), 1.0)
+        used = int((counts > 0).sum())
+        level = f"level {number + 1}: " if len(usage) > 1 else ""
+        label = f"{level}{used:,} of {len(counts):,} codes"
+        axis.step(np.arange(1, len(share) + 1), share, where="mid", label=label)
+    axis.set(xlabel="code, by its use", ylabel="share", title=title, ylim=(0, None))
+    axis.legend()
+    return figure
+
+
 def manifold(vae: Any, size: int | None = None) -> Figure:
     """Draws the means of p(x|z) over a grid of a two-dimensional z.
 

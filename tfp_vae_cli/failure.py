@@ -12,7 +12,7 @@ import traceback
 
 from tfp_vae_cli.refusal import Refusal
 
-_MOST = 500  # letters of a message
+_MOST = 2000  # letters of a message: all recipes have room
 _DEFECT = 70  # as sysexits.h has it for a program's own faults
 
 

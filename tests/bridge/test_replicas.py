@@ -48,15 +48,16 @@ found = [strategy.run(tf.function(drawn, autograph=False)) for _ in range(2)]
 found = tf.nest.map_structure(lambda v: [t.numpy().tolist() for t in v.values], found)
 loss = vae.fit(np.ones([8, 6], "float32"), epochs=2, verbose=0).history["loss"]
 
+restarts = {"decay": 0.5, "restart": 0.9, "revive_after": 1}
 with strategy.scope():
     quantized = VAE(
-        networks.encoder((6,), layers.VectorQuantized(2, 50, decay=0.5, restart=0.9), widths=(8,)),
+        networks.encoder((6,), layers.VectorQuantized(2, 50, **restarts), widths=(8,)),
         networks.decoder(2, layers.IndependentBernoulli(6), widths=(8,)),
     )
     quantized.compile("adam")
-quantized.fit(np.random.default_rng(0).random([16, 6]).round(), epochs=2, verbose=0)
-codebook = quantized.posterior_layer.codebook.sums.value.values
-codebook = [values.numpy().tolist() for values in codebook]
+quantized.fit(np.random.default_rng(0).random([16, 6]).round(), epochs=3, verbose=0)
+weights = quantized.posterior_layer.codebook.weights
+codebook = [[w.value.values[i].numpy().tolist() for w in weights] for i in range(2)]
 with strategy.scope():
     normed = layers.WeightNorm(keras.layers.Dense(2))
     model = keras.Sequential([keras.Input((3,)), normed])

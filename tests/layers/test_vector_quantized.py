@@ -224,8 +224,13 @@ def test_loss_and_log_likelihood_are_bounds_in_nats(x, decay):
     np.testing.assert_allclose(loss, -np.mean(log_p) + added, rtol=1e-5)
 
 
-def test_it_reloads_with_its_state_and_goes_on_alike(x, tmp_path):
-    vae = vq_vae(decay=0.9, commitment=0.5)
+@pytest.mark.parametrize(
+    "kwargs",
+    [{"decay": 0.9, "commitment": 0.5}, {"decay": None, "revive_after": 2}],
+    ids=["averages", "revived"],
+)
+def test_it_reloads_with_its_state_and_goes_on_alike(x, tmp_path, kwargs):
+    vae = vq_vae(**kwargs)
     vae.compile("adam", jit_compile=False)
     vae.fit(x, epochs=2, verbose=0)
     vae.save(tmp_path / "m.keras")

@@ -11,7 +11,7 @@ import variants_table
 from conftest import ROOT, python
 from recipe_models import LABELS, conditions, inputs, kind, made
 
-from tfp_vae import InputError, layers, recipes
+from tfp_vae import InputError, layers, priors, recipes
 from tfp_vae.model import main_variable
 from tfp_vae.objectives import ELBO, IWAE
 
@@ -19,6 +19,7 @@ from tfp_vae.objectives import ELBO, IWAE
 KINDS = [
     "vae", "wae_mmd_imq", "gamma_vae", "categorical_vae", "joint_vae", "hyperspherical_vae",
     "iaf_vae", "vamp_prior_vae", "mixture_prior_vae", "vq_vae", "top_down_vae",
+    "rq_vae", "fsq_vae", "lfq_vae", "vq_vae_2",
 ]  # fmt: skip
 OTHERS = [name for name in recipes.RECIPES if name not in KINDS]
 CONDITIONED = [name for name in OTHERS if not recipes.RECIPES[name].labels]
@@ -44,6 +45,7 @@ def test_it_learns_digits_and_all_that_follows_works(name, x):
     assert np.isfinite(main_variable.reconstructed(vae, data)).all()
     if vae.has_density:
         of_each = [f"kl_{name}" for name in vae.graph.posteriors if len(vae.graph.posteriors) > 1]
+        of_each += vae.reports
         assert {"kl", "nll", "loss", *of_each, *vae.objective.metric_names} == set(history)
         values = vae.log_likelihood(data, num_samples=3)
         assert values.shape == (64,)
@@ -190,7 +192,7 @@ def test_rows_that_nobody_published_together_just_work(x):
     k = 12
     vae = recipes.Setting((8, 8, 1), 1500, latent_size=3, widths=(12,), num_classes=LABELS).vae(
         posterior=layers.InverseAutoregressiveFlow(3, num_flows=2),
-        prior=recipes.priors.VampPrior(k, conditions={"label": np.arange(k) % LABELS}),
+        prior=priors.VampPrior(k, conditions={"label": np.arange(k) % LABELS}),
         likelihood=layers.StudentT,
         objective=IWAE(4, estimator="dreg"),
     )

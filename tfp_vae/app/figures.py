@@ -12,6 +12,7 @@ from tfp_vae import data, layers, plots
 from tfp_vae.app.inputs import inputs, some
 from tfp_vae.app.preparation import is_black_and_white
 from tfp_vae.bridge.marginals import DistributionPrior
+from tfp_vae.evaluation.codes import usage_of_codes
 from tfp_vae.evaluation.estimates import chosen
 from tfp_vae.model import main_variable
 from tfp_vae.model.checks import networks
@@ -60,6 +61,11 @@ def figures(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) -> d
         of = "" if len(codes) == 1 else f" of {name}"
         found[f"latent_space{of.replace(' ', '_')}"] = plots.latent_space(
             z, labels, f"{images.name}: posterior means{of} of {whose}"
+        )
+    for name, counts in usage_of_codes(vae, [inputs(vae, x, labels)]).items():
+        of = "" if len(codes) == 1 else f" of {name}"
+        found[f"codes_in_use{of.replace(' ', '_')}"] = plots.codes_in_use(
+            counts, f"{images.name}: codes{of} in use, {whose}"
         )
     return found
 

@@ -19,6 +19,8 @@ from tfp_vae.callbacks import ProgressBar, say
 from tfp_vae.evaluation import estimates, measures, summary
 from tfp_vae.evaluation.columns import MOST_VALUES
 from tfp_vae.model import main_variable
+from tfp_vae.model.conditional import is_network
+from tfp_vae.recipes.base import priors_after
 from tfp_vae.steps.interrupt import BetweenSteps
 
 FOR_PRIOR = 20_000  # examples that a prior is fitted to afterwards, at most
@@ -65,29 +67,33 @@ def assess(
 
 
 def with_fitted_prior(training: Training) -> Any:
-    """Returns the trained model with the prior of its recipe, fitted to some of the rows."""
-    assert training.recipe.prior_after is not None
+    """Returns the trained model with the priors of its recipe, fitted to some of the rows."""
     rows = estimates.chosen(len(training.train), FOR_PRIOR, training.seed)
     x, how = training.train, (training.binarize, training.seed)
     if training.binarize == "fixed":  # the same pixels that the rest was trained on
         x = data.training_images(x, *how)[rows]
     else:
         x = data.training_images(x[rows], *how)
-    size = training.vae.wiring.decoder.main.shape[1:]
+    vae = training.vae
+    size = next(iter(vae.graph.posteriors.values())).shape
     setting = recipes.Setting(tuple(size), len(x), latent_size=size[-1])
     keras.utils.set_random_seed(training.seed)  # the same prior for a run that went on
-    prior = training.recipe.prior_after(setting)
     epochs = max(5, min(50, 1500 * 128 // len(x)))
-    say(f"fitting the prior, {type(prior).__name__}, to z of {len(x)} rows")
-    with BetweenSteps() as between_steps:
-        return training.vae.fit_prior(
-            inputs(training.vae, x, some(training.train_labels, rows)),
-            prior,
-            epochs=epochs,
-            seed=training.seed,
-            callbacks=[ProgressBar(epochs * math.ceil(len(x) / 128)), between_steps],
-            verbose=0,
-        )
+    given = inputs(vae, x, some(training.train_labels, rows))
+    for name, prior in priors_after(training.recipe, vae, setting).items():
+        kind = prior.layers[-1] if is_network(prior) else prior
+        say(f"fitting the prior, {type(kind).__name__}, to {name} of {len(x)} rows")
+        with BetweenSteps() as between_steps:
+            vae = vae.fit_prior(
+                given,
+                prior,
+                latent=name,
+                epochs=epochs,
+                seed=training.seed,
+                callbacks=[ProgressBar(epochs * math.ceil(len(x) / 128)), between_steps],
+                verbose=0,
+            )
+    return vae
 
 
 def _warn_of_overfitting(losses: dict[int, float]) -> None:

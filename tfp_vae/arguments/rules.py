@@ -100,10 +100,12 @@ def _real(low: float, **bounds: Any) -> Callable[[Any], bool]:
 
 # The names of arguments, and the rule that they share.
 _TABLE = {
-    "batch_size conditional_size context_size dimension epochs event_size filters input_size "
-    "length num_bounds num_categories num_classes num_codes num_components num_examples num_flows "
-    "num_inducing_points num_projections num_samples num_samples_each num_steps num_variables "
-    "output_size params total units": Rule(">= 1, an integer", kinds.is_integer),
+    "batch_size block_size conditional_size context_size dimension epochs event_size filters "
+    "input_size length num_bounds num_categories num_classes num_codes num_components num_examples "
+    "num_flows num_inducing_points num_projections num_samples num_samples_each num_steps "
+    "num_variables output_size params revive_after total units": Rule(
+        ">= 1, an integer", kinds.is_integer
+    ),
     "done first_step": Rule(">= 0, an integer", functools.partial(kinds.is_integer, low=0)),
     "seed": Rule(
         "to be None, or an integer in 0..2**32-1", lambda v: kinds.is_integer(v, 0, 2**32 - 1)
@@ -111,7 +113,7 @@ _TABLE = {
     "event_shape kernel_size strides dilation_rate latent_shape": Rule(
         "to be an integer >= 1, or a sequence of them", kinds.is_sizes
     ),
-    "hidden_units widths": Rule(
+    "hidden_units levels widths": Rule(
         "to be a sequence of integers >= 1, such as [64, 64]", _is_sequence
     ),
     "input_shape": Rule("to be a shape, such as (28, 28, 1)", _is_sequence),
@@ -122,11 +124,11 @@ _TABLE = {
     ),
     "commitment diagonal epsilon every_seconds jitter min_concentration min_rate min_scale "
     "min_slope min_total_count": Rule(">= 0, a finite number", _real(0)),
-    "decay rate restart": Rule("to be a number in 0..1", _real(0, high=1)),
+    "decay dropout rate restart": Rule("to be a number in 0..1", _real(0, high=1)),
     "inverse_temperature": Rule("to be a number above 0, at most 1", _real(0, above=True, high=1)),
     "rise": Rule("to be a number, 0 < rise <= 1", _real(0, above=True, high=1)),
     "period steps": Rule(">= 1, a number", _real(1)),
-    "alpha beta gamma gradient_penalty kl_weight l2 weight z_weight": Rule(
+    "alpha beta diversity gamma gradient_penalty kl_weight l2 weight z_weight": Rule(
         _WEIGHT, kinds.is_scheduled
     ),
     "beta_by_variable free_bits_by_variable": Rule(
@@ -142,7 +144,8 @@ _TABLE = {
         "to be a number > 0, a variable or a schedule",
         functools.partial(kinds.is_scheduled, above=True),
     ),
-    "conditional enumerated is_singular mean trainable_scale use_bias validate_args kl_use_exact "
+    "conditional enumerated is_singular mean shared trainable_scale use_bias validate_args "
+    "kl_use_exact "
     "use_exact_kl": Rule("to be True or False", kinds.is_bool),
     "distribution_b encoder decoder prior": Rule("to be an object", _is_object),
     "make_distribution_fn make_posterior_fn make_prior_fn component_layer": Rule(

@@ -50,6 +50,9 @@ class Codebook(ConfigFromSignature, keras.layers.Layer):
     N starts anew at one of the batch's z, with the mean of N as its count (random restarts:
     Dhariwal et al., arXiv:2005.00341, section 3.1).
 
+    With `revive_after`, also without moving averages, a code that nothing has been nearest to for
+    so many batches starts anew at one of the z of the last of these.
+
     Args:
       num_codes: k.
       dimension: of the vectors.
@@ -57,6 +60,7 @@ class Codebook(ConfigFromSignature, keras.layers.Layer):
       restart: see above; 0: unused codes stay where they are.
       epsilon: see above.
       seed: of the first vectors, uniform in -1 to 1.
+      revive_after: see above; None: it does not.
       **kwargs: as for any Keras layer.
 
     Raises:
@@ -65,6 +69,8 @@ class Codebook(ConfigFromSignature, keras.layers.Layer):
     Example:
       >>> [weight.name for weight in Codebook(5, 2).weights]
       ['vectors', 'counts', 'sums']
+      >>> [weight.name for weight in Codebook(5, 2, decay=None, restart=0, revive_after=9).weights]
+      ['vectors', 'idle', 'candidates']
     """
 
     @checked
@@ -76,6 +82,7 @@ class Codebook(ConfigFromSignature, keras.layers.Layer):
         restart: float = 0.1,
         epsilon: float = 1e-5,
         seed: int | None = None,
+        revive_after: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -89,6 +96,7 @@ class Codebook(ConfigFromSignature, keras.layers.Layer):
             )
         self.num_codes, self.dimension = int(num_codes), int(dimension)
         self.decay, self.restart, self.epsilon, self.seed = decay, restart, epsilon, seed
+        self.revive_after = revive_after
         start = keras.initializers.RandomUniform(-1.0, 1.0, seed)  # gives the same at each call
         shape = (self.num_codes, self.dimension)
         self.vectors = self.add_weight(
@@ -101,10 +109,35 @@ class Codebook(ConfigFromSignature, keras.layers.Layer):
             self.sums = self.add_weight(
                 name="sums", shape=shape, initializer=start, trainable=False
             )
+        if revive_after is not None:
+            zeros = {"initializer": "zeros", "trainable": False}
+            self.idle = self.add_weight(name="idle", shape=shape[:1], **zeros)
+            self.candidates = self.add_weight(name="candidates", shape=shape, **zeros)
         self.built = True
 
+    @property
+    def follows(self) -> bool:
+        """Whether the vectors do anything but follow their gradient."""
+        return self.decay is not None or self.revive_after is not None
+
     def refresh(self) -> None:
-        """Moves the vectors to the moving averages."""
+        """Moves the vectors to where the moving averages are, and revives those long out of use."""
+        if self.decay is not None:
+            self._to_averages()
+        if self.revive_after is not None:
+            self._revive(self.revive_after)
+
+    def _revive(self, after: int) -> None:
+        dead = self.idle >= after
+        rows = dead[:, tf.newaxis]
+        self.vectors.assign(tf.where(rows, self.candidates, self.vectors))
+        if self.decay is not None:
+            mean = tf.reduce_mean(tf.convert_to_tensor(self.counts))
+            self.sums.assign(tf.where(rows, mean * self.candidates, self.sums))
+            self.counts.assign(tf.where(dead, mean, self.counts))
+        self.idle.assign(tf.where(dead, tf.zeros_like(self.idle), self.idle))
+
+    def _to_averages(self) -> None:
         counts = tf.convert_to_tensor(self.counts)
         total = tf.reduce_sum(counts)
         smoothed = (counts + self.epsilon) * total / (total + self.num_codes * self.epsilon)
@@ -117,15 +150,23 @@ class Codebook(ConfigFromSignature, keras.layers.Layer):
         """
         z, codes = global_batch(z), global_batch(codes)
         each = usage(codes, self.num_codes, z.dtype)
-        decay = 0.0 if self.decay is None else self.decay
+        number = tf.shape(z)[0]
+        drawn = tf.random.stateless_uniform([self.num_codes], seed, 0, number, tf.int32)
+        if self.decay is not None:
+            self._average(z, codes, each, drawn, self.decay)
+        if self.revive_after is not None:
+            self.idle.assign(tf.where(each > 0, tf.zeros_like(each), self.idle + 1))
+            self.candidates.assign(tf.gather(z, drawn))
+
+    def _average(
+        self, z: tf.Tensor, codes: tf.Tensor, each: tf.Tensor, drawn: tf.Tensor, decay: float
+    ) -> None:
         counts = decay * self.counts + (1 - decay) * each
         added = tf.math.unsorted_segment_sum(z, codes, self.num_codes)
         sums = decay * self.sums + (1 - decay) * added
         if self.restart:
             mean = tf.reduce_mean(counts)
             unused = counts < self.restart * mean
-            number = tf.shape(z)[0]
-            drawn = tf.random.stateless_uniform([self.num_codes], seed, 0, number, tf.int32)
             sums = tf.where(unused[:, tf.newaxis], mean * tf.gather(z, drawn), sums)
             counts = tf.where(unused, mean, counts)
         self.counts.assign(counts)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfp_vae.errors import InputError
 from tfp_vae.evaluation import measures
+from tfp_vae.evaluation.codes import use_of_codes
 from tfp_vae.model import main_variable
 from tfp_vae.model.base import ProbabilisticModel
 from tfp_vae.wiring import rows
@@ -45,7 +46,8 @@ def evaluate(
       and so on, if there are several rows; and `rows`, their number. A model without a density has
       `nll` alone, and `kl` if it is its objective that is no likelihood. A log p(x|z) that is no
       likelihood, such as a Bernoulli's at grey pixels, gives `cross_entropy`, `kl` and their sum
-      `cross_entropy_plus_kl`.
+      `cross_entropy_plus_kl`. Of codes `codes_used`, `num_codes` and `perplexity`, see
+      `tfp_vae.evaluation.codes`.
 
     Raises:
       InputError: a number is below 1, `seed` below 0, or x is not what the model takes.
@@ -79,7 +81,9 @@ def evaluate(
     data = taken(x, chosen(len(vae.wiring.split(x)[0]), examples, seed))
     vae.check(data)
     values = _values(vae, data, num_samples, batch_size)
-    return {**means(values), "rows": len(vae.wiring.split(data)[0])}
+    count = len(vae.wiring.split(data)[0])
+    batches = (rows(data, i, batch_size) for i in range(0, count, batch_size))
+    return {**means(values), **use_of_codes(vae, batches), "rows": count}
 
 
 def _values(vae: Any, data: Any, num_samples: int, batch_size: int) -> dict[str, np.ndarray]:

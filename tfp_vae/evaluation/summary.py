@@ -13,6 +13,8 @@ from tfp_vae.evaluation import baselines, estimates, measures
 from tfp_vae.model import main_variable
 from tfp_vae.model.checks import networks
 
+_USED = "codes_used"
+
 
 def report(
     vae: Any, x: Any, train: np.ndarray | None = None, **kwargs: Any
@@ -100,6 +102,7 @@ def table(results: dict[str, Any], conditions: Sequence[str] = ()) -> str:
     error = ", +- standard error" if any(f"{key}_error" in results for key in names) else ""
     width = max(map(len, names.values())) + 1
     lines = [_line(results, key, name, width) for key, name in names.items()]
+    lines += [_codes(results, key[len(_USED) :]) for key in results if key.startswith(_USED)]
     notes = [f"  ({note})" for note in notes]
     return "\n".join([f"on {where}, in nats (less is better){error}", *lines, *notes])
 
@@ -110,6 +113,14 @@ def _line(results: dict[str, Any], key: str, name: str, width: int) -> str:
     line = f"  {name:<{width}}{sign * results[key]:10.{digits}f}"
     error = results.get(f"{key}_error")
     return line if error is None else f"{line} +- {error:.{digits}f}"
+
+
+def _codes(results: dict[str, Any], after: str) -> str:
+    """Returns the line of the codes in use, of the latent variable that the names end in."""
+    used, count = results[_USED + after], results[f"num_codes{after}"]
+    of = f" of {after[1:]}" if after else ""
+    perplexity = results[f"perplexity{after}"]
+    return f"  codes{of} in use: {used:,.4g} of {count:,}, perplexity {perplexity:,.1f}"
 
 
 def _is_of_one(name: str) -> bool:

@@ -33,6 +33,7 @@ from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.deterministic import Deterministic
 from tfp_vae.layers.discrete import ContinuousBernoulli, IndependentBernoulli, IndependentPoisson
 from tfp_vae.layers.distribution_lambda import DistributionLambda
+from tfp_vae.layers.finite_scalar_quantized import FiniteScalarQuantized
 from tfp_vae.layers.gamma import Gamma
 from tfp_vae.layers.gaussian_process import VariationalGaussianProcess
 from tfp_vae.layers.initializers import BlockwiseInitializer
@@ -40,6 +41,7 @@ from tfp_vae.layers.inverse_autoregressive_flow import InverseAutoregressiveFlow
 from tfp_vae.layers.joint import Joint
 from tfp_vae.layers.kl_divergence import KLDivergenceAddLoss, KLDivergenceRegularizer
 from tfp_vae.layers.location_scale import IndependentLogistic, IndependentNormal, Laplace, StudentT
+from tfp_vae.layers.lookup_free_quantized import LookupFreeQuantized
 from tfp_vae.layers.made import AutoregressiveNetwork
 from tfp_vae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFamily
 from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNormalTriL
@@ -49,10 +51,12 @@ from tfp_vae.layers.poincare import Gyroplanes, WrappedNormal
 from tfp_vae.layers.quantized_logistic_mixture import QuantizedLogisticMixture
 from tfp_vae.layers.relative_normal import PrecisionWeightedNormal, ResidualNormal
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
+from tfp_vae.layers.residual_quantized import ResidualQuantized
 from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
 from tfp_vae.layers.steps import PreviousStep, WordDropout
 from tfp_vae.layers.stepwise import RecurrentNormal
+from tfp_vae.layers.sum_of_levels import SumOfLevels
 from tfp_vae.layers.variable import VariableLayer
 from tfp_vae.layers.vector_quantized import VectorQuantized
 from tfp_vae.layers.weight_norm import WeightNorm
@@ -83,6 +87,7 @@ __all__ = [
     "DenseVariational",
     "Deterministic",
     "DistributionLambda",
+    "FiniteScalarQuantized",
     "Gamma",
     "Gyroplanes",
     "IndependentBernoulli",
@@ -94,6 +99,7 @@ __all__ = [
     "KLDivergenceAddLoss",
     "KLDivergenceRegularizer",
     "Laplace",
+    "LookupFreeQuantized",
     "MixtureLogistic",
     "MixtureNormal",
     "MixtureSameFamily",
@@ -109,8 +115,10 @@ __all__ = [
     "RecurrentNormal",
     "RelaxedOneHotCategorical",
     "ResidualNormal",
+    "ResidualQuantized",
     "SharedScale",
     "StudentT",
+    "SumOfLevels",
     "VariableLayer",
     "VariationalGaussianProcess",
     "VectorQuantized",

@@ -1,10 +1,9 @@
-"""Priors over the codes of a `VectorQuantized` posterior."""
+"""Priors over the codes of a posterior such as `VectorQuantized`."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.marginals import Prior
 from tfp_vae.distributions.categorical import Categories
-from tfp_vae.distributions.codebook import Codebook
+from tfp_vae.distributions.code_space import CodeSpace
 from tfp_vae.distributions.codes import CodeVectors
 from tfp_vae.errors import InputError
 
@@ -20,32 +19,24 @@ from tfp_vae.errors import InputError
 class CodePrior(Prior):
     """p(z) = p(codes): a subclass says how the codes are distributed, in `over_codes`.
 
-    The codebook is that of the encoder of the prior's `VAE`.
+    The codes' vectors, and the numbers of codes and positions, are those of the encoder of the
+    prior's model.
 
     Attributes:
-      num_codes: k, known once the prior has its `VAE`.
+      num_codes: k, known once the prior has its model.
       positions: the shape of the codes of one z, likewise.
 
     Raises:
-      InputError: the encoder has no single `VectorQuantized` layer, or the prior is used without a
-        `VAE`.
+      InputError: the encoder has no single layer of codes, or the prior is used without a model.
     """
 
-    _vectors: Callable[[], Any] | None = None
+    _space: Callable[[], CodeSpace] | None = None
     num_codes: int
     positions: tuple[int, ...]
 
     def bind(self, encoder: keras.Model) -> None:
-        codebooks = [layer for layer in encoder._flatten_layers() if isinstance(layer, Codebook)]
-        if len(codebooks) != 1:
-            raise InputError(
-                f"{self.name}, a prior over codes: expected an encoder that ends in a "
-                "VectorQuantized layer, the only one.",
-                f"{len(codebooks)} codebooks",
-            )
-        # A function: Keras would track the codebook itself as a part of the prior.
-        self._vectors = lambda: codebooks[0].vectors
-        self.num_codes = codebooks[0].num_codes
+        self._space = space_of(encoder, self.name)
+        self.num_codes = self._space().num_codes
         self.positions = tuple(encoder.output_shape[1:-1])
 
     @abc.abstractmethod
@@ -53,14 +44,32 @@ class CodePrior(Prior):
         """Returns p(codes), batch `[]`, event `positions`; its log_prob is of `dtype`."""
 
     def distribution(self) -> CodeVectors:
-        if self._vectors is None:
+        if self._space is None:
             raise InputError(
                 f"{self.name}, a prior over codes, takes the codebook of an encoder: expected "
                 f"VAE(encoder, decoder, prior={type(self).__name__}(...)).",
                 "one without a VAE",
             )
-        vectors = tf.convert_to_tensor(self._vectors())
-        return CodeVectors(self.over_codes(vectors.dtype), vectors)
+        space = self._space()
+        return CodeVectors(self.over_codes(space.dtype), space)
+
+
+def space_of(encoder: keras.Model, name: str) -> Callable[[], CodeSpace]:
+    """Returns a function that gives the codes' vectors of the posterior that ends the encoder.
+
+    It is a function, since Keras would track the layer itself as a part of its holder.
+
+    Raises:
+      InputError: the encoder has no layer of codes, or several.
+    """
+    coded = [layer for layer in encoder._flatten_layers() if hasattr(layer, "code_space")]
+    if len(coded) != 1:
+        raise InputError(
+            f"{name}, a prior over codes: expected an encoder that ends in a "
+            "VectorQuantized layer or another one of codes, the only one.",
+            f"{len(coded)} of them",
+        )
+    return lambda: coded[0].code_space()
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")

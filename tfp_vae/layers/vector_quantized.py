@@ -10,16 +10,16 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.replicas import after_pass
+from tfp_vae.distributions.code_space import Table
 from tfp_vae.distributions.codebook import Codebook
 from tfp_vae.distributions.codes import CodePoint
-from tfp_vae.errors import InputError
 from tfp_vae.layers.base.conversion import ConvertToTensor
-from tfp_vae.layers.base.parametric import IndependentLayer, to_event_shape
-from tfp_vae.layers.code_prior import UniformCodes
+from tfp_vae.layers.base.parametric import to_event_shape
+from tfp_vae.layers.coded import CodedLayer
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class VectorQuantized(IndependentLayer):
+class VectorQuantized(CodedLayer):
     """`z_i = e_k, k = argmin_j |t_i - e_j|`: at each position i the nearest vector of a codebook.
 
     A point mass on integer codes: `log_prob` is 0 nats at these vectors, -inf elsewhere; `codes`
@@ -48,6 +48,8 @@ class VectorQuantized(IndependentLayer):
       epsilon: smooths the counts of the moving averages.
       validate_args: as for the other layers; there is nothing to check.
       seed: of the first codebook and of the restarts; None takes one from Keras' global seed.
+      revive_after: a code that nothing has been nearest to for so many training steps starts anew
+        at one of the last batch's t, also where `decay=None`; None: never.
       **kwargs: as for any Keras layer, without a `KLDivergenceRegularizer`: the prior needs the
         codebook, which `VAE(prior=...)` gives it.
 
@@ -63,9 +65,6 @@ class VectorQuantized(IndependentLayer):
       ([3, 4], [0.0, 0.0, 0.0])
     """
 
-    tells_training = True
-    is_random = False
-
     def __init__(
         self,
         event_shape: int | Sequence[int],
@@ -77,19 +76,13 @@ class VectorQuantized(IndependentLayer):
         convert_to_tensor_fn: ConvertToTensor = "sample",
         validate_args: bool = False,
         seed: int | None = None,
+        revive_after: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(event_shape, convert_to_tensor_fn, validate_args, seed, **kwargs)
-        if self.kl_regularizer is not None:
-            raise InputError(
-                f"{self.name}: expected the prior over its codes as VAE(encoder, decoder, "
-                "prior=...).",
-                "a KLDivergenceRegularizer",
-            )
-        if not self.event_shape:
-            raise InputError("Expected event_shape to end in the vectors' dimension.", "()")
         self.num_codes, self.commitment = int(num_codes), float(commitment)
         self.decay, self.restart, self.epsilon = decay, restart, epsilon
+        self.revive_after = revive_after
         self.codebook = Codebook(
             num_codes,
             self.event_shape[-1],
@@ -97,31 +90,26 @@ class VectorQuantized(IndependentLayer):
             restart if restart is not None else 0.0 if decay is None else 0.1,
             epsilon,
             seed,
+            revive_after,
             dtype=self.dtype_policy,
         )
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         t = to_event_shape(tf.convert_to_tensor(inputs), self.event_shape)
-        moves = kwargs.get("training") and self.trainable and self.decay is not None
+        moves = kwargs.get("training") and self.trainable
         if moves:
             self.codebook.refresh()
-        ndims = len(self.event_shape)
-        vectors = tf.convert_to_tensor(self.codebook.vectors)
-        q = CodePoint(t, vectors, ndims, validate_args=self.validate_args)
-        if moves:
+        q = CodePoint(t, self.code_space(), len(self.event_shape), validate_args=self.validate_args)
+        if moves and self.codebook.follows:
             rows = tf.stop_gradient(tf.reshape(t, [-1, self.event_shape[-1]]))
             found = rows, tf.reshape(q.codes, [-1]), self.next_seed(of_all=True)
             after_pass(lambda: self.codebook.follow(*found))
-        axes = list(range(-ndims, 0))
-
-        def distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-            return tf.reduce_mean(tf.reduce_sum((a - b) ** 2, axis=axes))
-
-        loss = self.commitment * distance(t, q.mean())
+        loss = self.commitment * self.distance(t, q.mean())
         if self.decay is None:
-            loss += distance(tf.stop_gradient(t), tf.gather(vectors, q.codes))
-        self.add_loss(tf.cast(loss, keras.config.floatx()))
+            vectors = tf.gather(tf.convert_to_tensor(self.codebook.vectors), q.codes)
+            loss += self.distance(tf.stop_gradient(t), vectors)
+        self.add_to_losses(loss)
         return q
 
-    def default_prior(self, event_shape: Sequence[int]) -> UniformCodes:
-        return UniformCodes()
+    def code_space(self) -> Table:
+        return Table(self.codebook.vectors)

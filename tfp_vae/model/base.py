@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from tfp_vae.bridge.first_calls import first_alone
 from tfp_vae.bridge.side_effects import adds_losses, further_pass
 from tfp_vae.errors import InputError
 from tfp_vae.model import importance
+from tfp_vae.model.ancestral import Variables
 from tfp_vae.model.conditional import Value
 from tfp_vae.model.passes import ForwardModel
 from tfp_vae.model.total_loss import total_loss
@@ -25,14 +26,19 @@ from tfp_vae.objectives.gradient_gate import recorded
 
 
 class ProbabilisticModel(ForwardModel):
-    """A model of named variables, trained by an objective; subclasses say which variables."""
+    """A model of named variables, trained by an objective; subclasses say which variables.
+
+    Attributes:
+      reports: what posteriors report of a batch: by the metric's name a variable and a method.
+    """
 
     def _make_metrics(self) -> None:
         self.nll_metric = keras.metrics.Mean("nll")
         with_density = [name for name, q in self.graph.posteriors.items() if q.has_density]
         self.kl_metric = keras.metrics.Mean("kl") if with_density else None
         several = with_density if len(self.graph.posteriors) > 1 else []
-        names = [*(f"kl_{name}" for name in several), *self.objective.metric_names]
+        self.reports = _reports(self.graph)
+        names = [*(f"kl_{n}" for n in several), *self.objective.metric_names, *self.reports]
         if names:
             self.more_metrics = {name: keras.metrics.Mean(name) for name in names}
 
@@ -98,6 +104,12 @@ class ProbabilisticModel(ForwardModel):
         if self.kl_metric is not None:
             self.kl_metric.update_state(terms.kl, sample_weight)
         for name, metric in getattr(self, "more_metrics", {}).items():
+            if name in self.reports:
+                of, what = self.reports[name]
+                # It is of the batch of all replicas, which meet where it is made.
+                report = functools.partial(_report, metric, getattr(forward.latent[of].q, what))
+                replicas.after_pass(report)
+                continue
             found = terms.more[name] if name in terms.more else forward.kls[name[3:]]
             metric.update_state(found, sample_weight)
 
@@ -156,7 +168,7 @@ class ProbabilisticModel(ForwardModel):
             return replicas.as_keras_averages(logs, self.distribute_strategy)
 
     def test_step(self, data: Any) -> Any:
-        with self._drawing(self.objective.num_samples):
+        with self._drawing(self.objective.num_samples), replicas.step():
             logs = super().test_step(sparse.dense(data))
             return replicas.as_keras_averages(logs, self.distribute_strategy)
 
@@ -232,6 +244,19 @@ def serialized(parts: Sequence[Any]) -> list[Any]:
     for part in parts:
         serialize(part)
     return [None if part is None else serialize(part) for part in parts]
+
+
+def _reports(graph: Variables) -> dict[str, tuple[str, str]]:
+    """Returns what posteriors report of a batch: by the metric's name a variable and a method."""
+    found = {}
+    for name, q in graph.posteriors.items():
+        for what in getattr(q.layer, "reports", ()):
+            found[what if len(graph.posteriors) == 1 else f"{what}_{name}"] = name, what
+    return found
+
+
+def _report(metric: keras.metrics.Metric, value: Callable[[], tf.Tensor]) -> None:
+    metric.update_state(value())
 
 
 def _of_examples(sample_weight: Any) -> tf.Tensor | None:

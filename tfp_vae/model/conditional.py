@@ -102,6 +102,12 @@ class Conditional:
             self.puts_out = {name: out for name, out in outputs.items() if name != variable}
         self.layer = networks.final_operation(given, role, self.output)
 
+    def bind(self, posterior: keras.Model) -> None:
+        """Tells a prior of the posterior of its variable: a `Prior`, or a network's last layer."""
+        of: Any = self.prior if self.network is None else self.layer
+        if hasattr(of, "bind"):
+            of.bind(posterior)
+
     def __call__(
         self, values: Mapping[str, Value], samples: Any = 1, training: bool | None = None
     ) -> Emitted:

@@ -211,7 +211,8 @@ class LatentModel(ProbabilisticModel):
     ) -> LatentModel:
         """Returns a model with these networks and a prior fitted to the values of one variable.
 
-        As `VAE.fit_prior`; `latent` names the variable, where there are several.
+        As `VAE.fit_prior`; `latent` names the variable, where there are several. A network is
+        fitted to the values of the variable given those that the network takes, of the same pass.
         """
         names = list(self.posteriors)
         latent = names[0] if latent is None and len(names) == 1 else latent

@@ -36,7 +36,9 @@ def posterior_and_prior(
     regularizers = [regularizer for _, regularizer in networks.kl_regularizers(posterior)]
     if is_network(prior):
         networks.no_kl_term(regularizers)
-        return q, Conditional(prior, variable, roles[1])
+        p = Conditional(prior, variable, roles[1])
+        p.bind(posterior)
+        return q, p
     one = _one_prior(prior, regularizers) or as_prior(_usual_prior(q))
     one.bind(posterior)
     return q, Conditional(one, variable, roles[1])

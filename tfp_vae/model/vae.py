@@ -192,8 +192,9 @@ class VAE(ProbabilisticModel):
           x: the examples, an array or a data set of batches that ends.
           prior: a `Prior`, such as `FlowPrior`, or what becomes one, trained by gradient on the
             mean of `-log p(z)`; a `VAEPrior`: its VAE is trained by its own `fit`, and compiled if
-            it is not yet; or a `sklearn.mixture.GaussianMixture`, fitted by its own `fit`, whose
-            values become constants.
+            it is not yet; a network of conditions, for p(z | conditions); or a
+            `sklearn.mixture.GaussianMixture`, fitted by its own `fit`, whose values become
+            constants.
           **kwargs: `epochs` (100), `batch_size` (128), `optimizer` ("adam"); `num_draws` (1): z for
             each x; `seed`: an integer makes draws and order repeatable; `validation_data`: other x;
             `verbose`, `callbacks` and others as for Keras' `fit`. An estimator of scikit-learn

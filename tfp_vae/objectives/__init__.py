@@ -3,6 +3,7 @@
 from tfp_vae.objectives.adversarial import Adversarial
 from tfp_vae.objectives.base import Objective, Terms
 from tfp_vae.objectives.ciwae import CIWAE
+from tfp_vae.objectives.code_entropy import CodeEntropy
 from tfp_vae.objectives.deep_features import DeepFeatures
 from tfp_vae.objectives.dip import DIP
 from tfp_vae.objectives.elbo import ELBO
@@ -32,6 +33,7 @@ __all__ = [
     "PIWAE",
     "Adversarial",
     "BetaTC",
+    "CodeEntropy",
     "DeepFeatures",
     "FactorTC",
     "Forward",

@@ -11,6 +11,7 @@ from tfp_vae.bridge.marginals import (
 from tfp_vae.layers.code_prior import CodePrior, UniformCodes
 from tfp_vae.layers.poincare import WrappedNormalPrior
 from tfp_vae.priors.codes import AutoregressiveCodes
+from tfp_vae.priors.conditional_codes import ConditionalCodes
 from tfp_vae.priors.flow import FlowPrior
 from tfp_vae.priors.mixture import MixturePrior
 from tfp_vae.priors.second_stage import VAEPrior
@@ -19,6 +20,7 @@ from tfp_vae.priors.vamp import VampPrior
 __all__ = [
     "AutoregressiveCodes",
     "CodePrior",
+    "ConditionalCodes",
     "DeferredPrior",
     "DistributionPrior",
     "FlowPrior",

@@ -54,10 +54,15 @@ class CausalNetwork(ConfigFromSignature, keras.layers.Layer):
         layer.build((None, inputs))
         return layer
 
-    def call(self, codes: Any) -> tf.Tensor:
-        """Returns the logits; those of the first integer depend on nothing."""
+    def call(self, codes: Any, context: Any = None) -> tf.Tensor:
+        """Returns the logits; those of the first integer depend on nothing but the context.
+
+        `context`: what h begins with beside them, `[n, length, hidden_units]`; None: nothing.
+        """
         embedded = tf.gather(tf.convert_to_tensor(self.codes), codes)
         h = _later(embedded, 1) + self.places
+        if context is not None:
+            h += context
         for number, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
             both = tf.concat([h, _later(h, 2**number)], axis=-1)
             h += outer(tf.nn.relu(inner(both)))

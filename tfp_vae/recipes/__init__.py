@@ -6,8 +6,10 @@ from tfp_vae.recipes import (
     hierarchies,
     labels,
     published,
+    quantized,
     residual,
     sequences,
+    two_levels,
 )
 from tfp_vae.recipes.base import (
     LIKELIHOODS,
@@ -35,7 +37,9 @@ __all__ = [
     "labels",
     "likelihood_named",
     "published",
+    "quantized",
     "recipe",
     "residual",
     "sequences",
+    "two_levels",
 ]

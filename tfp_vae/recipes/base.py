@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from tfp_vae import layers, networks
+from tfp_vae.bridge.marginals import Prior
 from tfp_vae.errors import InputError
 from tfp_vae.layers.rescaled import Rescaled, Scale
 from tfp_vae.model.vae import VAE
@@ -78,18 +79,18 @@ class Setting(NetworkOptions):
         prior: Any = None,
         likelihood: Any = None,
         objective: Objective | None = None,
-        reader: keras.layers.Layer | None = None,
+        first: keras.layers.Layer | None = None,
     ) -> VAE:
         """Returns the model of these choices; a choice that is not made is the usual one.
 
-        `likelihood`, a class or a function of the shape, is taken where the setting names none;
-        `reader` is a layer that z goes through first.
+        `likelihood`, a class or a function of the shape, is taken where the setting names none. z
+        goes through the layer `first` before the decoder.
         """
         posterior = posterior or layers.IndependentNormal(self.latent_size)
         body = (self.body, self.widths, self.activation, self.num_classes)
         encoder = networks.encoder(self.shape, posterior, *body, first=self.first_layer())
         last = self.last_layer(likelihood)
-        decoder = networks.decoder(encoder.output_shape[1:], last, *body, first=reader)
+        decoder = networks.decoder(encoder.output_shape[1:], last, *body, first=first)
         return VAE(encoder, decoder, prior, self.chosen(objective))
 
     def first_layer(self) -> keras.layers.Layer | None:
@@ -118,8 +119,8 @@ class Recipe:
       paper: the source.
       good_for: one line.
       make: from a `Setting` to the untrained model.
-      prior_after: from a `Setting` to the prior that `VAE.fit_prior` fits to the trained model;
-        None: the model generates as it is.
+      prior_after: from a `Setting` to the prior that `fit_prior` fits to the trained model, see
+        `priors_after`; None: the model generates as it is.
       conditional: whether the model needs labels.
       labels: the latent variable whose values labels are, known for some of the examples; None:
         labels are conditions.
@@ -154,6 +155,19 @@ def build(name: str, setting: Setting) -> Any:
         what = "conditioned on labels" if recipe.labels is None else "learnt from labels"
         raise InputError(f"{recipe.title} is {what}: expected num_classes.", None)
     return recipe.make(setting)
+
+
+def priors_after(recipe: Recipe, model: Any, setting: Setting) -> dict[str, Any]:
+    """Returns the priors to fit to a trained model, by latent variable, one after the other.
+
+    `recipe.prior_after` gives the one prior, or a dict with one for each of several variables: a
+    prior, or a function from the model to a network, a prior given other variables.
+    """
+    assert recipe.prior_after is not None
+    made = recipe.prior_after(setting)
+    if not isinstance(made, dict):
+        return {next(iter(model.graph.posteriors)): made}
+    return {n: one if isinstance(one, Prior) else one(model) for n, one in made.items()}
 
 
 def find(name: str) -> Recipe:

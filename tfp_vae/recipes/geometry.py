@@ -26,7 +26,7 @@ def von_mises_fisher_vae(s: Setting) -> VAE:
 )
 def poincare_vae(s: Setting, curvature: float = 1.0) -> VAE:
     planes = layers.Gyroplanes(s.widths[-1] if s.widths else 64, curvature)
-    return s.vae(layers.WrappedNormal(s.latent_size, curvature), reader=planes)
+    return s.vae(layers.WrappedNormal(s.latent_size, curvature), first=planes)
 
 
 @recipe(
