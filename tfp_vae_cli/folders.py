@@ -15,11 +15,11 @@ from tfp_vae_cli.yaml_files import of_file
 _IN_A_PICTURE = 2500  # images, at most
 NEW = ".new"  # where an export writes first, within its folder
 
-# What an evaluation takes from a run's options, and a run that goes on.
+# What an evaluation takes from a run's options, and a run that goes on. Runs of before some options
+# were there go on without these.
 _EVALUATED = ("data", "binarize")
-_RESUMED = tuple(
-    field.name for field in dataclasses.fields(RunOptions) if field.name != "standardize"
-)
+_LATER = ("standardize", "labelled")
+_RESUMED = tuple(field.name for field in dataclasses.fields(RunOptions) if field.name not in _LATER)
 
 
 def check(command: str, given: Given) -> None:

@@ -48,6 +48,16 @@ def test_resume_goes_on_to_more_epochs_with_the_objective_of_the_run(here, objec
     assert check(run.load_model().objective)
 
 
+def test_a_run_of_before_an_option_was_there_goes_on(here):
+    assert main(["train", "--epochs", 1, *SMALL, "--out", "run"]) == 0
+    config = here / "run" / "config.yaml"
+    lines = config.read_text().splitlines()
+    config.write_text("\n".join(each for each in lines if not each.startswith("labelled:")))
+    assert config.read_text().count("\n") < len(lines) - 1
+    assert main(["train", "--resume", "run", "--epochs", 2]) == 0
+    assert len(history(runs.Run.open("run"))) == 2
+
+
 TRAINING = "on_train_batch_end"
 
 # 43 images for training one by one, 2 that are watched: an epoch of 43 steps is a call of 32 steps

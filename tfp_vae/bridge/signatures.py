@@ -46,6 +46,11 @@ def arguments_of(cls: type) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in of_keras]
 
 
+def first_of_ours(cls: type) -> type:
+    """Returns the class itself, or the nearest class above a user's that is of this package."""
+    return next(base for base in cls.__mro__ if _is_ours(base))
+
+
 def _is_ours(cls: type) -> bool:
     return cls.__module__.split(".")[0] == "tfp_vae"
 

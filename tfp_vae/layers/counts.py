@@ -55,6 +55,18 @@ class NegativeBinomial(IndependentLayer):
         self.min_total_count = min_total_count
 
     @classmethod
+    def new(  # type: ignore[override]  # an option more
+        cls,
+        params: Any,
+        event_shape: Any = (),
+        validate_args: bool = False,
+        name: str | None = None,
+        min_total_count: float = 1e-4,
+    ) -> tfd.Independent:
+        """Returns the distribution of a tensor `[..., params_size(event_shape)]`."""
+        return cls._new(params, event_shape, validate_args, name, min_total_count=min_total_count)
+
+    @classmethod
     def each(
         cls, *parameters: tf.Tensor, validate_args: bool, min_total_count: float = 1e-4
     ) -> tfd.Distribution:

@@ -81,6 +81,26 @@ class Gamma(IndependentLayer):
         self.min_rate = min_rate
 
     @classmethod
+    def new(  # type: ignore[override]  # an option more
+        cls,
+        params: Any,
+        event_shape: Any = (),
+        validate_args: bool = False,
+        name: str | None = None,
+        min_concentration: float = 0.05,
+        min_rate: float = 1e-4,
+    ) -> tfd.Independent:
+        """Returns the distribution of a tensor `[..., params_size(event_shape)]`."""
+        return cls._new(
+            params,
+            event_shape,
+            validate_args,
+            name,
+            min_concentration=min_concentration,
+            min_rate=min_rate,
+        )
+
+    @classmethod
     def each(
         cls,
         concentration: tf.Tensor,

@@ -38,6 +38,18 @@ class LocationScaleLayer(IndependentLayer):
         self.min_scale = min_scale
 
     @classmethod
+    def new(  # type: ignore[override]  # an option more
+        cls,
+        params: Any,
+        event_shape: Any = (),
+        validate_args: bool = False,
+        name: str | None = None,
+        min_scale: float = 1e-6,
+    ) -> tfd.Independent:
+        """Returns the distribution of a tensor `[..., params_size(event_shape)]`."""
+        return cls._new(params, event_shape, validate_args, name, min_scale=min_scale)
+
+    @classmethod
     def each(
         cls,
         loc: tf.Tensor,

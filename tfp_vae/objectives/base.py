@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
+from keras.optimizers.schedules import LearningRateSchedule
 
 from tfp_vae import schedules
-from tfp_vae.bridge.signatures import parameters_of
+from tfp_vae.bridge.signatures import first_of_ours, parameters_of
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.forward import Forward
 
@@ -103,10 +105,53 @@ class Objective(abc.ABC):
     def __call__(self, forward: Forward) -> Terms:
         """Returns the terms of one batch."""
 
+    _constructed: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        made = super().__new__(cls)
+        made._constructed = (args, kwargs)
+        return made
+
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments that are attributes by the same names, as JSON."""
-        names = [name for name in parameters_of(type(self)) if hasattr(self, name)]
-        return {name: schedules.to_config(getattr(self, name)) for name in names}
+        """Returns the constructor's arguments, as JSON.
+
+        Those of a class of this package are its attributes by the same names. A subclass adds its
+        own to them, or leaves `get_config` out: then they are what its constructor was given.
+        """
+        cls: Any = type(self)
+        ours: Any = first_of_ours(cls)
+        if cls.__init__ is ours.__init__ or cls.get_config is not ours.get_config:
+            taken = parameters_of(ours)
+            given = {name: getattr(self, name) for name in taken if hasattr(self, name)}
+        else:
+            given = self._given()
+        return {name: self._as_json(name, value) for name, value in given.items()}
+
+    def _given(self) -> dict[str, Any]:
+        """Returns what the constructor was given, by name."""
+        args, kwargs = self._constructed
+        bound = inspect.signature(type(self)).bind(*args, **kwargs)
+        given = dict(bound.arguments)
+        for parameter in bound.signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                given |= given.pop(parameter.name, {})
+            elif parameter.kind is parameter.VAR_POSITIONAL and parameter.name in given:
+                raise InputError(
+                    f"Expected {type(self).__name__} to have a get_config, since its constructor "
+                    f"takes *{parameter.name}.",
+                    given[parameter.name],
+                )
+        return given
+
+    def _as_json(self, name: str, value: Any) -> Any:
+        if callable(value) and not isinstance(value, (LearningRateSchedule, keras.layers.Layer)):
+            raise InputError(
+                f"Expected {name} of {type(self).__name__} to be something that a file can hold: a "
+                "number, a word, a network or a keras.optimizers.schedules.LearningRateSchedule "
+                "of a registered class; or a get_config that says it otherwise.",
+                value,
+            )
+        return schedules.to_config(value)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Objective:

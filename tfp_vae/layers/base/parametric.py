@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_vae.bridge.signatures import arguments_of, parameters_of
+from tfp_vae.bridge.signatures import (
+    arguments_of,
+    first_of_ours,
+    has_parameter,
+    parameters_of,
+)
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.distribution_layer import DistributionLayer
@@ -41,14 +47,17 @@ class ParametricLayer(DistributionLayer):
     @property
     def num_parameters(self) -> int:
         """The size that the last axis of the input must have."""
-        return self.params_size(**self._arguments_for("params_size"))
+        return self._answer_of("params_size")
 
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
-        return self.new(inputs, **self._arguments_for("new", "each"))
+        return self._answer_of("new", inputs)
 
-    def _arguments_for(self, *methods: str) -> dict[str, Any]:
-        taken = _arguments_taken(type(self), methods)
-        return {argument: getattr(self, attribute) for argument, attribute in taken.items()}
+    def _answer_of(self, method: str, *inputs: Any) -> Any:
+        """Returns what a method gives for the attributes that stand for its arguments."""
+        by_place, by_name = _how_to_call(type(self), method)
+        places = [getattr(self, attribute) for attribute in by_place]
+        names = {argument: getattr(self, attribute) for argument, attribute in by_name.items()}
+        return getattr(self, method)(*inputs, *places, **names)
 
     def build(self, input_shape: Any) -> None:
         last = input_shape[-1] if len(input_shape) else None
@@ -62,13 +71,33 @@ class ParametricLayer(DistributionLayer):
 
 
 @functools.cache
-def _arguments_taken(layer: type, methods: tuple[str, ...]) -> dict[str, str]:
-    """Returns the arguments that methods of the layer take from its attributes, and these."""
-    functions = [getattr(layer, method) for method in methods if hasattr(layer, method)]
-    taken = {name for function in functions for name in parameters_of(function)}
-    given = arguments_of(layer)
-    renamed = {"dtype": "sample_dtype"} if "dtype" in taken and "sample_dtype" in given else {}
-    return {**{name: name for name in given if name in taken}, **renamed}
+def _how_to_call(layer: type, method: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Returns the attributes that a method takes by their places, and those it takes by name.
+
+    A method of a user's class that has other names than this package's takes as many as it has
+    places, in this package's order.
+    """
+    function, given = getattr(layer, method), arguments_of(layer)
+    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    taken = parameters_of(function)
+    if inspect.Parameter.VAR_KEYWORD in kinds and method == "new" and hasattr(layer, "each"):
+        taken = [*taken, *parameters_of(layer.each)]
+    ours = _attributes_for(parameters_of(getattr(first_of_ours(layer), method)), given)
+    theirs = _attributes_for(taken, given)
+    named = inspect.Parameter.VAR_KEYWORD in kinds or set(ours) & set(_LEADING) <= set(theirs)
+    if named:
+        return (), theirs
+    places = len(taken) - (method == "new") - ("name" in taken)
+    return tuple(ours.values())[:places], {}
+
+
+_LEADING = ("event_shape", "event_size", "num_components", "dtype", "validate_args")
+
+
+def _attributes_for(arguments: Iterable[str], given: Sequence[str]) -> dict[str, str]:
+    """Returns the arguments that stand for attributes of a layer, with these, in order."""
+    own = {"dtype": "sample_dtype"} if "sample_dtype" in given else {}
+    return {a: own.get(a, a) for a in arguments if own.get(a, a) in given}
 
 
 class IndependentLayer(ParametricLayer):
@@ -129,7 +158,10 @@ class IndependentLayer(ParametricLayer):
             params, count = tf.convert_to_tensor(params), cls.parameters_per_value
             parts = tf.split(params, count, axis=-1) if count > 1 else [params]
             parts = [to_event_shape(part, event_shape, own) for part in parts]
-            each = cls.each(*parts, validate_args=validate_args, **options)
+            if has_parameter(cls.each, "validate_args"):
+                each = cls.each(*parts, validate_args=validate_args, **options)
+            else:  # by another name
+                each = cls.each(*parts, validate_args, **options)
             return independent(each, event_shape, cls.outer, validate_args=validate_args)
 
 
