@@ -64,8 +64,8 @@ class WordDropout(keras.layers.Layer):
 
     Example:
       >>> layer = WordDropout(1.0)
-      >>> layer(tf.ones([1, 3, 2]), training=True).numpy().sum(), layer(tf.ones([1, 3, 2])).shape
-      (0.0, TensorShape([1, 3, 2]))
+      >>> layer(tf.ones([1, 2, 1]), training=True).numpy().tolist()
+      [[[0.0], [0.0]]]
     """
 
     @checked
