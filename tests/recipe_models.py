@@ -8,6 +8,12 @@ from tfp_vae.model import main_variable
 LABELS = 10
 
 
+# What a recipe is for, if it is not for any data.
+SHAPES = dict.fromkeys(
+    ["ms_ssim_vae", "deep_feature_vae", "recurrent_vae", "sentence_vae", "vrnn"], (8, 8, 1)
+)
+
+
 def made(name, labelled=None, **fields):
     """The recipe's model, small, conditioned on labels if it must be or if so asked."""
     conditional = recipes.RECIPES[name].conditional if labelled is None else labelled

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from commands import SMALL, main, results
 from conftest import counted
+from recipe_models import SHAPES
 
 from tfp_vae import data, recipes
 from tfp_vae.app import figures, preparation, reporting, runs, training
@@ -141,7 +142,8 @@ def test_the_latent_plane_is_drawn_of_a_unit_normal_alone(name, digits):
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_is_made_for_a_few_examples(name):
     recipe = recipes.RECIPES[name]
-    s = recipes.Setting((5,), 2, latent_size=2, widths=(4,), num_classes=2)
+    shape = SHAPES.get(name, (5,))
+    s = recipes.Setting(shape, 2, latent_size=2, widths=(4,), num_classes=2)
     assert recipe.make(s).count_params() > 0
     if recipe.prior_after is not None:
         assert recipe.prior_after(s) is not None
