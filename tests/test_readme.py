@@ -14,6 +14,7 @@ from tfp_vae import layers
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.again
 def test_the_python_in_the_readme_runs_from_top_to_bottom(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 2

@@ -77,6 +77,7 @@ def test_metrics_csv_has_a_row_an_epoch_that_adds_up(run):
     assert rows[-1]["loss"] < rows[0]["loss"] < 64 * math.log(2) + 2
 
 
+@pytest.mark.again
 def test_results_json_is_the_model_on_the_test_set(run, digits):
     found = results(run)
     assert found["steps"] == 3 * STEPS == int(run.load_model().optimizer.iterations)
@@ -373,6 +374,7 @@ def test_the_installed_command_is_this_one():
     assert entry.load() is entry_point.main
 
 
+@pytest.mark.again
 def test_a_new_option_is_one_field(here, capsys, monkeypatch):
     """Of the class: then it is on the command line, in the help, in the run and in its config."""
 

@@ -21,6 +21,7 @@ def figures(run):
     return {path.stem for path in run.figures.glob("*.png")}
 
 
+@pytest.mark.again
 def test_a_recipe_whose_prior_comes_afterwards_samples_and_resumes(here, capsys):
     run = trained("--recipe", "ae")
     printed = capsys.readouterr().out

@@ -165,6 +165,7 @@ def test_what_was_changed_in_a_run_is_one_line(run, capsys, change, orders, mess
             assert re.search(message, err)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(
     "first",
     [0, *(pytest.param(first, marks=pytest.mark.again) for first in range(20, 500, 20))],
@@ -253,7 +254,7 @@ def disk():
     return Disk()
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     "writes", [0, 3, 7, *(pytest.param(n, marks=pytest.mark.again) for n in (1, 2, 4, 5, 6, 8, 9))]
 )
@@ -294,6 +295,7 @@ def test_what_is_written_takes_its_place_whole_or_not_at_all(tmp_path):
         assert not (tmp_path / "model.new.keras").exists()
 
 
+@pytest.mark.again
 def test_an_export_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     vae = VAE(*small_networks())
 

@@ -18,6 +18,7 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(
     ("recipe", "names"),
     [
@@ -58,6 +59,7 @@ def test_a_conditional_hierarchy_draws_each_label(capsys):
     assert np.load("a.npy").shape == (20, 8, 8, 1)
 
 
+@pytest.mark.again
 def test_what_is_no_likelihood_is_said_in_the_report(capsys):
     assert main(["train", "--recipe", "ms_ssim_vae", *FAST, "--out", "run"]) == 0
     found = results(runs.Run.open("run"))

@@ -19,6 +19,7 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.again
 def test_a_classifier_is_learnt_from_few_labels_reported_and_goes_on(capsys):
     assert main(["train", "--recipe", "m2", "--labelled", 50, *FAST, "--out", "run"]) == 0
     printed = capsys.readouterr().out
@@ -35,6 +36,7 @@ def test_a_classifier_is_learnt_from_few_labels_reported_and_goes_on(capsys):
     assert main(["train", "--resume", "run", "--epochs", 3]) == 0
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("recipe", [
     "vrnn", "poincare_vae",
     *(pytest.param(name, marks=pytest.mark.again) for name in (

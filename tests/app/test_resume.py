@@ -48,6 +48,7 @@ def test_resume_goes_on_to_more_epochs_with_the_objective_of_the_run(here, objec
     assert check(run.load_model().objective)
 
 
+@pytest.mark.again
 def test_a_run_of_before_an_option_was_there_goes_on(here):
     assert main(["train", "--epochs", 1, *SMALL, "--out", "run"]) == 0
     config = here / "run" / "config.yaml"
@@ -163,6 +164,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(here, whole, monkey
     assert {n for n in files[0] ^ files[1] if "tfevents" not in n} == set()
 
 
+@pytest.mark.again
 def test_one_folder_has_one_run(here):
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda _: runs.Run.next("runs/digits").path.name, range(32)))
@@ -189,7 +191,7 @@ def test_an_epoch_is_executed_in_calls_of_several_steps(uninterrupted):
     assert uninterrupted.vae.steps_per_call == EXECUTION
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     ("step", "hook"),
     [

@@ -83,7 +83,7 @@ def test_takes_float64_and_integer_inputs(kind, x):
         assert np.isfinite(model.evaluate(*targets(kind, x.astype(dtype)), verbose=0)).all()
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     ("kind", "compiled"),
     [(plain, False), (class_based, True), (importance_weighted, False)],

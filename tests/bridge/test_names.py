@@ -100,6 +100,7 @@ def test_several_of_one_shape_are_stacked_as_before():
     np.testing.assert_array_equal(d, tf.stack([d.mean(), d.stddev()], axis=-1))
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(
     "name", ["DenseReparameterization", "DenseLocalReparameterization", "DenseFlipout"]
 )

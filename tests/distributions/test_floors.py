@@ -128,7 +128,7 @@ def test_beyond_both_bounds_the_gradient_points_back_alone():
         np.testing.assert_array_equal(tape.gradient(loss, u), expected)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("mode", [{"run_eagerly": True}, {"jit_compile": True}], ids=str)
 def test_a_shared_scale_that_starts_below_its_floor_finds_the_noise(mode):
     layer = layers.SharedScale(1, scale=1e-3, trainable_scale=True, min_scale=0.1)

@@ -145,7 +145,7 @@ def test_a_likelihood_over_something_else_is_refused(make, message, use):
         run()
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     "objective",
     [None, MMD(), BetaTC(33), SlicedWasserstein(), IWAE(3, "dreg")],

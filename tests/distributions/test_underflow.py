@@ -56,7 +56,7 @@ def near(draws, expected, error=0.0, sigmas=4.5):
     np.testing.assert_allclose(draws.mean(), expected, atol=allowed)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("compiled", [AGAIN(False), True])
 @pytest.mark.parametrize("dtype", ["float32", AGAIN("float64")])
 @pytest.mark.parametrize("temperature", TEMPERATURES)
@@ -269,7 +269,7 @@ def test_a_later_draw_does_not_take_the_place_of_an_earlier_one():
 # -- Gammas ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("compiled", [AGAIN(False), True])
 @pytest.mark.parametrize("a", [AGAIN(0.05), 0.06, AGAIN(0.2), 2.0])
 def test_gammas_draws_and_densities_at_small_concentrations(a, compiled):
@@ -457,6 +457,7 @@ def test_numbers_that_a_float_holds_have_the_density_that_they_had(name):
 # -- the mechanism ------------------------------------------------------------------------------
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_what_a_draw_carries_goes_with_it(name):
     """TFP's memory would keep each draw for ever."""

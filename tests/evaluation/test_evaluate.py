@@ -107,6 +107,7 @@ def test_conditions_go_with_their_rows(structure):
 # -- errors ------------------------------------------------------------------------------------
 
 
+@pytest.mark.again
 def test_the_errors_are_the_spread_of_evaluations_of_other_rows(by_class):
     vae, x = by_class
     runs = [estimates.evaluate(vae, x, 1, examples=60, seed=seed) for seed in range(15)]

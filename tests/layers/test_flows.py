@@ -145,6 +145,7 @@ def test_the_density_integrates_to_1(name):
     np.testing.assert_allclose(np.sum(p) * (side[1] - side[0]) ** 2, 1, atol=5e-3)
 
 
+@pytest.mark.again
 @EVERY_FLOW
 def test_gradients_of_log_prob_anywhere_are_those_of_differences(name):
     """Under XLA, with respect to z and the parameters, a sample axis before a free batch."""

@@ -153,6 +153,7 @@ class LearnedNormal(priors.Prior):
         return tfd.Independent(tfd.Normal(tf.convert_to_tensor(self.loc), 1.0), 1)
 
 
+@pytest.mark.again
 @BOTH
 def test_a_learned_prior_is_trained_and_saved(carrier, tmp_path):
     prior, t = LearnedNormal(), parameters(64) + 2.0

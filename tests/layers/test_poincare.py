@@ -141,6 +141,7 @@ def test_the_kl_is_that_of_the_integral():
     assert float(tf.reduce_mean(q.log_prob(z) - p.log_prob(z))) == pytest.approx(exact, abs=0.02)
 
 
+@pytest.mark.again
 def test_a_vae_on_the_ball_learns_draws_and_is_saved(tmp_path, x):
     encoder = networks.encoder((8, 8, 1), layers.WrappedNormal(2, 0.7), widths=(16,))
     decoder = keras.Sequential(

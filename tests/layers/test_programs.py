@@ -22,6 +22,7 @@ def negloglik(y, rv_y):
     return -rv_y.log_prob(y)
 
 
+@pytest.mark.again
 def test_regression_whose_noise_is_learned():
     """y | x ~ N(2 x, (0.1 + x)^2)."""
     rng = np.random.default_rng(0)

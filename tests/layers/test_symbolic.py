@@ -222,6 +222,7 @@ def test_a_log_prob_of_symbolic_data():
     np.testing.assert_allclose(model([X, X[:, :2]]), normal(X).log_prob(X[:, :2]), rtol=1e-4)
 
 
+@pytest.mark.again
 def test_a_model_of_these_is_trained_and_saved(tmp_path):
     inputs = keras.Input((4,))
     d = distribution(keras.layers.Dense(4)(inputs))

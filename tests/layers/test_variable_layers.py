@@ -221,7 +221,7 @@ def test_a_batch_without_variance_keeps_the_length():
     np.testing.assert_allclose(y, 0, atol=1e-5)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("mode", [{"jit_compile": True}, {"run_eagerly": True}, {}])
 def test_the_first_step_of_fit_initializes(mode):
     model = keras.Sequential(

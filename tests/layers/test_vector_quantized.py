@@ -224,6 +224,7 @@ def test_loss_and_log_likelihood_are_bounds_in_nats(x, decay):
     np.testing.assert_allclose(loss, -np.mean(log_p) + added, rtol=1e-5)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(
     "kwargs",
     [{"decay": 0.9, "commitment": 0.5}, {"decay": None, "revive_after": 2}],

@@ -154,7 +154,7 @@ def test_a_decoder_alone_may_be_conditioned(x):
     assert vae.wiring.given_names == ["label"]
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("body", ["mlp", "conv"])
 def test_the_bodies_take_labels(body, x, tmp_path):
     shape = (8, 8, 1)

@@ -114,6 +114,7 @@ def test_an_encoder_exports_its_draws(tmp_path, x):
     np.testing.assert_allclose(served.mean(tf.constant(x)), encoder(x).mean(), atol=1e-6)
 
 
+@pytest.mark.again
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     vae = VAE(*small_networks())
     (tmp_path / "file").write_text("mine")

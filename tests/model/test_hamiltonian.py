@@ -110,6 +110,7 @@ def test_the_end_of_a_chain_is_the_steps_own():
     np.testing.assert_allclose(log_w[0, 0], expected, rtol=1e-4)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("make", [ladder, half_known])
 def test_models_of_several_variables_train_and_are_saved(make, tmp_path):
     if make is half_known:  # relaxed labels stay where these are known

@@ -209,6 +209,7 @@ def test_dreg_has_no_noise_at_the_exact_posterior():
     np.testing.assert_allclose(np.concatenate(found), 0.0, atol=1e-5)
 
 
+@pytest.mark.again
 def test_piwae_gives_each_player_its_own_bounds_gradient():
     many, groups, both = (
         np.mean([gradients(model(2, 0.3, o), 4000) for _ in range(5)], axis=0)

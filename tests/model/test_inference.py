@@ -67,6 +67,7 @@ CASES = {  # how the model is made, its data, and whether encoder and decoder ar
 }
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("name", CASES)
 def test_a_large_batch_is_what_its_rows_are(name):
     make, data, *compiled = CASES[name]

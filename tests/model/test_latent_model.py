@@ -50,6 +50,7 @@ def test_it_trains_and_reports_each_variable(make):
         assert history["kl"][-1] == pytest.approx(total, rel=1e-4)
 
 
+@pytest.mark.again
 @KINDS
 def test_it_draws_encodes_and_reconstructs_by_name(make):
     model, _ = trained(make)
@@ -70,6 +71,7 @@ def test_it_draws_encodes_and_reconstructs_by_name(make):
     np.testing.assert_array_equal(means["x"], model.reconstruct(data)["x"])
 
 
+@pytest.mark.again
 @KINDS
 def test_its_likelihood_grows_with_the_draws_and_is_above_the_bound(make):
     if make is critic:
@@ -82,6 +84,7 @@ def test_its_likelihood_grows_with_the_draws_and_is_above_the_bound(make):
     assert elbo < many + 0.2
 
 
+@pytest.mark.again
 @KINDS
 def test_it_goes_on_from_a_file_as_if_nobody_had_saved_it(make, tmp_path):
     model, _ = trained(make)
@@ -397,6 +400,7 @@ def test_conditionals_may_share_a_layer(tmp_path):
     assert found[0] is found[1]
 
 
+@pytest.mark.again
 def test_targets_and_weights_of_several_variables():
     model, data = two_observed(), given_to(two_observed)
     model.compile("adam")

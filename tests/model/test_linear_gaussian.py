@@ -108,6 +108,7 @@ def test_iwae_with_one_sample_is_the_monte_carlo_elbo():
     np.testing.assert_allclose(vae.compute_loss(X, None, p), by_hand, rtol=1e-6)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("beta", [0.0, 0.5, 4.0])
 def test_elbo_is_nll_plus_beta_kl(beta):
     logs = linear_vae(ELBO(beta)).evaluate(X, verbose=0, return_dict=True)
@@ -135,6 +136,7 @@ def test_evaluate_reports_the_elbo_and_the_likelihood():
     assert results["negative_elbo"] > -results["log_likelihood"]
 
 
+@pytest.mark.again
 def test_training_finds_the_likelihood_of_the_data():
     """Fitted to draws of the model, a linear VAE comes to the data's own log-likelihood."""
     data = np.random.default_rng(3)

@@ -346,6 +346,7 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.again
 def test_a_run_that_was_backed_up_goes_on_as_if_nothing_had_been(tmp_path):
     whole = trained(vae(OPTIMIZERS.Adam(0.05)), epochs=4)
     model, backup = vae(OPTIMIZERS.Adam(0.05)), C.BackupAndRestore(tmp_path / "backup")

@@ -192,6 +192,7 @@ def test_what_does_not_go_together_is_refused():
         drawn.fit(half_known(), verbose=0)
 
 
+@pytest.mark.again
 def test_a_saved_model_goes_on(tmp_path):
     model, given = m2(SemiSupervised("y", alpha=2.0, beta={"y": 1.0, "z": 0.5})), half_known()
     model.compile("adam")

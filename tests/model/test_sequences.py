@@ -66,7 +66,7 @@ def test_what_stands_in_hidden_steps_changes_nothing():
     np.testing.assert_allclose(*many, atol=0.7)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize(
     "objective", [None, IWAE(3), IWAE(3, "dreg")], ids=["ELBO", "IWAE", "DReG"]
 )

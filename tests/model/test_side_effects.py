@@ -299,6 +299,7 @@ def test_dropout_drops_in_the_second_pass_and_its_seeds_go_on():
     assert states[0] != states[1] != states[2]
 
 
+@pytest.mark.again
 def test_the_second_pass_trains_in_a_compiled_fit_and_reloads(tmp_path):
     vae = vamp(Adds(0.4), keras.layers.BatchNormalization(), keras.layers.Dropout(0.1))
     vae.compile(keras.optimizers.Adam(0.01))

@@ -139,6 +139,7 @@ def test_a_step_draws_as_many_as_the_objective_wants(x, training):
     assert p.batch_shape == [256]
 
 
+@pytest.mark.again
 def test_the_loss_of_a_call_by_hand_is_the_objectives(x):
     """`model(x)` is one draw, of which a bound by four is not made: the loss draws its own."""
     vae = VAE(*small_networks(), objective=IWAE(4))

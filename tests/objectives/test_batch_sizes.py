@@ -172,6 +172,7 @@ def test_a_last_batch_of_one_is_one_example_of_129(make):
     assert abs(whole.mean() - parted.mean()) < 4 * error + 0.02 * abs(whole.mean())
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("size", [2, 3, 33])
 def test_sliced_wasserstein_is_0_on_average_where_z_is_as_the_prior(size):
     prior = tfd.MultivariateNormalDiag(tf.zeros(2))

@@ -162,7 +162,7 @@ def test_a_config_without_the_option_is_of_the_mean():
     assert objectives.ELBO.from_config(config).capacity_of == "mean"
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_xla_with_a_dynamic_batch(dtype):
     joint = layers.Joint(

@@ -45,6 +45,7 @@ def test_a_permutation_is_of_each_dimension_over_the_batch():
     assert (found != again).any()
 
 
+@pytest.mark.again
 def test_the_critic_finds_a_total_correlation_that_is_known():
     """z of N(0, R): TC = -1/2 log det R, and D(z) = log N(z; 0, R) - log N(z; 0, I)."""
     keras.utils.set_random_seed(0)

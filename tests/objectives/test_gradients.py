@@ -179,6 +179,7 @@ def test_what_is_no_estimator_is_refused_in_words(make, message):
 # -- the regularized autoencoder -------------------------------------------------------------------
 
 
+@pytest.mark.again
 def test_the_gradient_penalty_is_of_the_decoder_at_z():
     weights = tf.constant(np.random.default_rng(0).normal(size=[3, 5]).astype("float32"))
     z = tf.constant([[0.3, -0.2, 0.5], [1.0, 0.0, -1.0]])

@@ -321,6 +321,7 @@ def _loss(objective, loc, scale):
     return tf.reduce_mean(terms.loss)
 
 
+@pytest.mark.again
 @pytest.mark.parametrize(
     "make",
     [

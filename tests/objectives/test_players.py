@@ -99,6 +99,7 @@ def test_each_has_a_rate_of_its_own():
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.again
 def test_it_goes_on_from_a_file_in_the_middle_of_a_turn(tmp_path):
     whole = autoencoder()
     whole.compile(ByPlayer(model="adam", critic=keras.optimizers.Adam(1e-2), every={"model": 3}))
@@ -132,6 +133,7 @@ def test_the_critic_finds_the_log_ratio_of_two_normals():
     assert at_0 == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.again
 def test_z_comes_to_the_prior():
     vae = autoencoder(weight=10.0)
     vae.compile(ByPlayer(model=keras.optimizers.Adam(3e-3), critic=keras.optimizers.Adam(3e-3)))

@@ -72,6 +72,7 @@ def test_the_probabilities_given_each_top_code_sum_to_one_and_draws_have_them():
         np.testing.assert_allclose(shares, probability[:, row], atol=0.015)
 
 
+@pytest.mark.again
 def test_two_levels_train_sample_save_and_export(tmp_path):
     x = data()
     model = two_levels()

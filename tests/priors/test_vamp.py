@@ -55,6 +55,7 @@ def test_pseudo_inputs_and_encoder_get_gradients_and_stay_in_bounds(x):
     np.testing.assert_allclose(found, inside, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.again
 def test_it_comes_nearer_to_the_posteriors_with_the_networks_frozen(x):
     vae = vae_of(8)
     vae.encoder.trainable = vae.decoder.trainable = False

@@ -103,6 +103,7 @@ def test_at_bottom_up_posteriors_that_are_exact_dreg_has_no_gradient(estimator, 
     assert (np.abs(found) < 1e-4).all() == is_zero
 
 
+@pytest.mark.again
 def test_values_above_are_given_and_those_below_are_drawn():
     """Also where a prior hands a state down beside its distribution."""
     model = made("top_down_vae")
@@ -198,6 +199,7 @@ def test_the_upper_prior_is_a_mixture_of_the_upper_posteriors(x):
     np.testing.assert_allclose(mixture.log_prob(z), expected, rtol=1e-4)
 
 
+@pytest.mark.again
 def test_a_hierarchy_with_a_vamp_prior_and_doubly_reparameterized_gradients_on_counts():
     """Nobody published these together."""
     x = np.random.default_rng(0).poisson(3.0, [64, 6]).astype("float32")

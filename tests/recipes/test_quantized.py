@@ -52,6 +52,7 @@ def test_the_priors_that_come_afterwards_generate(name, x):
     assert np.isfinite(model.log_likelihood(data)).all()
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("labelled", [pytest.param(False, marks=AGAIN), True])
 @pytest.mark.parametrize("shape", [(13, 9, 3), pytest.param((28, 20, 1), marks=AGAIN)], ids=str)
 def test_two_levels_of_maps_suit_images_of_any_size(shape, labelled):

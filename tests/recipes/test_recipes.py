@@ -188,6 +188,7 @@ def test_what_is_no_recipe_is_refused_in_words():
         made("conditional_vae", labelled=False)
 
 
+@pytest.mark.again
 def test_rows_that_nobody_published_together_just_work(x):
     k = 12
     vae = recipes.Setting((8, 8, 1), 1500, latent_size=3, widths=(12,), num_classes=LABELS).vae(
@@ -204,6 +205,7 @@ def test_rows_that_nobody_published_together_just_work(x):
     assert vae.sample(4, conditions=conditions(vae, 4)).shape == (4, 8, 8, 1)
 
 
+@pytest.mark.again
 def test_the_table_in_the_documentation_is_the_recipes():
     text = (ROOT / "docs" / "variants.md").read_text()
     assert variants_table.table() in text

@@ -135,6 +135,7 @@ def test_the_state_of_a_vrnn_is_one_and_its_density_a_sum_by_hand():
     assert np.std(many.kl) < 0.5 * np.std(by_draws)
 
 
+@pytest.mark.again
 def test_a_vrnn_is_saved_with_its_one_state_and_padding_changes_nothing(tmp_path):
     model, x = sequences.vrnn(setting()), walks()
     model.compile(keras.optimizers.Adam(0.01))
@@ -153,6 +154,7 @@ def test_a_vrnn_is_saved_with_its_one_state_and_padding_changes_nothing(tmp_path
     np.testing.assert_allclose(*found, rtol=1e-5)
 
 
+@pytest.mark.again
 def test_tokens_of_any_length_are_learnt_and_drawn(tmp_path):
     rng = np.random.default_rng(0)
     start = rng.integers(1, 5, [64, 1])

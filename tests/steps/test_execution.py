@@ -23,6 +23,7 @@ def small(num_classes=None, seed=1):
     )
 
 
+@pytest.mark.again
 def test_xla_compiles_for_few_sizes_of_batches():
     """A batch that stands alone among others has its step without XLA."""
     vae = small()

@@ -224,7 +224,7 @@ def fitted(kind, make, **compiled):
     return vae, history, seen
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.filterwarnings("ignore:Your input ran out of data", "ignore:.*shuffle=True")
 @pytest.mark.parametrize(("make", "steps"), FIT.values(), ids=FIT)
 def test_fit_does_the_steps_of_keras(make, steps):
@@ -240,6 +240,7 @@ def test_fit_does_the_steps_of_keras(make, steps):
         np.testing.assert_allclose(values, expected_losses[name], rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.again
 def test_xla_runs_the_same_steps():
     """On batches of one size: XLA draws other noise, and a batch that stands alone goes without."""
     make, steps = FIT["array"]
@@ -261,7 +262,7 @@ def test_xla_does_all_steps_of_batches_of_any_size(name):
     assert history["loss"][-1] < history["loss"][0]
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize(("make", "known", "steps"), UNKNOWN.values(), ids=UNKNOWN)
 def test_data_of_unknown_length_have_a_step_for_each_batch(make, known, steps):
@@ -291,7 +292,7 @@ EVALUATE = {
 }
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("make", EVALUATE.values(), ids=EVALUATE)
 def test_evaluate_counts_each_example_once(make):
@@ -342,7 +343,7 @@ def test_evaluation_is_the_weighted_mean_over_all(make, weights):
     np.testing.assert_allclose(found["loss"], expected, rtol=1e-4)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("name", ["a smaller last batch, repeated", "generator", "array"])
 def test_the_progress_bar_ends_at_the_last_step(name, capsys):
@@ -414,7 +415,7 @@ class MakesFunctionsAnew(keras.callbacks.Callback):
         self.model.make_train_function(force=True)
 
 
-@pytest.mark.one
+@pytest.mark.again
 @pytest.mark.parametrize("callback", [Evaluates, EvaluatesLargeBatches, MakesFunctionsAnew])
 def test_what_a_callback_does_within_fit_changes_no_step(callback):
     vae = made(VAE)
@@ -427,6 +428,7 @@ class OwnStep(VAE):
         return {**super().train_step(data), "extra": tf.constant(3.0)}
 
 
+@pytest.mark.again
 def test_a_step_of_ones_own_keeps_its_logs():
     history = made(OwnStep).fit(X, batch_size=8, verbose=0).history
     assert history["extra"] == [3.0]
