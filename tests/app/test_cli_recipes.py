@@ -110,7 +110,7 @@ def test_a_handful_of_rows_is_trained_reported_and_resumed(here, capsys, rows, r
     assert "all 1 test rows" in printed
     assert "columns: standardized inside the model" in printed
     assert ("fitting the prior" in printed) == (recipe != "vae")
-    assert figures(run) == {"latent_space"}
+    assert figures(run) == {"latent_space", *(["codes_in_use"] if recipe == "vq_vae" else [])}
     assert main(["train", "--resume", "run", "--epochs", 2]) == 0
     assert results(run)["steps"] == 2
 
