@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -95,6 +96,7 @@ class Training:
         rate = _warm_up_and_cosine(options.learning_rate, self.total)
         if self.run.model.is_file():
             self.vae = self.run.load_trained()
+            _is_own(self.vae.optimizer, self.run.model)
             self.vae.optimizer.learning_rate = rate
             return
         setting = recipes.Setting(
@@ -215,6 +217,20 @@ def usual_epochs(steps: int) -> int:
       (36, 273, 300)
     """
     return max(36, min(300, math.ceil(3000 / steps)))
+
+
+def _is_own(optimizer: keras.optimizers.Optimizer, file: Path) -> None:
+    """Checks that an optimizer is the one of every run, but for its rate."""
+    theirs, own = (
+        {**each.get_config(), "learning_rate": None, "name": None}
+        for each in (optimizer, keras.optimizers.Adam())
+    )
+    if type(optimizer) is not keras.optimizers.Adam or theirs != own:
+        wrong = {key: theirs.get(key) for key in own if theirs.get(key) != own[key]}
+        raise InputError(
+            f"Expected the optimizer in {file} to be the run's own, Adam({own}).",
+            f"{type(optimizer).__name__}: {wrong}",
+        )
 
 
 def _warm_up_and_cosine(peak: float, steps: int) -> keras.optimizers.schedules.CosineDecay:
