@@ -89,6 +89,14 @@ def test_replicas_draw_noise_of_their_own():
     assert told["norms"][0] == told["norms"][1]
 
 
+# Of the others the noise is not drawn by rows alone, or nobody has compared them yet.
+COMPARED = ("published", "quantized", "two_levels")
+
+
+def room_of(name):
+    return recipes.RECIPES[name].make.__module__.split(".")[-1]
+
+
 ONE = ["vq_vae", "losses of a prior"]
 OTHERS = [
     "MMD",
@@ -96,7 +104,7 @@ OTHERS = [
     "capacity",
     "DIP",
     "weighted TC",
-    *(n for n in recipes.RECIPES if n not in ONE),
+    *(n for n in recipes.RECIPES if n not in ONE and room_of(n) in COMPARED),
 ]
 CASES = [
     pytest.param(45, ONE, id="a replica without rows"),
