@@ -98,7 +98,7 @@ def negative_elbo_tril(encoder: Network, decoder: Network, latent_size: int) -> 
     def loss(p: Parameters, x: Array, key: Array) -> Array:
         mean, diagonal, rest = jnp.split(encoder(p, x), [latent_size, 2 * latent_size], -1)
         diagonal = jax.nn.softplus(diagonal) + 1e-5
-        scale = jax.vmap(jnp.diag)(diagonal).at[:, *below].set(rest)
+        scale = jax.vmap(jnp.diag)(diagonal).at[(slice(None), *below)].set(rest)
         z = mean + jnp.einsum("bij,bj->bi", scale, jax.random.normal(key, mean.shape))
         kl = ((mean**2).sum() + (scale**2).sum() - mean.size) / 2 - jnp.log(diagonal).sum()
         return (negative_log(decoder(p, z), x).sum() + kl) / len(x)
