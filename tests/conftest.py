@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import subprocess
@@ -74,6 +75,14 @@ def _seeded():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _lean():
+    """Keeps what earlier files left, TensorFlow's graphs above all, out of each collection."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -123,6 +123,7 @@ def test_train_prints_what_it_does_its_results_and_what_comes_next(run, trained)
         assert line in trained
 
 
+@pytest.mark.again
 def test_the_commands_that_train_names_work_as_they_are_printed(work, trained, monkeypatch):
     monkeypatch.chdir(work)
     named = [shlex.split(words) for words in re.findall(r"-m tfp_vae_cli (.*)", trained)]

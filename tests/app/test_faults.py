@@ -153,6 +153,7 @@ def _other(run):
 
 
 @pytest.mark.parametrize(("change", "orders", "message"), CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.one
 def test_what_was_changed_in_a_run_is_one_line(run, capsys, change, orders, message):
     change(run)
     for order in orders:

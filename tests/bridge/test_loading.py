@@ -111,6 +111,7 @@ def test_no_function_of_others_is_let_in(load, path):
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("key", ["prior", "objective", "encoder", "decoder"])
+@pytest.mark.again
 def test_no_part_of_a_model_is_a_function(key, tmp_path):
     vae = VAE(*small_networks(regularized=False))
     vae.save(tmp_path / "vae.keras")

@@ -212,6 +212,7 @@ TFDS_DATA_DIR = os.environ.get("TFDS_DATA_DIR", "")
     not TFDS_DATA_DIR or not (Path(TFDS_DATA_DIR) / "mnist").is_dir(),
     reason="TFDS_DATA_DIR does not name a folder that holds mnist",
 )
+@pytest.mark.again
 def test_mnist_is_mnist():
     images = data.load("mnist")
     assert images.train.shape == (60_000, 28, 28, 1)

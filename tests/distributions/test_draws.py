@@ -59,6 +59,7 @@ def test_the_kl_of_the_encoder_is_no_way_around_it():
      objectives.RegularizedAE()],
     ids=lambda o: type(o).__name__,
 )  # fmt: skip
+@pytest.mark.one
 def test_an_autoencoder_may_take_the_mean_and_has_no_kl(objective):
     vae = VAE(*networks("mean"), objective=objective, prior=LAPLACE)
     vae.compile("adam", jit_compile=False)

@@ -37,6 +37,7 @@ def test_the_slope_of_a_draw_is_that_of_the_quantile(d, kappa):
 
 @pytest.mark.parametrize("by_xla", [False, True])
 @pytest.mark.parametrize(("d", "kappa"), [(2, 2.0), (5, 20.0), (30, 8.0)])
+@pytest.mark.one
 def test_the_gradient_of_an_expectation_is_its_derivative(d, kappa, by_xla):
     """E cos = A(kappa): A' = 1 - A^2 - (d - 1) A / kappa; and of cos^2, numerically."""
     mean_direction = tf.one_hot(0, d)

@@ -84,6 +84,7 @@ FITTING = {
 
 
 @pytest.mark.parametrize("make", FITTING.values(), ids=FITTING)
+@pytest.mark.one
 def test_a_prior_over_z_is_taken(make):
     vae = VAE(encoder(), decoder(), make())
     assert np.isfinite(vae.log_likelihood(X, 3)).all()
@@ -192,6 +193,7 @@ DENOISING = {
 
 
 @pytest.mark.parametrize("use", DENOISING.values(), ids=DENOISING)
+@pytest.mark.one
 def test_x_with_noise_is_taken(use):
     vae = VAE(encoder(), decoder())
     vae.compile("adam")

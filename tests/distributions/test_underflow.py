@@ -105,6 +105,7 @@ def test_a_prior_of_another_temperature(temperature):
 
 @pytest.mark.parametrize("compiled", [AGAIN(False), True])
 @pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.one
 def test_the_gradient_of_the_kl_is_that_of_float64(temperature, compiled):
     layer = layers.RelaxedOneHotCategorical(D, temperature, num_variables=N, seed=1)
     p = layer.default_prior((N * D,))

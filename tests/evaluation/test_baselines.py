@@ -143,6 +143,7 @@ def likelihood_of(layer, rows=3):
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.one
 def test_a_baseline_comes_to_the_entropy_of_data_of_its_family(case):
     make, truth, name = CASES[case]
     layer = make()

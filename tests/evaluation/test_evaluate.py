@@ -344,6 +344,7 @@ def _without_density():
         (GREY[:, :3], "train of shape"),
     ],
 )
+@pytest.mark.again
 def test_training_data_that_are_not_as_x_are_refused(train, fragment):
     with pytest.raises(InputError, match=fragment):
         summary.report(small(layers.ContinuousBernoulli(4), (4,)), GREY, train, num_samples=1)

@@ -241,6 +241,7 @@ print("same")
     assert python(code).split() == ["same"]
 
 
+@pytest.mark.again
 def test_a_conditional_flow_learns_what_it_is_given():
     """p(x | c) = N(c, 0.1^2): the flow's mean follows c."""
     made = network(d=2, conditional=True, conditional_event_shape=1, units=(16,))

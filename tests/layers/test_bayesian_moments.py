@@ -12,6 +12,7 @@ tfd = tfp.distributions
 
 
 @EVERY
+@pytest.mark.one
 def test_outputs_have_the_exact_mean_and_variance(row):
     layer = built(
         row,

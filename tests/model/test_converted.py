@@ -128,6 +128,7 @@ def test_a_runtime_gives_the_numbers_of_the_model_for_any_batch(make, x, format,
 
 
 @pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.again
 def test_conditions_are_inputs_beside_x(format, tmp_path):
     package, suffix, run = FORMATS[format]
     pytest.importorskip(package)
@@ -223,6 +224,7 @@ def test_a_package_that_is_absent_is_named(small, tmp_path, monkeypatch):
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.again
 def test_what_a_runtime_rejects_is_not_written(small, tmp_path, monkeypatch):
     pytest.importorskip("tf2onnx")
     pytest.importorskip("onnxruntime")

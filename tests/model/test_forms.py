@@ -118,6 +118,7 @@ FEW = ("csr_matrix", "twice the same entry of a row", "tf.SparseTensor in no ord
 
 
 @pytest.mark.parametrize("use", USES)
+@pytest.mark.one
 def test_a_sparse_matrix_gives_the_numbers_of_a_dense_one(use, counts):
     vae, start = counts
     found, names = [], FORMS if use == "evaluate" else FEW

@@ -158,6 +158,7 @@ OBJECTIVES = {
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+@pytest.mark.one
 def test_the_gradient_of_the_elbo_is_exact_on_average(objective):
     built = model(2, wrong_by=0.3, objective=objective)
     exact = exact_gradient(built)
@@ -168,6 +169,7 @@ def test_the_gradient_of_the_elbo_is_exact_on_average(objective):
 
 @pytest.mark.parametrize("estimator", ["plain", "dreg"])
 @pytest.mark.parametrize("beta", [0.0, 0.25])
+@pytest.mark.one
 def test_the_gradient_of_a_bound_of_two_draws_is_exact_on_average(beta, estimator):
     built = model(2, wrong_by=0.3, objective=CIWAE(2, beta, estimator))
     exact = beta * exact_gradient(built) + (1 - beta) * exact_gradient(built, k=2, points=8)
@@ -184,6 +186,7 @@ SAME_MEAN = {
 
 
 @pytest.mark.parametrize("pair", SAME_MEAN.values(), ids=SAME_MEAN)
+@pytest.mark.one
 def test_estimators_have_the_mean_of_the_plain_gradient_and_less_variance(pair):
     found = [
         np.stack([gradients(model(2, 0.3, objective), 4000) for _ in range(6)])

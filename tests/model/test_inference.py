@@ -92,6 +92,7 @@ def test_a_large_batch_is_what_its_rows_are(name):
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.one
 def test_many_reconstructions_and_draws_are_those_of_the_plain_path(name):
     make, data, *_ = CASES[name]
     keras.utils.set_random_seed(0)

@@ -100,6 +100,7 @@ def test_it_goes_on_from_a_file_as_if_nobody_had_saved_it(make, tmp_path):
 
 
 @KINDS
+@pytest.mark.one
 def test_a_saved_model_answers_by_name(make, tmp_path):
     model, _ = trained(make)
     model.export(tmp_path / "served", verbose=False)
@@ -479,6 +480,7 @@ def test_a_posterior_without_a_mean_is_encoded():
     assert model.encode(given_to(ladder))["z"].mode().shape == (64, 2)
 
 
+@pytest.mark.again
 def test_a_variable_that_no_draw_reaches_has_one_row_for_each_example():
     model = LatentModel(
         {"z": (normal(X), None)},

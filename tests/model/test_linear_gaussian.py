@@ -90,6 +90,7 @@ def test_elbo_of_a_wrong_posterior_misses_log_p_by_its_kl():
     assert loss_of(vae, 2000) == pytest.approx(gap - exact_log_p().mean(), abs=0.02)
 
 
+@pytest.mark.again
 def test_iwae_grows_with_its_samples_towards_log_p():
     exact = -exact_log_p().mean()
     losses = [loss_of(linear_vae(IWAE(k), wrong_by=0.4), 100) for k in (1, 4, 32, 256)]

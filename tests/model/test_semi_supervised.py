@@ -148,6 +148,7 @@ def test_the_classifier_learns_from_both_and_labels_are_asked_for():
     assert np.isfinite(model.log_likelihood(given["x"], 5)).all()
 
 
+@pytest.mark.again
 def test_each_weight_gets_its_gradient_and_under_xla_the_same():
     model, given = m2(), {k: tf.constant(v) for k, v in half_known().items()}
     model.compile("adam")

@@ -82,6 +82,7 @@ def test_it_trains_at_any_length_and_draws(objective):
         model.sample(3)
 
 
+@pytest.mark.again
 def test_a_vae_of_sequences_is_exported(tmp_path):
     model = vae()
     model.export(tmp_path / "served", verbose=False)

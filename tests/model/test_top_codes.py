@@ -30,6 +30,7 @@ def top_down(objective):
 @pytest.mark.parametrize(
     "objective", [objectives.IWAE(3), pytest.param(objectives.ELBO(), marks=pytest.mark.again)]
 )
+@pytest.mark.again
 def test_codes_at_the_top_of_a_top_down_net_just_work(objective, tmp_path):
     values, _ = latent_models.data()
     model = top_down(objective)

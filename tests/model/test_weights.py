@@ -40,6 +40,7 @@ def loss_and_gradient(make, x, weights):
 
 
 @pytest.mark.parametrize("make", SHARED.values(), ids=SHARED)
+@pytest.mark.one
 def test_an_example_of_weight_0_counts_nothing(make, x):
     weights = tf.constant(np.repeat([1.0, 0.0], 32), tf.float32)
     other = np.concatenate([x[:32], 1 - x[32:]])

@@ -183,6 +183,7 @@ def test_deep_features_are_compared_layer_by_layer():
         objective.bind_data({"x": (5,)})
 
 
+@pytest.mark.again
 def test_features_stay_as_they_are_in_training_and_in_a_file(tmp_path):
     vae = of_vectors(DeepFeatures())
     before = [w.copy() for w in vae.objective.network.get_weights()]

@@ -66,6 +66,7 @@ def test_a_config_has_the_public_path_of_an_objective():
 
 
 @pytest.mark.parametrize("name", [n for n in recipes.RECIPES if n != "conditional_vae"])
+@pytest.mark.one
 def test_an_argument_of_a_recipes_own_objective_changes_nothing_else(name):
     def setting(objective=None):
         return recipes.Setting(

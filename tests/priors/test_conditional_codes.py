@@ -156,6 +156,7 @@ def test_the_prior_of_the_bottom_learns_its_law_given_the_top():
     assert abs((law - log_p).mean()) < 0.02  # a KL divergence, in nats
 
 
+@pytest.mark.again
 def test_a_prior_over_codes_may_be_given_a_label():
     x = data()
     label = np.arange(len(x), dtype="int32") % 3

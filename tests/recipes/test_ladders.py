@@ -154,6 +154,7 @@ def test_the_kl_is_against_the_prior_that_generates(name, x):
 
 
 @pytest.mark.parametrize("step", [0, 7, 1000])
+@pytest.mark.one
 def test_kl_weights_are_the_same_in_training_and_validation(step, x):
     model = made("top_down_vae")  # 100 steps, of which 30 warm up
     forward = model.forward(x, seed=(1, 2))
@@ -171,6 +172,7 @@ def test_kl_weights_are_the_same_in_training_and_validation(step, x):
 
 
 @pytest.mark.parametrize("groups", [3, 8])
+@pytest.mark.one
 def test_groups_of_maps_go_from_coarse_to_fine(groups):
     s = recipes.Setting((28, 20, 1), 100, latent_size=16, body="conv", widths=(4, 8))
     model = recipes.RECIPES["top_down_vae"].make(s, groups=groups)

@@ -78,6 +78,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("name", "mode"), list(cases()))
+@pytest.mark.one
 def test_a_recipe_in_a_mode(name, mode, x):
     context, options = MODES[mode]
     with context():

@@ -38,6 +38,7 @@ def test_the_decoder_takes_the_sum_of_the_levels(name, labelled):
 
 
 @pytest.mark.parametrize("name", CODED)
+@pytest.mark.again
 def test_the_priors_that_come_afterwards_generate(name, x):
     """Of each model on digits; the prior's probabilities are those of the codes that are drawn."""
     model = made(name)
@@ -90,6 +91,7 @@ def test_models_without_codes_use_none(x):
     assert use_of_codes(made("vae"), [x[:5]]) == {}
 
 
+@pytest.mark.again
 def test_fit_reports_the_mean_perplexity_of_the_batches(x):
     vae = made("fsq_vae")
     vae.compile(keras.optimizers.SGD(0.0), jit_compile=False)

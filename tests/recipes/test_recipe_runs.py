@@ -140,6 +140,7 @@ def test_the_latent_plane_is_drawn_of_a_unit_normal_alone(name, digits):
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.one
 def test_every_recipe_is_made_for_a_few_examples(name):
     recipe = recipes.RECIPES[name]
     shape = SHAPES.get(name, (5,))

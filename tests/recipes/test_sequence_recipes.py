@@ -201,6 +201,7 @@ def test_dropped_words_are_the_learned_one_and_only_in_training():
     np.testing.assert_array_equal(layer(x), x)
 
 
+@pytest.mark.again
 def test_lstms_learn_rows_of_images_too(x):
     model = sequences.recurrent_vae(setting((8, 8, 1)), cell="lstm")
     model.compile(keras.optimizers.Adam(0.01))

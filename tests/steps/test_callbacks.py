@@ -105,6 +105,7 @@ def test_a_failure_in_the_first_epoch_leaves_the_untrained_model(x, tmp_path):
     assert_same(left.get_weights(), untrained.get_weights())
 
 
+@pytest.mark.again
 def test_of_a_good_run_the_final_model_is_saved(x, tmp_path):
     path = tmp_path / "model.keras"
     keep = KeepGood(lambda model: model.save(path))
@@ -142,6 +143,7 @@ def test_saving_is_throttled_within_epochs_too_but_for_the_first_and_the_end(
 # -- evaluation --------------------------------------------------------------------------------
 
 
+@pytest.mark.again
 def test_evaluation_leaves_training_the_draws_that_it_has_without(x):
     validation = tf.data.Dataset.from_tensor_slices(x).batch(32)
     with_validation, _ = trained(x, 3, FixedEvaluation(), validation_data=validation)
@@ -183,6 +185,7 @@ def test_without_a_terminal_there_is_a_line_every_tenth(capsys, epochs, done, li
 
 
 @pytest.mark.parametrize("per_execution", [1, 2])
+@pytest.mark.again
 def test_the_progress_of_a_fit_ends_at_its_last_step(x, capsys, per_execution):
     _, history = trained(x, 20, ProgressBar(80), per_execution=per_execution)
     out = capsys.readouterr().out.splitlines()
@@ -193,6 +196,7 @@ def test_the_progress_of_a_fit_ends_at_its_last_step(x, capsys, per_execution):
     assert out[-1] == f"epoch 20, step 80 of 80: {values}"
 
 
+@pytest.mark.again
 def test_on_a_terminal_one_bar_goes_over_all_epochs(x, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     validation = tf.data.Dataset.from_tensor_slices(x).batch(32)
