@@ -26,6 +26,7 @@ def encoder(
     activation: str = "silu",
     num_classes: int | None = None,
     first: keras.layers.Layer | None = None,
+    unknown: bool = False,
 ) -> keras.Model:
     """Returns a network from x to q(z|x), or from x and a label to q(z|x, label).
 
@@ -38,6 +39,8 @@ def encoder(
       activation: the name of a Keras activation.
       num_classes: the number of labels; with it there is an input "label", an integer for each x.
       first: the first layer of x, such as `keras.layers.Normalization`.
+      unknown: whether entries of x may be NaN, which are not known: the network sees 0 there, and
+        beside x which entries are known (`layers.FillUnknown`).
 
     Raises:
       InputError: "conv" for data that are not images.
@@ -60,10 +63,14 @@ def encoder(
         hidden.append(keras.layers.Flatten())
     hidden += [keras.layers.Dense(posterior.num_parameters), posterior]
     ahead = [] if first is None else [first]
+    if unknown:
+        ahead.append(layers.FillUnknown())
     if num_classes is None:
         return keras.Sequential([keras.Input(tuple(input_shape)), *ahead, *hidden], name="encoder")
     given, label = keras.Input(tuple(input_shape), name="x"), _label()
-    x = given if first is None else first(given)
+    x = given
+    for layer in ahead:
+        x = layer(x)
     shown = _one_hot(num_classes)(label)
     if body == "mlp":
         joined = [hidden.pop(0)(x), shown]

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability import random as tfp_random
 
 from tfp_vae.bridge.queries import as_argument, refuse_all_pairs
 from tfp_vae.errors import InputError
@@ -102,6 +103,10 @@ class TensorCoercible(tfd.Distribution):
 
     def _seed(self, seed: Any) -> Any:
         return self._next_seed() if seed is None and self._next_seed is not None else seed
+
+    def draw_seed(self) -> Any:
+        """Returns the seed that a draw without one takes, a pair of integers."""
+        return tfp_random.sanitize_seed(self._seed(None))
 
     def value(self) -> tf.Tensor:
         """Returns the tensor that this distribution stands for, made at the first call."""

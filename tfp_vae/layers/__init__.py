@@ -33,6 +33,7 @@ from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.deterministic import Deterministic
 from tfp_vae.layers.discrete import ContinuousBernoulli, IndependentBernoulli, IndependentPoisson
 from tfp_vae.layers.distribution_lambda import DistributionLambda
+from tfp_vae.layers.fill_unknown import FillUnknown
 from tfp_vae.layers.finite_scalar_quantized import FiniteScalarQuantized
 from tfp_vae.layers.gamma import Gamma
 from tfp_vae.layers.gaussian_process import VariationalGaussianProcess
@@ -87,6 +88,7 @@ __all__ = [
     "DenseVariational",
     "Deterministic",
     "DistributionLambda",
+    "FillUnknown",
     "FiniteScalarQuantized",
     "Gamma",
     "Gyroplanes",

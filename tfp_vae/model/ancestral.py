@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfp_vae.bridge.origins import moved
 from tfp_vae.model.choosers import Chooser, at, drawing
-from tfp_vae.model.conditional import Conditional, Emitted, Value
+from tfp_vae.model.conditional import Conditional, Emitted, Value, filled
 from tfp_vae.model.enumeration import enumerating, share_draws
 from tfp_vae.model.latent_pass import LatentPass, Outset, Values, mask_on
 from tfp_vae.model.posterior_order import posterior_order
@@ -33,6 +33,7 @@ class Variables:
     Attributes:
       made: the names of the deterministic values, each with its `keras.KerasTensor`.
       inferred: the names of the latent variables in the order of their posteriors.
+      has_unknown: whether entries of observed variables may be NaN, which are not known.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Variables:
     ) -> None:
         self.posteriors, self.priors, self.likelihoods = posteriors, priors, likelihoods
         self.inferred = posterior_order(posteriors, priors)
+        self.has_unknown = any(one.takes_unknown for one in posteriors.values())
         self.features = None if features is None else Ports(features)
         outputs: Any = {} if features is None else features._outputs_struct
         self.made: dict[str, keras.KerasTensor] = dict(outputs)
@@ -71,7 +73,7 @@ class Variables:
         features = self.features
         if features is None or not {t.name for t in features.tensors} <= set(values):
             return {}
-        packed = features.pack({t.name: values[t.name].tensor for t in features.tensors})
+        packed = features.pack({t.name: filled(values[t.name]).tensor for t in features.tensors})
         return {n: Value(v) for n, v in features.network(packed, training=training).items()}
 
     def begin(self, data: Mapping[str, Any], training: bool | None = None) -> Outset:
@@ -88,7 +90,11 @@ class Variables:
     def _begin(
         self, data: Mapping[str, Any], training: bool | None, drawn: bool, with_priors: bool = True
     ) -> Outset:
-        values = {n: Value(tensor) for n, tensor in data.items() if n not in self.posteriors}
+        values = {
+            n: Value(tensor, has_unknown=self.has_unknown and n in self.likelihoods)
+            for n, tensor in data.items()
+            if n not in self.posteriors
+        }
         values.update(self.features_of(values, training))
         outset = Outset(data, values)
         for name in self.posteriors:
@@ -162,8 +168,16 @@ class Variables:
                 mask=mask_on(emitted, one.samples),
                 of_steps=likelihood.of_steps,
                 by_xla=by_xla,
+                has_unknown=self.has_unknown,
             )
+            if self.has_unknown and name in values and self._is_taken_by_others(name):
+                drawn = terms[name].with_draws(emitted.distribution.draw_seed())
+                values[name] = Value(drawn, emitted.is_drawn)
         return terms
+
+    def _is_taken_by_others(self, name: str) -> bool:
+        """Tells whether the likelihood of another observed variable takes this one."""
+        return any(name in one.inputs for n, one in self.likelihoods.items() if n != name)
 
     def encode(
         self, outset: Outset, choose: Chooser, samples: Any = 1

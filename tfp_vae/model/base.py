@@ -13,9 +13,10 @@ import tensorflow as tf
 from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge import replicas, sparse
 from tfp_vae.bridge.first_calls import first_alone
+from tfp_vae.bridge.random_state import pair_of
 from tfp_vae.bridge.side_effects import adds_losses, further_pass
 from tfp_vae.errors import InputError
-from tfp_vae.model import importance
+from tfp_vae.model import importance, imputation
 from tfp_vae.model.ancestral import Variables
 from tfp_vae.model.conditional import Value
 from tfp_vae.model.passes import ForwardModel
@@ -23,6 +24,7 @@ from tfp_vae.model.total_loss import total_loss
 from tfp_vae.objectives import Forward
 from tfp_vae.objectives.draw_axis import unfolded
 from tfp_vae.objectives.gradient_gate import recorded
+from tfp_vae.wiring import outline
 
 
 class ProbabilisticModel(ForwardModel):
@@ -192,14 +194,20 @@ class ProbabilisticModel(ForwardModel):
     @checked
     @first_alone
     def log_likelihood(
-        self, x: Any, num_samples: int = 100, batch_size: int = 256, y: Any = None
+        self,
+        x: Any,
+        num_samples: int = 100,
+        batch_size: int = 256,
+        y: Any = None,
+        given: Any = None,
     ) -> tf.Tensor:
         """Returns an importance-weighted estimate of log p(x) for each example, in nats.
 
         `log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`, z_k from q(z|x); from below in expectation, and
         closer the larger K (Burda et al., arXiv:1509.00519). Memory does not grow with K. With
         conditions it is log p(x|conditions). Of several variables z is all latent ones, and x all
-        observed ones; a latent value that is given is observed too.
+        observed ones; a latent value that is given is observed too. Of entries that are not known,
+        NaN, it is log p of the others.
 
         Args:
           x: the examples, `[n, ...]`, with the conditions if there are any.
@@ -207,6 +215,9 @@ class ProbabilisticModel(ForwardModel):
           batch_size: how many examples are worked on at a time.
           y: what the likelihood is over, where that is not x, as for `fit(x, y)`; the estimate is
             of log p(y) then, with z drawn from q(z|x).
+          given: a mask of x's shape (of several observed variables a dict of these by name), True
+            where an entry is a condition: the estimate is of
+            `log p(x_others | x_given) = log p(x) - log p(x_given)` then.
 
         Raises:
           InputError: the posterior is a point mass, or z its mean, or the objective is no
@@ -225,14 +236,57 @@ class ProbabilisticModel(ForwardModel):
                 f"an encoder that ends in {type(of).__name__}",
             )
         self._checks.data(x, y, "x")
+        if given is not None:
+            if y is not None:
+                raise InputError("Expected entries that are given in x, and no y.", outline(y))
+            part, empty = self.wiring.given_entries(x, given)
+            self._meet_unknown("x")
+            both = [self._estimate(data, {}, num_samples, batch_size) for data in (x, part)]
+            return both[0] - tf.where(empty, tf.zeros_like(both[1]), both[1])
+        return self._estimate(x, {} if y is None else y, num_samples, batch_size)
+
+    def _estimate(self, x: Any, y: Any, num_samples: int, batch_size: int) -> tf.Tensor:
+        posteriors = self.graph.posteriors.values()
         if not any(getattr(q.layer, "is_random", True) for q in posteriors):
             num_samples = 1  # all draws would be the same
         data = sparse.by_row(
-            (self.wiring.by_name(x), {} if y is None else self.wiring.targets(x, y))
+            (
+                self.wiring.by_name(x),
+                {} if isinstance(y, dict) and not y else self.wiring.targets(x, y),
+            )
         )
         by_xla = self.estimates_by_xla(sparse.count(data) * num_samples)
         run = functools.partial(self.log_likelihood_batch, by_xla=by_xla)
         return importance.estimate(run, data, num_samples, batch_size, self.next_seed, by_xla)
+
+    @functools.cached_property
+    def impute_batch(self) -> Any:
+        """`imputation.impute_batch` of the model's variables, compiled."""
+        run = functools.partial(imputation.impute_batch, self.graph)
+        return tf.function(run, None, autograph=False, reduce_retracing=True)
+
+    def _impute(
+        self, x: Any, num_samples: int, num_draws: int, quantiles: Sequence[float], seed: Any
+    ) -> dict[str, imputation.Imputation]:
+        """Returns the imputations of all observed variables, by name."""
+        if not self.has_density or self.objective.no_likelihood:
+            reason = self.objective.no_likelihood or "the posterior is a point mass"
+            raise InputError("Expected a model with a density p(x).", reason)
+        if not all(0 <= level <= 1 for level in quantiles):
+            raise InputError("Expected quantiles from 0 to 1.", quantiles)
+        self._checks.batch(x)
+        self._meet_unknown("x")
+        levels = tuple(float(level) for level in quantiles)
+
+        def run(data: Any, its: Any) -> Any:
+            return self.impute_batch(data, its, num_samples, num_draws, levels)
+
+        pair = self.next_seed() if seed is None else pair_of(seed)
+        rows_at_once = max(1, _ROWS_AT_ONCE // num_samples)
+        return imputation.impute(run, sparse.by_row(self.wiring.by_name(x)), rows_at_once, pair)
+
+
+_ROWS_AT_ONCE = 8192  # through the decoder: memory stays bounded whatever the number of draws
 
 
 def serialized(parts: Sequence[Any]) -> list[Any]:

@@ -11,10 +11,13 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from tfp_vae.bridge import sparse
 from tfp_vae.bridge.coercible import TensorCoercible
 from tfp_vae.bridge.marginals import Prior, as_prior
 from tfp_vae.bridge.masks import mask_of
+from tfp_vae.distributions.unknown import apart
 from tfp_vae.errors import InputError
+from tfp_vae.layers.fill_unknown import FillUnknown
 from tfp_vae.layers.kl_divergence import without_kl_terms
 from tfp_vae.model.checks import networks
 from tfp_vae.model.inference import Inference, in_parts
@@ -27,10 +30,12 @@ class Value(NamedTuple):
     Attributes:
       tensor: `[batch, ...]`; of several draws `[samples * batch, ...]`, samples first.
       is_drawn: whether there is one row for each draw, and not one for each example.
+      has_unknown: whether entries may be NaN, which are not known.
     """
 
     tensor: tf.Tensor
     is_drawn: bool = False
+    has_unknown: bool = False
 
 
 class Emitted(NamedTuple):
@@ -66,6 +71,7 @@ class Conditional:
       inputs: of a network, the `keras.KerasTensor` of each value that it takes, by name.
       layer: of a network, the layer that makes the distribution.
       puts_out: the names of the deterministic values, each with its `keras.KerasTensor`.
+      takes_unknown: whether the network has a layer for entries that are NaN.
 
     Raises:
       InputError: the network does not put out a distribution for the variable.
@@ -83,6 +89,7 @@ class Conditional:
         self.network: keras.Model | None = None
         self.prior: Prior | None = None
         self.layer: Any = None
+        self.takes_unknown = False
         self.inputs: dict[str, keras.KerasTensor] = {}
         self.puts_out: dict[str, keras.KerasTensor] = {}
         if not is_network(given):
@@ -101,6 +108,7 @@ class Conditional:
                 )
             self.puts_out = {name: out for name, out in outputs.items() if name != variable}
         self.layer = networks.final_operation(given, role, self.output)
+        self.takes_unknown = any(isinstance(each, FillUnknown) for each in given._flatten_layers())
 
     def bind(self, posterior: keras.Model) -> None:
         """Tells a prior of the posterior of its variable: a `Prior`, or a network's last layer."""
@@ -150,6 +158,8 @@ class Conditional:
                 f"values of {', '.join(values)}",
             )
         given = {theirs: values[ours] for theirs, ours in self.names.items()}
+        if not self.takes_unknown:
+            given = {name: filled(value) for name, value in given.items()}
         is_drawn = any(value.is_drawn for value in given.values())
         return {
             name: value.tensor if value.is_drawn or not is_drawn else tiled(value.tensor, samples)
@@ -191,6 +201,13 @@ class Conditional:
     def shape(self) -> tuple[int | None, ...]:
         """The shape of one value, of a network."""
         return tuple(self.output.shape[1:])
+
+
+def filled(value: Value) -> Value:
+    """Returns the value with 0 in place of what is not known."""
+    if not value.has_unknown:
+        return value
+    return value._replace(tensor=apart(sparse.dense(value.tensor))[0], has_unknown=False)
 
 
 def is_network(given: Any) -> bool:

@@ -52,6 +52,7 @@ class Conditioned(NamedData):
           InputError: the data are not x and the conditions that the networks take.
         """
         main, names = self.encoder.main.name, list(self.conditions)
+        data = self.with_masks(data)
         if not names and (not isinstance(data, dict) or sparse.is_sparse(data)):
             return the_one_array(data), {}
         if isinstance(data, (list, tuple)) and len(data) == 1 + len(names):
@@ -70,6 +71,10 @@ class Conditioned(NamedData):
                 "a dict of them.",
                 outline(data),
             ) from None
+
+    @property
+    def maskable(self) -> list[str]:
+        return list(dict.fromkeys(["x", self.encoder.main.name]))
 
     def given(self, conditions: Any, draws: bool = False) -> dict[str, Any]:
         """Returns conditions by name: from a dict, a list in order, or the one that there is.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -21,6 +22,7 @@ from tfp_vae.model.checks.variables import are_in_order, are_named, are_of_one_s
 from tfp_vae.model.conditional import Conditional
 from tfp_vae.model.export.endpoints import Endpoints, export_endpoints
 from tfp_vae.model.fit_prior import fit_prior as fitted_prior
+from tfp_vae.model.imputation import Imputation
 from tfp_vae.model.latent_variable import posterior_and_prior
 from tfp_vae.model.named_data import NamedData
 from tfp_vae.model.unregularized import unregularized
@@ -205,6 +207,19 @@ class LatentModel(ProbabilisticModel):
             )
         pair = self.next_seed() if seed is None else pair_of(seed)
         return self.answers.draw(counts.pop(), pair, given, mean, length)
+
+    @functools.partial(checked, num_draws="done")
+    @first_alone
+    def impute(
+        self,
+        x: Any,
+        num_samples: int = 1000,
+        num_draws: int = 0,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        seed: int | None = None,
+    ) -> dict[str, Imputation]:
+        """Returns what the unknown entries of each observed variable are: see `VAE.impute`."""
+        return self._impute(x, num_samples, num_draws, quantiles, seed)
 
     def fit_prior(
         self, x: Any, prior: Any, latent: str | None = None, **kwargs: Any

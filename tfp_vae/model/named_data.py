@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from tfp_vae.bridge import sparse
 from tfp_vae.errors import InputError
@@ -68,7 +70,7 @@ class NamedData:
         Raises:
           InputError: a name is not there, or not known.
         """
-        names = list(self.ports)
+        names, data = list(self.ports), self.with_masks(data)
         if not isinstance(data, Mapping) or sparse.is_sparse(data):
             data = {self.main: the_one_array(data)} if len(names) == 1 else data
         if not isinstance(data, Mapping) or not set(names) <= set(data):
@@ -77,6 +79,46 @@ class NamedData:
             more = f", and known values of {', '.join(self.optional)} if there are any"
             raise InputError(f"Expected a dict of {', '.join(names)}{more}.", outline(dict(data)))
         return data[self.main], {name: data[name] for name in data if name != self.main}
+
+    def with_masks(self, data: Any) -> Any:
+        """Returns data by name with NaN where the mask of a variable says that it is not known.
+
+        The mask of x is `x_known` beside it, of x's shape. Where the model takes `x_known` itself,
+        as what is observed, it is made of x if it is not given.
+        """
+        if not isinstance(data, Mapping) or sparse.is_sparse(data):
+            return data
+        data, masks = dict(data), {f"{name}_known": name for name in self.maskable}
+        for mask, name in masks.items():
+            if mask in self.ports and mask not in data and name in data:
+                data[mask] = known_entries(data[name])
+            elif mask in data and name in data:
+                data[name] = with_unknown(data[name], data[mask])
+                if mask not in self.ports:
+                    del data[mask]
+        return data
+
+    def given_entries(self, x: Any, given: Any) -> tuple[dict[str, Any], np.ndarray]:
+        """Returns the data with NaN where entries are not given, and the rows without any that is.
+
+        Raises:
+          InputError: a mask is of no observed variable, or of another shape.
+        """
+        data = dict(self.by_name(x))
+        masks = given if isinstance(given, Mapping) else {self.main: given}
+        if not set(masks) <= set(self.observed):
+            raise InputError(f"Expected masks of {', '.join(self.observed)}.", outline(dict(given)))
+        empty: Any = True
+        for name in self.observed:
+            mask = np.asarray(masks.get(name, np.ones(np.shape(data[name]), bool)), bool)
+            data[name] = with_unknown(sparse.dense(data[name]), mask)
+            empty &= np.isnan(data[name]).all(axis=tuple(range(1, mask.ndim)))
+        return data, empty
+
+    @property
+    def maskable(self) -> list[str]:
+        """The names that observed variables go by in data."""
+        return self.observed
 
     def by_name(self, data: Any) -> dict[str, Any]:
         """Returns all data by name."""
@@ -98,6 +140,38 @@ class NamedData:
         if isinstance(y, Mapping) or len(self.observed) > 1:
             raise InputError(f"Expected targets by name: {', '.join(self.observed)}.", outline(y))
         return {self.main: y}
+
+
+def with_unknown(x: Any, known: Any) -> Any:
+    """Returns x with NaN where it is not known.
+
+    Raises:
+      InputError: the mask is of another shape.
+
+    Example:
+      >>> with_unknown(np.ones([1, 2]), [[True, False]]).tolist()
+      [[1.0, nan]]
+    """
+    if tuple(np.shape(known)) != tuple(np.shape(x)):
+        raise InputError(
+            "Expected a mask of the shape of what it is of, True where that is known.",
+            outline({"x": x, "mask": known}),
+        )
+    if tf.is_tensor(x) or tf.is_tensor(known):
+        x = tf.convert_to_tensor(x)
+        x = x if x.dtype.is_floating else tf.cast(x, "float32")
+        return tf.where(tf.cast(known, tf.bool), x, tf.constant(np.nan, x.dtype))
+    x = np.asarray(x)
+    x = x if x.dtype.kind == "f" else x.astype(np.float32)
+    return np.where(np.asarray(known, bool), x, np.asarray(np.nan, x.dtype))
+
+
+def known_entries(x: Any) -> Any:
+    """Returns 1 where x is known, 0 where it is NaN."""
+    if tf.is_tensor(x):
+        return tf.cast(~tf.math.is_nan(x) if x.dtype.is_floating else tf.ones_like(x), "float32")
+    x = np.asarray(x)
+    return (~np.isnan(x) if x.dtype.kind == "f" else np.ones_like(x)).astype(np.float32)
 
 
 def the_one_array(data: Any) -> Any:

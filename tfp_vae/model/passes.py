@@ -10,7 +10,7 @@ from tfp_vae.bridge.first_calls import first_alone
 from tfp_vae.bridge.random_state import Seeded
 from tfp_vae.model.ancestral import Variables
 from tfp_vae.model.answers import Answers
-from tfp_vae.model.checks import networks
+from tfp_vae.model.checks import networks, unknown
 from tfp_vae.model.checks.data import DataChecks
 from tfp_vae.model.choosers import drawing
 from tfp_vae.model.named_data import NamedData
@@ -48,7 +48,7 @@ class ForwardModel(Seeded, CheckedData):
     def _assemble(self, graph: Variables, wiring: NamedData, objective: Objective) -> None:
         """Sets up what follows from variables, data and objective; the constructor's last act."""
         self.graph, self.wiring, self.answers = graph, wiring, Answers(graph)
-        self._checks = DataChecks(wiring)
+        self._checks = DataChecks(wiring, self._meet_unknown)
         densities = all(q.has_density for q in graph.posteriors.values())
         self.has_density = densities and not objective.no_likelihood
         self.objective = objective
@@ -63,6 +63,21 @@ class ForwardModel(Seeded, CheckedData):
         self._make_metrics()
         self.seed_generator = keras.random.SeedGenerator()
         self.built = True
+
+    def _meet_unknown(self, what: str) -> None:
+        """Makes the model take NaN, an entry that is not known, in observed variables.
+
+        Raises:
+          InputError: the mathematics of the likelihoods or the objective does not allow it.
+        """
+        unknown.are_marginal(self.graph, self.objective, what)
+        if self.graph.has_unknown:
+            return
+        self.graph.has_unknown = True
+        self.train_function = self.test_function = self.predict_function = None
+        self.answers = Answers(self.graph)
+        self.__dict__.pop("log_likelihood_batch", None)
+        self.__dict__.pop("impute_batch", None)
 
     def _make_metrics(self) -> None:
         """Makes the metrics of the variables and the objective."""

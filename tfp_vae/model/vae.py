@@ -26,6 +26,7 @@ from tfp_vae.model.conditions import Conditioned, shared_names
 from tfp_vae.model.export.converters import export_converted
 from tfp_vae.model.export.endpoints import OfOneVariable, export_endpoints
 from tfp_vae.model.fit_prior import fit_prior as fitted_prior
+from tfp_vae.model.imputation import Imputation
 from tfp_vae.model.latent_variable import posterior_and_prior
 from tfp_vae.model.unregularized import unregularized
 from tfp_vae.objectives import ELBO, Objective
@@ -178,6 +179,45 @@ class VAE(ProbabilisticModel):
                 raise InputError(f"Expected {num_samples} rows of {name}.", outline(value))
         pair = self.next_seed() if seed is None else pair_of(seed)
         return self.answers.draw(num_samples, pair, given, mean, length)["x"]
+
+    @functools.partial(checked, num_draws="done")
+    @first_alone
+    def impute(
+        self,
+        x: Any,
+        num_samples: int = 1000,
+        num_draws: int = 0,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        seed: int | None = None,
+    ) -> Imputation:
+        """Returns what the unknown entries of x are, given the known ones.
+
+        By self-normalized importance sampling of p(z | x_known) with K draws from q(z | x_known),
+        `w_k` in proportion to `p(x_known | z_k) p(z_k) / q(z_k | x_known)`: the mean, the mode of
+        categories, the standard deviation, quantiles, and completed copies for multiple imputation.
+
+        Args:
+          x: the examples, `[n, ...]`, NaN where an entry is not known, with the conditions if
+            there are any; or `{"x": x, "x_known": mask}`.
+          num_samples: K.
+          num_draws: how many completed copies.
+          quantiles: the levels, from 0 to 1.
+          seed: an integer makes the draws repeatable.
+
+        Raises:
+          InputError: the model has no density, or its likelihood no marginals in closed form.
+
+        Source: Mattei and Frellsen, arXiv:1812.02633, section 3.
+
+        Example:
+          >>> from tfp_vae import layers, networks
+          >>> vae = VAE(networks.encoder((3,), 2, unknown=True),
+          ...           networks.decoder(2, layers.IndependentNormal(3)))
+          >>> found = vae.impute([[1.0, float("nan"), 2.0]], num_draws=5)
+          >>> found.mean.shape, found.draws.shape, found.mean[0, [0, 2]].tolist()
+          ((1, 3), (5, 1, 3), [1.0, 2.0])
+        """
+        return self._impute(x, num_samples, num_draws, quantiles, seed)["x"]
 
     def fit_prior(self, x: Any, prior: Any, **kwargs: Any) -> VAE:
         """Returns a `VAE` with this one's networks and objective, and a prior fitted to its z.

@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge.origins import moved
 from tfp_vae.bridge.replicas import global_batch
+from tfp_vae.distributions import unknown
 from tfp_vae.distributions.density import log_density
 from tfp_vae.distributions.divergence import kl_divergence
 from tfp_vae.distributions.relaxation import discrete
@@ -37,6 +38,7 @@ class Term:
       mask: of Keras, `[batch, ...]`; None: all counts.
       has_density: False where q is a point mass: there is no log q, and no KL.
       of_steps: whether the variable is a sequence of any number of steps.
+      has_unknown: of an observed variable: whether entries may be NaN, which are not known.
       shares: of each draw in a mean over the draws, `[samples, batch]`; None: all are equal.
     """
 
@@ -56,10 +58,11 @@ class Term:
         has_density: bool = True,
         of_steps: bool = False,
         by_xla: bool = False,
+        has_unknown: bool = False,
     ) -> None:
         self.value, self.q, self.samples, self.q_is_drawn = value, q, samples, q_is_drawn
         self.known, self.mask, self.has_density = known, mask, has_density
-        self.of_steps, self._by_xla = of_steps, by_xla
+        self.of_steps, self._by_xla, self.has_unknown = of_steps, by_xla, has_unknown
         self._given_p, self._given_log_q = p, log_q
 
     @functools.cached_property
@@ -105,7 +108,8 @@ class Term:
         samples, mask = self.samples if is_drawn else 1, self.mask
         if mask is not None and is_drawn and not self._is_alone:
             mask = tile(tf.convert_to_tensor(mask), samples)
-        return log_likelihood(p, self.value, samples, self._by_xla, mask, self.of_steps)
+        how = (self._by_xla, mask, self.of_steps, self.has_unknown)
+        return log_likelihood(p, self.value, samples, *how)
 
     def log_q(self) -> tf.Tensor:
         """Returns `log q(value | parents)`, `[samples, batch]`, in nats; 0 of a known value."""
@@ -207,6 +211,16 @@ class Term:
             return own if beside is None else global_batch(own, axis=1)
         value = self.value if beside is None else beside
         return p.sample(tf.shape(value)[: value.shape.rank - p.event_shape.rank], seed=seed)
+
+    def with_draws(self, seed: Any = None) -> tf.Tensor:
+        """Returns an observed value `[samples * batch, ...]`, its unknown entries drawn from p.
+
+        They are drawn given the known entries; without a seed they are the mean given these.
+        """
+        value, known = unknown.apart(self.value)
+        if self.p_is_drawn and not self._is_alone:
+            value, known = tile(value, self.samples), tile(known, self.samples)
+        return unknown.completed(self.p, value, known, seed)
 
     def _drawn(self, distribution: Any, is_drawn: bool, seed: Any) -> tf.Tensor:
         if is_drawn:

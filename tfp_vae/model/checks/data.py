@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -35,13 +35,14 @@ class DataChecks:
 
     Args:
       wiring: what the networks take.
+      meet_unknown: is told where observed variables have NaN, see `check_values`.
 
     Attributes:
       values_in_batch: how many numbers the batch had that `data` looked at last; 0 for arrays.
     """
 
-    def __init__(self, wiring: NamedData) -> None:
-        self.wiring = wiring
+    def __init__(self, wiring: NamedData, meet_unknown: Callable[[str], None]) -> None:
+        self.wiring, self.meet_unknown = wiring, meet_unknown
         self.values_in_batch = 0
         self._likelihoods = wiring.variables.likelihoods
         self._main = self._likelihoods[wiring.main]
@@ -103,7 +104,7 @@ class DataChecks:
             self._target(x, self._main, shape, what, hint)
             check_shape(x, self._main.shape, f"{what}, which the likelihood is over,")
         else:
-            found = check_values(x, shape, None, what, hint)
+            found = check_values(x, shape, None, what, hint, self.meet_unknown)
             if self._ends_at_1 and not self._rescales:
                 check_not_pixels(x, found, what)
         self.conditions(conditions, x, what, is_target)
@@ -137,7 +138,8 @@ class DataChecks:
             elif is_target and name in self._likelihoods:
                 self._target(value, self._likelihoods[name], shape, called)
             else:
-                check_values(value, shape, None, called)
+                meet = self.meet_unknown if name in self._likelihoods else None
+                check_values(value, shape, None, called, meet_unknown=meet)
             if name in self._categories and name not in self.wiring.optional:
                 check_categories(value, self._categories[name], called)
             check_rows(value, name, main, what)
@@ -146,9 +148,10 @@ class DataChecks:
         self, x: Any, likelihood: Any, shape: tuple[int | None, ...], what: str, hint: str = DIVIDE
     ) -> None:
         """Raises `InputError` unless the likelihood is over such values."""
-        found = check_values(x, shape, _support(likelihood), what, hint)
+        found = check_values(x, shape, _support(likelihood), what, hint, self.meet_unknown)
         if getattr(likelihood.layer, "is_of_integers", False) and found is not None:
             values = sparse.numbers(x)
+            values = values[~np.isnan(values)] if values.dtype.kind == "f" else values
             fractions = values[values != np.round(values)]
             if fractions.size:
                 raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,18 @@ def as_array(x: Any, what: str) -> Any:
 
 
 def check_values(
-    x: Any, shape: tuple[int | None, ...], support: Any, what: str, hint: str = DIVIDE
+    x: Any,
+    shape: tuple[int | None, ...],
+    support: Any,
+    what: str,
+    hint: str = DIVIDE,
+    meet_unknown: Callable[[str], None] | None = None,
 ) -> Any:
-    """Checks shape and values, and returns the lowest and the highest value, where known."""
+    """Checks shape and values, and returns the lowest and the highest value, where known.
+
+    `meet_unknown` is called where there are NaN, which stand for what is not known, and raises
+    where they cannot be taken; None: they are not taken.
+    """
     check_shape(x, shape, what)
     x = as_array(x, what)
     received = tuple(x.shape)
@@ -51,6 +61,10 @@ def check_values(
     if values.dtype.kind not in "biuf":
         raise InputError(f"Expected numbers in {what}.", f"dtype {values.dtype}")
     low, high = values.min(), values.max()  # NaN spreads through both
+    if meet_unknown is not None and np.isnan(low) and not sparse.is_sparse(x):
+        meet_unknown(what)
+        check_rows_known(values, what)
+        low, high = np.nanmin(values), np.nanmax(values)
     if not np.isfinite([float(low), float(high)]).all():
         bad = sparse.bad_rows(x)
         raise InputError(f"Expected finite numbers in {what}.", f"{bad} examples with NaN or inf")
@@ -62,6 +76,16 @@ def check_values(
             f"values from {low:g} to {high:g}",
         )
     return low, high
+
+
+def check_rows_known(values: np.ndarray, what: str) -> None:
+    """Raises `InputError` where all entries of a row are NaN."""
+    empty = np.isnan(values).all(axis=tuple(range(1, values.ndim)))
+    if empty.any():
+        raise InputError(
+            f"Expected at least one known entry in each row of {what}.",
+            f"{int(empty.sum())} rows of NaN alone, such as row {int(np.argmax(empty))}",
+        )
 
 
 def check_known(x: Any, shape: tuple[int | None, ...], what: str) -> None:
@@ -113,6 +137,7 @@ def check_not_pixels(x: Any, found: Any, what: str) -> None:
     """Raises `InputError` where x are pixels that nobody divided by 255."""
     low, high = found or (0, 0)
     values = sparse.numbers(x) if found else np.zeros(1)
+    values = values[~np.isnan(values)] if values.dtype.kind == "f" else values
     if low >= 0 and 1 < high <= 255 and (values == np.round(values)).all():
         raise InputError(
             f"Expected {what} on the scale of the likelihood's support, 0 to 1. "
