@@ -204,9 +204,10 @@ def _as_independent(p: Any) -> tfd.Distribution:
 # -- of parts ----------------------------------------------------------------------------------
 
 
-def _blocks(p: Any, *tensors: tf.Tensor) -> Any:
+def _blocks(p: Any, *tensors: tf.Tensor) -> list[tuple[Any, ...]]:
     sizes = [part.event_shape[-1] for part in p.distributions]
-    return zip(p.distributions, *(tf.split(t, sizes, axis=-1) for t in tensors), strict=True)
+    pieces = [tf.split(t, sizes, axis=-1) for t in tensors]
+    return list(zip(p.distributions, *pieces, strict=True))
 
 
 def _log_prob_of_blocks(p: Any, x: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
@@ -217,11 +218,12 @@ def _complete_blocks(p: Any, x: tf.Tensor, known: tf.Tensor, seed: Any) -> tf.Te
     count = len(p.distributions)
     seeds = [None] * count if seed is None else tf.unstack(tfp_random.split_seed(seed, count))
     blocks = zip(_blocks(p, x, known), seeds, strict=True)
-    return tf.concat([completed(*block, own) for block, own in blocks], axis=-1)
+    return tf.concat([completed(q, z, of, own) for (q, z, of), own in blocks], axis=-1)
 
 
-def _of_components(p: Any, *tensors: tf.Tensor) -> list[tf.Tensor]:
-    return [tf.expand_dims(t, -1 - p.event_shape.rank) for t in tensors]
+def _of_components(p: Any, x: tf.Tensor, known: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    axis = -1 - p.event_shape.rank
+    return tf.expand_dims(x, axis), tf.expand_dims(known, axis)
 
 
 def _log_weights(p: Any, x: tf.Tensor, known: tf.Tensor) -> tf.Tensor:

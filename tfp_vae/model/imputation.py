@@ -16,7 +16,8 @@ from tfp_vae.distributions.containers import Independent
 from tfp_vae.model.ancestral import Variables
 from tfp_vae.model.choosers import drawing
 from tfp_vae.objectives.draw_axis import unfolded
-from tfp_vae.wiring import rows, tile
+from tfp_vae.wiring import rows as rows_of
+from tfp_vae.wiring import tile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,18 +68,20 @@ def impute_batch(
         own = fold(seed, 1000 + place)
         p, x = term.p, tf.convert_to_tensor(data[name])
         x, known = unknown.apart(x)
-        folded = [tile(t, num_samples) for t in (x, known)] if term.p_is_drawn else [x, known]
-        given = unknown.completed(p, *folded)
-        value = unknown.completed(p, *folded, fold(own, 0))
+        rows = (x, known)
+        if term.p_is_drawn:
+            rows = tile(x, num_samples), tile(known, num_samples)
+        given = unknown.completed(p, *rows)
+        value = unknown.completed(p, *rows, seed=fold(own, 0))
         if term.p_is_drawn:
             given, value = unfolded(given, num_samples), unfolded(value, num_samples)
         else:
             given, value = given[tf.newaxis], value[tf.newaxis]
             logits, shares = logits[:1], tf.ones_like(shares[:1])
         wide = _wide(shares, given)
-        mean = tf.reduce_sum(wide * given, axis=0)
+        mean = tf.where(known, x, tf.reduce_sum(wide * given, axis=0))
         around = tf.reduce_sum(wide * (value - mean) ** 2, axis=0)
-        draws = [_drawn(p, folded, logits, fold(own, 1 + n)) for n in range(num_draws)]
+        draws = [_drawn(p, rows, logits, fold(own, 1 + n)) for n in range(num_draws)]
         found[name] = {
             "mean": mean,
             "mode": tf.where(known, x, _mode(p, mean, shares)),
@@ -97,7 +100,7 @@ def impute(
     parts = []
     for number, first in enumerate(range(0, sparse.count(data), batch_size)):
         own = tf.random.experimental.stateless_fold_in(seed, number)
-        parts.append(run_batch(rows(data, first, batch_size), own))
+        parts.append(run_batch(rows_of(data, first, batch_size), own))
     return {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -116,11 +119,11 @@ def _wide(shares: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reshape(shares, tf.concat([tf.shape(shares), rest], 0)), like.dtype)
 
 
-def _drawn(p: Any, folded: Sequence[tf.Tensor], logits: tf.Tensor, seed: Any) -> tf.Tensor:
+def _drawn(p: Any, given: Any, logits: tf.Tensor, seed: Any) -> tf.Tensor:
     """Returns one completed copy of the batch: a draw of which z, and of x given that z."""
     first, second = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     count, batch = tf.unstack(tf.shape(logits))
-    value = unknown.completed(p, *folded, second)
+    value = unknown.completed(p, given[0], given[1], second)
     value = tf.reshape(value, tf.concat([[count, batch], tf.shape(value)[1:]], 0))
     chosen = tf.random.stateless_categorical(tf.transpose(logits), 1, first)[:, 0]
     return tf.gather_nd(value, tf.stack([tf.cast(chosen, tf.int32), tf.range(batch)], axis=1))
