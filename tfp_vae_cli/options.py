@@ -123,6 +123,21 @@ class SampleOptions(OfRun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImputeOptions(OfRun):
+    """The options of `tfp-vae impute`."""
+
+    data: str | None = option(
+        None, "table.npy", "a .npy or .npz file of rows as those of the run, NaN where an entry is "
+        "not known; default: the run's own.", "a file of rows")
+    num_samples: int = option(1000, "1000", "draws of z for each row.")
+    num_draws: int = option(5, "5", "completed copies, for multiple imputation.", least=0)
+    out: str = option(
+        "imputed.npz", "imputed.npz", "a .npz file: mean, mode, stddev, q05, q50, q95, draws.",
+        "the name of a .npz file")
+    seed: int = option(0, "1", "the same seed, the same numbers.", **_SEEDS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportOptions(OfRun):
     """The options of `tfp-vae export`."""
 
@@ -143,6 +158,10 @@ COMMANDS = {
     ),
     "evaluate": Command(EvaluateOptions, "Print the test ELBO and log-likelihood of a run."),
     "sample": Command(SampleOptions, "Draw new images from a run's model."),
+    "impute": Command(
+        ImputeOptions,
+        "Write what the unknown entries of rows are, with intervals, by a run's model.",
+    ),
     "export": Command(ExportOptions, "Write a run's model as a SavedModel for TensorFlow alone."),
 }
 OPTIONS = {name: options_of(command.options) for name, command in COMMANDS.items()}

@@ -16,13 +16,20 @@ from tfp_vae.app.reporting import assess
 from tfp_vae.app.runs import Run
 from tfp_vae.app.train_command import train
 from tfp_vae.bridge.writing import replacing
-from tfp_vae.data import binarized, load
+from tfp_vae.data import binarized, load, numpy_files
 from tfp_vae.errors import InputError
+from tfp_vae.model import main_variable
 from tfp_vae.model.export.saved_model import endpoints
 from tfp_vae.objectives.from_options import class_named
 from tfp_vae.recipes.base import find
 from tfp_vae_cli.called import called
-from tfp_vae_cli.options import COMMANDS, EvaluateOptions, ExportOptions, SampleOptions
+from tfp_vae_cli.options import (
+    COMMANDS,
+    EvaluateOptions,
+    ExportOptions,
+    ImputeOptions,
+    SampleOptions,
+)
 from tfp_vae_cli.reading import Given
 
 
@@ -87,10 +94,47 @@ def export(options: ExportOptions) -> int:
     return 0
 
 
+def impute(options: ImputeOptions) -> int:
+    """Writes what the unknown entries of rows are, given the known ones, by a run's model."""
+    folder, out = Run.open(options.run), Path(options.out)
+    if out.suffix != ".npz":
+        raise InputError("Expected --out to end in .npz.", options.out)
+    source = options.data or folder.read_config()["data"]
+    if not source.endswith((".npy", ".npz")):
+        raise InputError("Expected --data to be a .npy or .npz file of rows.", source)
+    x = binarized(numpy_files.rows(source), "none")
+    vae = folder.load_model()
+    if main_variable.conditions(vae):
+        raise InputError("Expected a run that needs no labels: rows have none.", options.run)
+    how = {"num_samples": options.num_samples, "num_draws": options.num_draws}
+    found = vae.impute(x, **how, seed=options.seed)
+    found = found[vae.wiring.main] if isinstance(found, dict) else found
+    levels = {f"q{round(100 * level):02d}": value for level, value in found.quantiles.items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as new, open(new, "wb") as file:
+        np.savez(
+            file,
+            mean=found.mean,
+            mode=found.mode,
+            stddev=found.stddev,
+            draws=found.draws,
+            effective_samples=found.effective_samples,
+            **levels,
+        )
+    unknown, fewest = int(np.isnan(x).sum()), found.effective_samples.min()
+    print(
+        f"{unknown:,} unknown entries of {len(x):,} rows: {options.out} (mean, mode, stddev, "
+        f"{', '.join(levels)}, draws; at least {fewest:.1f} effective draws of "
+        f"{options.num_samples})"
+    )
+    return 0
+
+
 _RUNS: dict[str, Callable[[Any], int]] = {
     "train": train,
     "evaluate": evaluate,
     "sample": sample,
+    "impute": impute,
     "export": export,
 }
 

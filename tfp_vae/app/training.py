@@ -109,6 +109,7 @@ class Training:
             num_labelled=self.num_labelled,
             objective=objective,
             scale=self.prepared.scale,
+            unknown=self.images.has_unknown,
             **plain(options, NetworkOptions),
         )
         keras.utils.set_random_seed(self.seed)

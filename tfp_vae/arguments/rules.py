@@ -118,7 +118,7 @@ _TABLE = {
     ),
     "input_shape": Rule("to be a shape, such as (28, 28, 1)", _is_sequence),
     "images": Rule("to be an array of numbers", kinds.is_array),
-    "end middle": Rule("to be a finite number", _real(-math.inf)),
+    "end middle value": Rule("to be a finite number", _real(-math.inf)),
     "curvature largest_step_size prior_temperature scale step_size width": Rule(
         "> 0, a finite number", _real(0, above=True)
     ),

@@ -47,6 +47,12 @@ class Examples:
         return "counts" if self.train.dtype.kind == "i" else "reals"
 
     @property
+    def has_unknown(self) -> bool:
+        """Whether entries are NaN, which are not known."""
+        splits = [self.train, self.test, *([] if self.validation is None else [self.validation])]
+        return self.train.dtype.kind == "f" and any(np.isnan(split).any() for split in splits)
+
+    @property
     def num_classes(self) -> int:
         """The number of labels, which are 0 to `num_classes - 1`.
 

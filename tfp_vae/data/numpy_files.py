@@ -17,23 +17,39 @@ _SPLITS = ("train", "test", "val", "valid")
 
 def load(path: str) -> Examples:
     """Loads a file of `x_train`, `x_test` and more, or of one array, which is split 9 to 1."""
+    arrays = _read(path)
+    if {"x_train", "x_test"} <= set(arrays):
+        return _splits(path, arrays)
+    images = _standard(_the_one(path, arrays), path)
+    held_out = max(1, round(len(images) * TEST_SHARE))
+    images = images[np.random.default_rng(0).permutation(len(images))]
+    return Examples(path, images[:-held_out], images[-held_out:])
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
     if not os.path.isfile(path):
         raise InputError("Expected a .npy or .npz file of examples.", f"{path}, which is not there")
     try:
-        arrays = _arrays(path)
+        return _arrays(path)
     except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         what = f"Expected {path} to be a file of numbers, as numpy writes it."
         raise InputError(what, error) from error  # objects, cut-off, other
-    if {"x_train", "x_test"} <= set(arrays):
-        return _splits(path, arrays)
+
+
+def rows(path: str) -> np.ndarray:
+    """Loads the rows of a file in their order: those of its one array, else of `x_test`."""
+    arrays = _read(path)
+    if "x_test" in arrays:
+        return _standard(arrays["x_test"], f"{path}[x_test]")
+    return _standard(_the_one(path, arrays), path)
+
+
+def _the_one(path: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
     if len(arrays) != 1:
         raise InputError(
             f"Expected {path} to hold x_train and x_test, or one array.", sorted(arrays)
         )
-    images = _standard(next(iter(arrays.values())), path)
-    held_out = max(1, round(len(images) * TEST_SHARE))
-    images = images[np.random.default_rng(0).permutation(len(images))]
-    return Examples(path, images[:-held_out], images[-held_out:])
+    return next(iter(arrays.values()))
 
 
 def _splits(path: str, arrays: dict[str, np.ndarray]) -> Examples:
@@ -98,12 +114,28 @@ def _standard(examples: np.ndarray, what: str) -> np.ndarray:
         )
     if examples.dtype.kind not in "biuf":
         raise InputError(f"Expected finite numbers in {what}.", examples.dtype)
-    if not np.isfinite(examples).all():
-        bad = int((~np.isfinite(examples)).any(axis=tuple(range(1, examples.ndim))).sum())
+    bad, name = ~np.isfinite(examples), "NaN or inf"
+    if examples.ndim == 2:  # NaN is an entry that is not known
+        bad, name = np.isinf(examples), "inf"
+    if bad.any():
+        count = int(bad.any(axis=tuple(range(1, examples.ndim))).sum())
         raise InputError(
-            f"Expected finite numbers in {what}.", f"{bad} of {len(examples)} rows with NaN or inf"
+            f"Expected finite numbers in {what}.", f"{count} of {len(examples)} rows with {name}"
         )
+    if examples.ndim == 2:
+        _some_is_known(np.isnan(examples), what)
     return _vectors(examples, what) if examples.ndim == 2 else _pixels(examples, what)
+
+
+def _some_is_known(unknown: np.ndarray, what: str) -> None:
+    """Raises `InputError` where all entries of a row or of a column are NaN."""
+    for axis, name in ((1, "row"), (0, "column")):
+        empty = unknown.all(axis=axis)
+        if empty.any():
+            raise InputError(
+                f"Expected at least one known entry in each {name} of {what}.",
+                f"{int(empty.sum())} of NaN alone, such as {name} {int(np.argmax(empty))}",
+            )
 
 
 def _vectors(examples: np.ndarray, what: str) -> np.ndarray:

@@ -23,7 +23,8 @@ def load(name: str | os.PathLike[str] = "digits", data_dir: str | None = None) -
         A .npz file holds `x_train`, `x_test` and optionally `y_train`, `y_test`, as Keras' own do,
         and `x_val`, `y_val`; or one array, as a .npy file, which is split 9 to 1. Images,
         `[n, height, width]` with or without channels, are uint8 or floats in 0..1; vectors,
-        `[n, size]`, any finite numbers: non-negative integers are counts.
+        `[n, size]`, any finite numbers, and NaN where an entry is not known: non-negative integers
+        are counts.
       data_dir: where TFDS keeps its data; None: TFDS_DATA_DIR, else TFDS' own default.
 
     Raises:

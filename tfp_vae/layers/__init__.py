@@ -53,6 +53,7 @@ from tfp_vae.layers.quantized_logistic_mixture import QuantizedLogisticMixture
 from tfp_vae.layers.relative_normal import PrecisionWeightedNormal, ResidualNormal
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.residual_quantized import ResidualQuantized
+from tfp_vae.layers.self_masking import SelfMasking
 from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
 from tfp_vae.layers.steps import PreviousStep, WordDropout
@@ -118,6 +119,7 @@ __all__ = [
     "RelaxedOneHotCategorical",
     "ResidualNormal",
     "ResidualQuantized",
+    "SelfMasking",
     "SharedScale",
     "StudentT",
     "SumOfLevels",

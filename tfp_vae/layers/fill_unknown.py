@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfp_vae.arguments.rules import checked
 from tfp_vae.bridge.signatures import ConfigFromSignature
 
 
@@ -29,6 +30,7 @@ class FillUnknown(ConfigFromSignature, keras.layers.Layer):
       [[3.0, 0.0, 1.0, 0.0]]
     """
 
+    @checked
     def __init__(self, value: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.value = float(value)

@@ -34,9 +34,9 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, x: np.ndarray) -> Scale:
-        """Returns the scale of data `[n, columns]`."""
+        """Returns the scale of data `[n, columns]`, of the entries that are not NaN."""
         x = np.asarray(x, np.float64)
-        loc, scale = x.mean(axis=0), x.std(axis=0)
+        loc, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
         constant = scale <= 1e-7 * np.abs(loc)  # float32 tells its values no finer apart
         scale = np.where(constant, 1.0, np.clip(scale, *_WITHIN))
         return cls([float(each) for each in loc], [float(each) for each in scale])

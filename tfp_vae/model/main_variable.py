@@ -17,7 +17,7 @@ from tfp_vae.objectives import SemiSupervised
 
 
 def conditions(model: ProbabilisticModel) -> dict[str, keras.KerasTensor]:
-    """Returns what a model takes beside x, by name.
+    """Returns what a model takes beside x, by name, without a mask that x says itself.
 
     Example:
       >>> from tfp_vae import layers, networks
@@ -26,7 +26,8 @@ def conditions(model: ProbabilisticModel) -> dict[str, keras.KerasTensor]:
       >>> list(conditions(vae))
       ['label']
     """
-    return {name: t for name, t in model.wiring.ports.items() if name != model.wiring.main}
+    main = model.wiring.main
+    return {n: t for n, t in model.wiring.ports.items() if n not in (main, f"{main}_known")}
 
 
 def likelihood(model: ProbabilisticModel) -> keras.Model:

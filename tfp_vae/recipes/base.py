@@ -54,6 +54,7 @@ class Setting(NetworkOptions):
         of examples.
       scale: of data that are standardized inside the model: the encoder's first layer, and the
         unit of the likelihood; None: the data are taken as they are.
+      unknown: whether entries of x may be NaN, which are not known: encoders see which.
 
     Example:
       >>> setting = Setting((8, 8, 1), num_examples=1500, widths=(32,), latent_size=2)
@@ -72,6 +73,7 @@ class Setting(NetworkOptions):
     num_labelled: int | None = None
     objective: Objective | Callable[[Objective, int], Objective] | None = None
     scale: Scale | None = None
+    unknown: bool = False
 
     def vae(
         self,
@@ -88,7 +90,9 @@ class Setting(NetworkOptions):
         """
         posterior = posterior or layers.IndependentNormal(self.latent_size)
         body = (self.body, self.widths, self.activation, self.num_classes)
-        encoder = networks.encoder(self.shape, posterior, *body, first=self.first_layer())
+        encoder = networks.encoder(
+            self.shape, posterior, *body, first=self.first_layer(), unknown=self.unknown
+        )
         last = self.last_layer(likelihood)
         decoder = networks.decoder(encoder.output_shape[1:], last, *body, first=first)
         return VAE(encoder, decoder, prior, self.chosen(objective))

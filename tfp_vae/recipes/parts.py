@@ -15,8 +15,8 @@ def trunk(s: Setting) -> list[keras.layers.Layer]:
     """Returns the layers from x to a hidden vector."""
     first = s.first_layer()
     around = layers.IndependentNormal(1)
-    encoder = networks.encoder(s.shape, around, s.body, s.widths, s.activation, first=first)
-    return encoder.layers[:-2]
+    how = (s.body, s.widths, s.activation, None, first, s.unknown)
+    return networks.encoder(s.shape, around, *how).layers[:-2]
 
 
 def ending(s: Setting, size: int, likelihood: Any = None) -> list[keras.layers.Layer]:
