@@ -121,6 +121,7 @@ def test_what_the_label_depends_on_is_the_same_draw_for_each_label():
     forward = model._forward(given, True, 3).forward.observing(given, step=0)
     z1 = forward["z1"].value
     np.testing.assert_array_equal(z1[0], z1[1])
+    assert forward["x"].p.batch_shape == [32]  # and is decoded once for all labels
     probability = model.posteriors["y"](z1[0]).probs_parameter().numpy()
     np.testing.assert_allclose(np.transpose(forward.shares), probability, rtol=1e-5)
     q, eye = model.posteriors["z1"](given["x"]), np.eye(3, dtype="float32")

@@ -87,9 +87,9 @@ def ccvae(s: Setting) -> LatentModel:
     h = {"h": shown.shape[-1]}
     return LatentModel(
         {
+            "z_rest": (parts.linear(s, Normal(rest), **h), None),
             "y": (parts.linear(s, label, z_c=own), None),
             "z_c": (parts.linear(s, Normal(own), **h), parts.linear(s, Normal(own), y=k)),
-            "z_rest": (parts.linear(s, Normal(rest), **h), None),
         },
         {"x": parts.likelihood(s, z_c=own, z_rest=rest)},
         features=keras.Model(x, {"h": shown}),
