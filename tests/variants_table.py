@@ -7,6 +7,7 @@ import itertools
 from typing import Any
 
 import keras
+from keras.optimizers.schedules import LearningRateSchedule
 
 from tfp_vae import recipes
 from tfp_vae.bridge.marginals import DistributionPrior
@@ -113,8 +114,8 @@ def _value(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_value, value))}]"
-    if hasattr(value, "end_learning_rate"):
-        return f"0 to {value.end_learning_rate:g}"
+    if isinstance(value, LearningRateSchedule):
+        return f"0 to {getattr(value, 'end', None) or value.end_learning_rate:g}"
     return repr(value)
 
 

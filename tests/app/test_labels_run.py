@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from commands import SMALL, main, results
+from recipe_models import made
 
 from tfp_vae import data
 from tfp_vae.app import runs
+from tfp_vae.app.figures import by_label
 from tfp_vae.app.known_labels import UNKNOWN, as_values, labelled
+from tfp_vae.model import main_variable
 
 FAST = [*SMALL, "--epochs", 2]
 
@@ -40,7 +43,7 @@ def test_a_classifier_is_learnt_from_few_labels_reported_and_goes_on(capsys):
 @pytest.mark.parametrize("recipe", [
     "vrnn", "poincare_vae",
     *(pytest.param(name, marks=pytest.mark.again) for name in (
-        "m1_m2", "recurrent_vae", "sentence_vae", "von_mises_fisher_vae", "hamiltonian_vae")),
+        "m1_m2", "ccvae", "recurrent_vae", "sentence_vae", "von_mises_fisher_vae", "hamiltonian_vae")),
 ])  # fmt: skip
 def test_a_recipe_trains_is_evaluated_sampled_exported_and_goes_on(recipe):
     assert main(["train", "--recipe", recipe, *FAST, "--out", "run"]) == 0
@@ -50,6 +53,22 @@ def test_a_recipe_trains_is_evaluated_sampled_exported_and_goes_on(recipe):
         assert main(command) == 0
     assert np.load("a.npy").shape == (64, 8, 8, 1)
     assert main(["train", "--resume", "run", "--epochs", 3]) == 0
+
+
+@pytest.mark.parametrize("recipe", ["m2", "ccvae", "conditional_vae"])
+def test_in_the_picture_by_label_all_but_the_label_is_the_same_in_a_column(recipe):
+    model = made(recipe)
+    shown = by_label(model, 10, 4, seed=1).reshape(10, 4, 8, 8)
+    assert np.abs(np.diff(shown, axis=0)).max() > 1e-4
+    x = [
+        main_variable.sampled(model, 4, main_variable.as_labels(model, np.full(4, label)), seed=1)
+        for label in (3, 7)
+    ]
+    np.testing.assert_array_equal(shown[[3, 7]], np.reshape(x, [2, 4, 8, 8]))
+    if recipe == "m2":
+        z = [model.sample(given=main_variable.as_labels(model, np.full(4, label)), seed=1)["z"]
+             for label in (3, 7)]  # fmt: skip
+        np.testing.assert_array_equal(*z)
 
 
 def test_labels_are_for_recipes_that_learn_from_these(capsys):

@@ -16,7 +16,7 @@ from tfp_vae import VAE, data, layers, networks
 from tfp_vae.bridge import random_state, replicas
 from tfp_vae.objectives import DIP, ELBO, MMD, BetaTC, batch
 
-ROWS = 11  # of a replica; no other axis of what is drawn has this size
+ROWS = 11  # of a replica; no other axis of what is drawn has a multiple of this size
 # Beside the recipes: what sees the whole batch otherwise than these do.
 OBJECTIVES = {
     "free bits": lambda: ELBO(free_bits=0.1),
@@ -64,7 +64,7 @@ def regularized():
 
 
 def sliced(generator):
-    """Gives each replica its rows of what one replica would draw."""
+    """Gives each replica its rows of what one replica would draw, of each draw of several."""
 
     def drawn(shape, *args, **kwargs):
         draw = functools.partial(generator, *args, **kwargs)
@@ -72,12 +72,14 @@ def sliced(generator):
         if this is None:
             return draw(shape=shape)
         shape = tf.convert_to_tensor(shape)
-        own = ROWS * tf.cast(shape == ROWS, shape.dtype)
-        return tf.slice(
-            draw(shape=shape + own),
-            own * tf.cast(this.replica_id_in_sync_group, shape.dtype),
-            shape,
-        )
+        of_rows = shape % ROWS == 0
+        found = draw(shape=tf.where(of_rows, 2 * shape, shape))
+        first = ROWS * tf.cast(this.replica_id_in_sync_group, shape.dtype)
+        for axis in range(len(found.shape)):
+            place = tf.range(shape[axis])
+            own = place // ROWS * 2 * ROWS + first + place % ROWS
+            found = tf.gather(found, tf.where(of_rows[axis], own, place), axis=axis)
+        return found
 
     return drawn
 

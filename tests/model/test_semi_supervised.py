@@ -121,6 +121,7 @@ def test_what_the_label_depends_on_is_the_same_draw_for_each_label():
     forward = model._forward(given, True, 3).forward.observing(given, step=0)
     z1 = forward["z1"].value
     np.testing.assert_array_equal(z1[0], z1[1])
+    assert forward["x"].p.batch_shape == [32]  # and is decoded once for all labels
     probability = model.posteriors["y"](z1[0]).probs_parameter().numpy()
     np.testing.assert_allclose(np.transpose(forward.shares), probability, rtol=1e-5)
     q, eye = model.posteriors["z1"](given["x"]), np.eye(3, dtype="float32")
@@ -146,6 +147,27 @@ def test_the_classifier_learns_from_both_and_labels_are_asked_for():
     assert model.encode(given["x"])["y"].mean().shape == (96, 3)
     assert model.sample(given={"y": np.eye(3, dtype="float32")})["x"].shape == (3, SIZE)
     assert np.isfinite(model.log_likelihood(given["x"], 5)).all()
+
+
+def test_the_classifier_follows_as_much_of_the_bound_as_the_trust_says():
+    model, given = m2(), {"x": tf.constant(half_known()["x"])}  # no label is known
+    of_classifier, others = model.posteriors["y"], [model.posteriors["z"], model.likelihoods["x"]]
+    weights = [w.value for net in (of_classifier, *others) for w in net.trainable_weights]
+    found = []
+    with tf.GradientTape(persistent=True) as tape:
+        forward = model._forward(given, True, 3).forward.observing(given, step=0)
+        losses = [SemiSupervised("y", 3.0, 0.5, trust=t)(forward).loss for t in (1.0, 0.25, 0.0)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-5)
+    for loss in losses:
+        each = tape.gradient(loss, weights, unconnected_gradients="zero")
+        found.append([g.numpy() for g in each])
+    own = len(of_classifier.trainable_weights)
+    for trust, gradients in zip((0.25, 0.0), found[1:], strict=True):
+        for plain, g in zip(found[0][:own], gradients[:own], strict=True):
+            np.testing.assert_allclose(g, trust * plain, rtol=1e-3, atol=1e-5)
+        for plain, g in zip(found[0][own:], gradients[own:], strict=True):
+            np.testing.assert_allclose(g, plain, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.again
@@ -187,6 +209,8 @@ def test_what_does_not_go_together_is_refused():
     model.compile("adam")
     with pytest.raises(InputError, match="few values, such as OneHotCategorical"):
         model.fit(half_known(), verbose=0)
+    with pytest.raises(InputError, match="enumerated labels with a trust"):
+        SemiSupervised("y", enumerated=False, trust=0.5)
     drawn = m2(IWAE(3))
     drawn.compile("adam")
     with pytest.raises(InputError, match="reparameterized"):

@@ -19,6 +19,7 @@ from tfp_vae.model.checks import networks
 from tfp_vae.model.vae import VAE
 
 _COUNTS = (layers.IndependentPoisson, layers.NegativeBinomial, layers.ZeroInflatedNegativeBinomial)
+_MOST_ROWS = 20  # of a picture
 
 
 def drawn(vae: Any, num: int, seed: int, draw: bool | None = None) -> np.ndarray:
@@ -48,6 +49,13 @@ def by_layer(model: Any, num: int, seed: int) -> np.ndarray:
         rows.append(main_variable.sampled(model, num, given, seed=seed + number).numpy())
         given = {**given, name: np.repeat(np.asarray(kept[name])[:1], num, axis=0)}
     return np.concatenate(rows)
+
+
+def by_label(vae: Any, labels: int, num: int, seed: int) -> np.ndarray:
+    """Returns means of p(x|z), `num` for each label: in a column all but the label is the same."""
+    rows = [main_variable.as_labels(vae, np.full(num, label)) for label in range(labels)]
+    found = [main_variable.sampled(vae, num, given, seed=seed).numpy() for given in rows]
+    return np.concatenate(found)
 
 
 def figures(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) -> dict[str, Any]:
@@ -87,6 +95,12 @@ def _pictures(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) ->
             drawn(vae, 8 * columns, seed), columns, f"{images.name}: drawn from the prior, {what}"
         ),
     }
+    if classes is not None:
+        found["samples_by_label"] = plots.image_grid(
+            by_label(vae, min(classes, _MOST_ROWS), 8, seed),
+            8,
+            f"{images.name}: a row for each label, a column for each draw of all else",
+        )
     if isinstance(vae, VAE) and classes is None and _is_plane(vae):
         found["manifold"] = plots.manifold(vae)
     if len(vae.graph.posteriors) > 1 and set(main_variable.conditions(vae)) <= {"label"}:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfp_vae.errors import InputError
 
 UNKNOWN = -1
-_SHARE = 16  # of so many rows at least one has a known label: known rows are repeated
+_SHARE = 4  # known rows are repeated until there is one for so many others, or more
 
 
 class Labelled(NamedTuple):
@@ -40,7 +40,7 @@ def labelled(labels: np.ndarray, count: int | None, seed: int) -> Labelled:
     Example:
       >>> found = labelled(np.arange(200) % 4, 8, seed=0)
       >>> np.bincount(found.labels[:200] + 1).tolist(), len(found.rows), found.num_labelled
-      ([192, 2, 2, 2, 2], 208, 16)
+      ([192, 2, 2, 2, 2], 240, 48)
     """
     every = np.arange(len(labels))
     if count is None:

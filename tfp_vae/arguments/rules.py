@@ -128,7 +128,7 @@ _TABLE = {
     "inverse_temperature": Rule("to be a number above 0, at most 1", _real(0, above=True, high=1)),
     "rise": Rule("to be a number, 0 < rise <= 1", _real(0, above=True, high=1)),
     "period steps": Rule(">= 1, a number", _real(1)),
-    "alpha beta diversity gamma gradient_penalty kl_weight l2 weight z_weight": Rule(
+    "alpha beta diversity gamma gradient_penalty kl_weight l2 trust weight z_weight": Rule(
         _WEIGHT, kinds.is_scheduled
     ),
     "beta_by_variable free_bits_by_variable": Rule(

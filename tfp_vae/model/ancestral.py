@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfp_vae.bridge.origins import moved
 from tfp_vae.model.choosers import Chooser, at, drawing
 from tfp_vae.model.conditional import Conditional, Emitted, Value, filled
-from tfp_vae.model.enumeration import enumerating, share_draws
+from tfp_vae.model.enumeration import alike_draws, enumerating, share_draws
 from tfp_vae.model.latent_pass import LatentPass, Outset, Values, mask_on
 from tfp_vae.model.posterior_order import posterior_order
 from tfp_vae.objectives.forward import Forward
@@ -128,9 +128,10 @@ class Variables:
           by_xla: densities of data are compiled.
           enumerated: the latent variables that take each of their values in turn.
         """
-        one = self._pass(outset, samples, training)
+        one, alike = self._pass(outset, samples, training), {}
         if enumerated:
             choose = enumerating(self.posteriors, self.inferred, enumerated, samples)
+            alike = alike_draws(self.posteriors, self.inferred, enumerated)
         terms, values = one.latents(choose or drawing(samples))
         fixed, gated = None, {}
         if gate is not None:
@@ -140,7 +141,7 @@ class Variables:
         with recorded(gate):
             if gate is not None:
                 terms, values = one.latents(at(gated))
-            observed = self._observed(one, values, by_xla)
+            observed = self._observed(one, values, by_xla, alike)
         again = functools.partial(self._again, one, {n: term.value for n, term in terms.items()})
         shares = share_draws(terms, enumerated)
         return Forward({**terms, **observed}, gate=gate, fixed=fixed, again=again, shares=shares)
@@ -150,32 +151,41 @@ class Variables:
     ) -> Forward:
         """Returns a further pass at these values, and at their own of the other variables."""
         terms, all_values = one.latents(at({**own, **values}))
-        return Forward({**terms, **self._observed(one, all_values, by_xla=False)})
+        return Forward({**terms, **self._observed(one, all_values, False, {})})
 
     def _pass(self, *args: Any, **kwargs: Any) -> LatentPass:
         posteriors = {name: self.posteriors[name] for name in self.inferred}
         return LatentPass(posteriors, self.priors, *args, **kwargs)
 
-    def _observed(self, one: LatentPass, values: Values, by_xla: bool) -> dict[str, Term]:
+    def _observed(
+        self, every: LatentPass, values: Values, by_xla: bool, alike: Mapping[str, int]
+    ) -> dict[str, Term]:
+        """Returns the terms of the observed variables; of draws that are alike one is decoded."""
         terms = {}
         for name, likelihood in self.likelihoods.items():
-            emitted = one.run("likelihood", likelihood, values)
+            times, completes = 1, self.has_unknown and name in values and self._is_shared(name)
+            if alike and not (likelihood.puts_out or likelihood.of_steps or completes):
+                drawn = [n for n in likelihood.inputs if n in values and values[n].is_drawn]
+                times = min([alike.get(n, 1) for n in drawn], default=1)
+            one, given = every.one_of(times, values)
+            emitted = one.run("likelihood", likelihood, given)
             values.update(emitted.more)
             terms[name] = Term(
                 one.outset.data.get(name),
                 functools.partial(_of_rows, emitted),
                 samples=one.samples,
+                alike=times,
                 mask=mask_on(emitted, one.samples),
                 of_steps=likelihood.of_steps,
                 by_xla=by_xla,
                 has_unknown=self.has_unknown,
             )
-            if self.has_unknown and name in values and self._is_taken_by_others(name):
-                drawn = terms[name].with_draws(emitted.distribution.draw_seed())
-                values[name] = Value(drawn, emitted.is_drawn)
+            if completes:
+                whole = terms[name].with_draws(emitted.distribution.draw_seed())
+                values[name] = Value(whole, emitted.is_drawn)
         return terms
 
-    def _is_taken_by_others(self, name: str) -> bool:
+    def _is_shared(self, name: str) -> bool:
         """Tells whether the likelihood of another observed variable takes this one."""
         return any(name in one.inputs for n, one in self.likelihoods.items() if n != name)
 

@@ -153,7 +153,7 @@ class ProbabilisticModel(ForwardModel):
             term = next(iter(forward.observed.values())) if name is None else forward[name]
             if not term.p_is_drawn:
                 return value
-            return tf.reduce_mean(unfolded(value, samples), axis=0)
+            return tf.reduce_mean(unfolded(value, term.samples), axis=0)
 
         several = isinstance(y_pred, Mapping)
         value = {n: mean(v, n) for n, v in y_pred.items()} if several else mean(y_pred)

@@ -52,22 +52,32 @@ def enumerating(
         raise InputError(f"Expected a multiple of {math.prod(counts)} draws.", samples)
     places = np.unravel_index(np.arange(samples) % math.prod(counts), counts)
     chosen = {n: v[place] for (n, v), place in zip(values.items(), places, strict=True)}
-    draw = drawing(samples)
+    draw, alike = drawing(samples), alike_draws(posteriors, order, enumerated)
 
     def choose(number: int, name: str, q: Emitted) -> tuple[tf.Tensor, Any]:
         if name not in chosen:
             value, log_q = draw(number, name, q)
-            later = [values[n] for n in order[order.index(name) :] if n in values]
-            alike = math.prod(len(each) for each in later)
-            if alike == 1:
+            times = alike[name]
+            if times == 1:
                 return value, log_q
-            return moved(lambda t: tf.repeat(t[::alike], alike, axis=0), value), None
+            return moved(lambda t: tf.repeat(t[::times], times, axis=0), value), None
         each = tf.constant(chosen[name], q.distribution.dtype)[:, tf.newaxis]
         batch = q.distribution.batch_shape_tensor()[:1] // (samples if q.is_drawn else 1)
         tail = tf.ones([each.shape.rank - 2], tf.int32)
         return tf.tile(each, tf.concat([[1], batch, tail], 0)), None
 
     return choose
+
+
+def alike_draws(
+    posteriors: Mapping[str, Conditional], order: Sequence[str], enumerated: Sequence[str]
+) -> dict[str, int]:
+    """Returns of each variable how many draws in a row are the same: of all values that follow."""
+    counts = {name: len(posteriors[name].layer.all_values()) for name in enumerated}
+    return {
+        name: math.prod(counts.get(later, 1) for later in order[place + 1 :])
+        for place, name in enumerate(order)
+    }
 
 
 def share_draws(terms: Mapping[str, Term], enumerated: Sequence[str]) -> tf.Tensor | None:

@@ -74,6 +74,16 @@ class LatentPass:
         self.ran[name] = seeds_of(one.network) if self.training else None
         return one(*given)
 
+    def one_of(self, times: int, values: Values) -> tuple[LatentPass, Values]:
+        """Returns the pass and the values of each `times`-th draw alone."""
+        if times == 1:
+            return self, values
+        fewer = {
+            n: Value(folded(unfolded(v.tensor, self.samples)[::times]), True) if v.is_drawn else v
+            for n, v in values.items()
+        }
+        return dataclasses.replace(self, samples=self.samples // times), fewer
+
     def latents(self, choose: Chooser) -> tuple[dict[str, Term], Values]:
         """Returns the terms of the latent variables, and all values by then."""
         values, terms = dict(self.outset.values), {}

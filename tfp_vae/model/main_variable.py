@@ -54,11 +54,14 @@ def labels_that_are_values(model: ProbabilisticModel) -> dict[str, int]:
 def labels_in_turn(model: ProbabilisticModel, num: int) -> dict[str, np.ndarray] | None:
     """Returns each label after the other, as the model takes these; None: it takes no label."""
     classes = num_labels(model)
-    if classes is None:
-        return None
-    labels = np.arange(num, dtype=np.int32) % classes
-    names = list(labels_that_are_values(model))
-    return {names[0]: np.eye(classes, dtype=np.float32)[labels]} if names else {"label": labels}
+    return None if classes is None else as_labels(model, np.arange(num) % classes)
+
+
+def as_labels(model: ProbabilisticModel, numbers: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns labels by their numbers, `[n]`, as a model takes these that takes labels."""
+    for name, classes in labels_that_are_values(model).items():
+        return {name: np.eye(classes, dtype=np.float32)[numbers]}
+    return {"label": numbers.astype(np.int32)}
 
 
 def at_prior_draws(model: ProbabilisticModel, num: int, seed: Any, given: Mapping[str, Any]) -> Any:

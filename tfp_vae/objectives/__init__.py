@@ -11,6 +11,7 @@ from tfp_vae.objectives.factor_tc import FactorTC
 from tfp_vae.objectives.forward import Forward, ForwardPass
 from tfp_vae.objectives.hamiltonian import Hamiltonian
 from tfp_vae.objectives.iwae import IWAE
+from tfp_vae.objectives.label_characteristics import LabelCharacteristics
 from tfp_vae.objectives.learned_similarity import LearnedSimilarity
 from tfp_vae.objectives.miwae import MIWAE
 from tfp_vae.objectives.mmd import MMD
@@ -39,6 +40,7 @@ __all__ = [
     "Forward",
     "ForwardPass",
     "Hamiltonian",
+    "LabelCharacteristics",
     "LearnedSimilarity",
     "Objective",
     "RegularizedAE",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
+import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import Objective, Terms
 from tfp_vae.objectives.draw_axis import mean_of_draws
 from tfp_vae.objectives.forward import Forward
-from tfp_vae.objectives.weights import is_zero, now, of_variable, weighted
+from tfp_vae.objectives.weights import is_one, is_zero, now, of_variable, weighted
 from tfp_vae.schedules import Scheduled
 
 
@@ -37,9 +38,13 @@ class SemiSupervised(Objective):
       enumerated: False draws the labels: for a posterior with more values than can be tried, which
         has a gradient through its draws, such as `layers.RelaxedOneHotCategorical`.
       num_samples_each: how many draws there are of the other latent variables for each label.
+      trust: how much of the gradient of the bound q(y|x) follows, likewise: at 0 the classifier
+        learns from known labels alone, and the rest of the model from what the classifier says. A
+        bound that is followed from the start makes a classifier sure of wrong classes.
 
     Raises:
-      InputError: a label is none of the model's latent variables, or is no one-hot vector.
+      InputError: a label is none of the model's latent variables, or is no one-hot vector; or a
+        trust is given for labels that are drawn.
 
     Example:
       >>> objective = SemiSupervised("y", alpha=10.0)
@@ -58,9 +63,12 @@ class SemiSupervised(Objective):
         beta: Scheduled | dict[str, Scheduled] = 1.0,
         enumerated: bool = True,
         num_samples_each: int = 1,
+        trust: Scheduled = 1.0,
     ) -> None:
+        if not enumerated and not is_one(trust):
+            raise InputError("Expected enumerated labels with a trust.", "enumerated=False")
         self.labels = labels if isinstance(labels, str) else list(labels)
-        self.alpha, self.beta = alpha, beta
+        self.alpha, self.beta, self.trust = alpha, beta, trust
         self.enumerated, self.num_samples_each = bool(enumerated), int(num_samples_each)
         self.num_samples = self.num_samples_each
 
@@ -89,8 +97,14 @@ class SemiSupervised(Objective):
         self.num_samples = self.num_samples_each * (counts if self.enumerated else 1)
 
     def __call__(self, forward: Forward) -> Terms:
-        loss = nll = forward.nll
-        for name, kl in forward.kls.items():
+        nll = forward.nll
+        followed = self._followed(forward)
+        shares = None if forward.shares is None else followed(forward.shares)
+        loss = mean_of_draws(-forward.log_likelihood, shares)
+        for name in forward.kls:
+            kl = forward.latent[name].kl_of_draws()
+            kl = followed(kl) if name in self._names else kl
+            kl = mean_of_draws(kl, shares) if kl.shape.rank == 2 else kl
             loss += weighted(kl, of_variable(self.beta, name), forward.step)
         if not is_zero(self.alpha):
             alpha = now(self.alpha, forward.step, nll.dtype)
@@ -98,3 +112,10 @@ class SemiSupervised(Objective):
                 log_q = forward.latent[name].log_q_of_known()
                 loss -= alpha * mean_of_draws(log_q, forward.shares)
         return Terms(loss, nll, forward.kl)
+
+    def _followed(self, forward: Forward) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Returns what passes a value on, and of its gradient as much as the trust says."""
+        if is_one(self.trust):
+            return lambda value: value
+        trust = now(self.trust, forward.step, forward.nll.dtype)
+        return lambda value: trust * value + (1 - trust) * tf.stop_gradient(value)

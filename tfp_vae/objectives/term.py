@@ -33,6 +33,7 @@ class Term:
       value: of a latent variable `[samples, batch, ...]`, of an observed one `[batch, ...]`.
       q: of a latent variable q(value | parents); None of an observed one.
       samples: the number of draws.
+      alike: of an observed variable: each of its draws stands for so many.
       q_is_drawn: whether q depends on a draw, and has a distribution for each draw.
       known: of a latent variable, `[batch]`: where its value was given, not drawn; None: nowhere.
       mask: of Keras, `[batch, ...]`; None: all counts.
@@ -51,6 +52,7 @@ class Term:
         q: tfd.Distribution | None = None,
         *,
         samples: Any = 1,
+        alike: int = 1,
         q_is_drawn: bool = False,
         log_q: Callable[[], tf.Tensor] | None = None,
         known: tf.Tensor | None = None,
@@ -62,7 +64,8 @@ class Term:
     ) -> None:
         self.value, self.q, self.samples, self.q_is_drawn = value, q, samples, q_is_drawn
         self.known, self.mask, self.has_density = known, mask, has_density
-        self.of_steps, self._by_xla, self.has_unknown = of_steps, by_xla, has_unknown
+        self.of_steps, self._by_xla, self.alike = of_steps, by_xla, alike
+        self.has_unknown = has_unknown
         self._given_p, self._given_log_q = p, log_q
 
     @functools.cached_property
@@ -109,7 +112,8 @@ class Term:
         if mask is not None and is_drawn and not self._is_alone:
             mask = tile(tf.convert_to_tensor(mask), samples)
         how = (self._by_xla, mask, self.of_steps, self.has_unknown)
-        return log_likelihood(p, self.value, samples, *how)
+        log_p = log_likelihood(p, self.value, samples, *how)
+        return log_p if self.alike == 1 else tf.repeat(log_p, self.alike, axis=0)
 
     def log_q(self) -> tf.Tensor:
         """Returns `log q(value | parents)`, `[samples, batch]`, in nats; 0 of a known value."""

@@ -24,6 +24,11 @@ def is_zero(value: Any) -> bool:
     return isinstance(value, (int, float)) and value == 0
 
 
+def is_one(value: Any) -> bool:
+    """Tells whether a weight is the number 1, at each step."""
+    return isinstance(value, (int, float)) and value == 1
+
+
 def of_variable(value: Any, name: str) -> Any:
     """Returns a setting for one latent variable: an entry of a dict, or the value for all."""
     return value[name] if isinstance(value, dict) else value

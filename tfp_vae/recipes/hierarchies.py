@@ -53,7 +53,7 @@ def ladder_vae(s: Setting) -> LatentModel:
         h = parts.hidden(s)(h)
         upwards[f"h_of_{name}"] = h
     top, above, latents = "z3", "z3", {}
-    latents[top] = (_posterior(Normal(sizes[top]), h_of_z3=width), None)
+    latents[top] = (parts.linear(s, Normal(sizes[top]), h_of_z3=width), None)
     for name in ("z2", "z1"):
         n = sizes[name]
         latents[name] = (
@@ -67,13 +67,6 @@ def ladder_vae(s: Setting) -> LatentModel:
         features=keras.Model(given, upwards),
         objective=s.chosen(ELBO(beta=schedules.warm_up(max(1, s.steps // 2)))),
     )
-
-
-def _posterior(layer: layers.IndependentNormal, **sizes: int) -> keras.Model:
-    """Returns a network from one vector to its layer."""
-    ((name, size),) = sizes.items()
-    h = keras.Input((size,), name=name)
-    return keras.Model({name: h}, layer(keras.layers.Dense(layer.num_parameters)(h)))
 
 
 def _prior_with_parameters(

@@ -70,6 +70,12 @@ def conditional(s: Setting, given: Mapping[str, keras.KerasTensor], layer: Any) 
     return keras.Model(dict(given), layer(keras.layers.Dense(layer.num_parameters)(h)))
 
 
+def linear(s: Setting, layer: Any, **sizes: int) -> keras.Model:
+    """Returns the network from vectors to a distribution whose parameters are linear in these."""
+    given = vectors(**sizes)
+    return keras.Model(given, layer(keras.layers.Dense(layer.num_parameters)(shown(s, given))))
+
+
 def likelihood(s: Setting, made: Any = None, **sizes: int) -> keras.Model:
     """Returns the network of p(x | latent vectors, label)."""
     given = {**vectors(**sizes), **label(s)}
