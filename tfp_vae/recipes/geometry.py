@@ -24,9 +24,10 @@ def von_mises_fisher_vae(s: Setting) -> VAE:
     "Mathieu et al., arXiv:1901.06033",
     "trees in the data, laid out in few dimensions",
 )
-def poincare_vae(s: Setting, curvature: float = 1.0) -> VAE:
+def poincare_vae(s: Setting, curvature: float = 1.0, riemannian: bool = False) -> VAE:
     planes = layers.Gyroplanes(s.widths[-1] if s.widths else 64, curvature)
-    return s.vae(layers.WrappedNormal(s.latent_size, curvature), first=planes)
+    normal = layers.RiemannianNormal if riemannian else layers.WrappedNormal
+    return s.vae(normal(s.latent_size, curvature), first=planes)
 
 
 @recipe(
