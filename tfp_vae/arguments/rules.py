@@ -144,7 +144,7 @@ _TABLE = {
         "to be a number > 0, a variable or a schedule",
         functools.partial(kinds.is_scheduled, above=True),
     ),
-    "conditional enumerated is_singular mean shared trainable_scale use_bias validate_args "
+    "balance conditional enumerated is_singular mean shared trainable_scale use_bias validate_args "
     "kl_use_exact "
     "use_exact_kl": Rule("to be True or False", kinds.is_bool),
     "distribution_b encoder decoder prior": Rule("to be an object", _is_object),
