@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfp_vae import layers
 from tfp_vae.model.vae import VAE
-from tfp_vae.objectives import Hamiltonian
+from tfp_vae.objectives import Hamiltonian, RiemannianHamiltonian
 from tfp_vae.recipes.base import Setting, recipe
 
 __all__: list[str] = []  # `RECIPES` has them
@@ -37,3 +37,12 @@ def poincare_vae(s: Setting, curvature: float = 1.0, riemannian: bool = False) -
 )
 def hamiltonian_vae(s: Setting) -> VAE:
     return s.vae(objective=Hamiltonian(num_steps=3))
+
+
+@recipe(
+    "Riemannian Hamiltonian VAE",
+    "Chadebec et al., arXiv:2010.11518",
+    "few examples: z moves along where these lie, by a metric that is learned",
+)
+def riemannian_hamiltonian_vae(s: Setting) -> VAE:
+    return s.vae(objective=RiemannianHamiltonian(num_steps=3))
