@@ -68,18 +68,19 @@ def steps(start, iterations, count=4, sizes=(0.1, 0.2)):
     return tf.concat([z["z"], m["z"]], 0)
 
 
-@pytest.mark.parametrize(("iterations", "error"), [(40, 1e-9), (3, 5e-3)])
+@pytest.mark.parametrize(("iterations", "error"), [(20, 1e-9), (3, 5e-3)])
 def test_steps_keep_the_volume_and_are_undone_to_the_tolerance_of_the_fixed_point(
     iterations, error
 ):
     start = tf.constant([0.4, -0.2, 0.7, 0.1], tf.float64)
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         tape.watch(start)
-        end = steps(start, iterations)
+        end = steps(start, iterations, 3)
     assert np.max(abs(end - start)) > 0.1
-    assert float(tf.linalg.det(tape.jacobian(end, start))) == pytest.approx(1, abs=error)
+    jacobian = tape.jacobian(end, start, experimental_use_pfor=False)
+    assert float(tf.linalg.det(jacobian)) == pytest.approx(1, abs=error)
     flipped = tf.constant([1, 1, -1, -1], tf.float64)
-    np.testing.assert_allclose(flipped * steps(flipped * end, iterations), start, atol=error)
+    np.testing.assert_allclose(flipped * steps(flipped * end, iterations, 3), start, atol=error)
 
 
 def test_the_energy_of_a_curved_path_is_kept_as_steps_become_small():
