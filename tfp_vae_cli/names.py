@@ -7,10 +7,10 @@ RECIPES = (
     "hyperspherical_vae", "planar_flow_vae", "iaf_vae", "vamp_prior_vae", "mixture_prior_vae",
     "ae", "rae_l2", "rae_gp", "vq_vae", "two_stage_vae",
     "adversarial_autoencoder", "wae_gan", "factor_vae", "vae_gan", "deep_feature_vae",
-    "ms_ssim_vae", "von_mises_fisher_vae", "poincare_vae", "hamiltonian_vae", "two_layer_iwae",
-    "ladder_vae", "hierarchical_vamp_vae", "m2", "m1_m2", "ccvae", "missing_miwae", "not_miwae",
-    "rq_vae", "hrq_vae", "fsq_vae", "lfq_vae", "top_down_vae", "recurrent_vae", "sentence_vae",
-    "vrnn", "vq_vae_2",
+    "ms_ssim_vae", "von_mises_fisher_vae", "poincare_vae", "hamiltonian_vae",
+    "riemannian_hamiltonian_vae", "two_layer_iwae", "ladder_vae", "hierarchical_vamp_vae", "m2",
+    "m1_m2", "ccvae", "missing_miwae", "not_miwae", "rq_vae", "hrq_vae", "fsq_vae", "lfq_vae",
+    "top_down_vae", "recurrent_vae", "sentence_vae", "vrnn", "vq_vae_2",
 )  # fmt: skip
 LIKELIHOODS = (
     "bernoulli", "continuous_bernoulli", "normal", "shared_normal", "logistic", "laplace",
@@ -19,5 +19,6 @@ LIKELIHOODS = (
 OBJECTIVES = (
     "CIWAE", "DIP", "ELBO", "IWAE", "MIWAE", "MMD", "MSSSIM", "PIWAE", "Adversarial", "BetaTC",
     "CodeEntropy", "DeepFeatures", "FactorTC", "Hamiltonian", "LabelCharacteristics",
-    "LearnedSimilarity", "RegularizedAE", "SemiSupervised", "SlicedWasserstein",
+    "LearnedSimilarity", "RegularizedAE", "RiemannianHamiltonian", "SemiSupervised",
+    "SlicedWasserstein",
 )  # fmt: skip

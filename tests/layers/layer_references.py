@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import scipy.integrate
 import scipy.optimize
 import scipy.special
 import scipy.stats
@@ -169,12 +170,18 @@ class WrappedNormal(ByDraws):
         return v + lorentz(end - alpha * start, v) / (alpha + 1) * (start + end), x, lorentz
 
     def _draws(self):
-        noise = self.scale * _noise("normal", (200_000, *self.mu.shape))
+        noise = self._tangents()
         v = np.concatenate([np.zeros_like(noise[..., :1]), noise], -1)
         u, x, _ = self._carried(v)
         size = np.linalg.norm(noise, axis=-1, keepdims=True)
         point = np.cosh(size) * x + np.sinh(size) * u / size
         return point[..., 1:] / (1 + point[..., :1])
+
+    def _tangents(self):
+        return self.scale * _noise("normal", (200_000, *self.mu.shape))
+
+    def _log_tangent(self, v):
+        return scipy.stats.norm(0, self.scale).logpdf(v).sum(-1)
 
     def logpdf(self, z):
         square, d = (z**2).sum(-1, keepdims=True), z.shape[-1]
@@ -185,7 +192,33 @@ class WrappedNormal(ByDraws):
         u = far / np.sinh(far) * (point - cosine * x)
         v = self._carried(u, back=True)[0][..., 1:]
         volume = (d - 1) * np.log(far / np.sinh(far))[..., 0] + d * np.log(2 / (1 - square))[..., 0]
-        return scipy.stats.norm(0, self.scale).logpdf(v).sum(-1) + volume
+        return self._log_tangent(v) + volume
+
+
+class RiemannianNormal(WrappedNormal):
+    """As the wrapped one, with lengths of tangents by a table of their distribution function."""
+
+    def __init__(self, mu, scale):
+        super().__init__(mu, scale)
+        self.r = np.linspace(1e-9, 14 * scale.max() + 2, 20_001)
+        log_sinh = self.r + np.log(-np.expm1(-2 * self.r) / 2)
+        self.log_h = (mu.shape[-1] - 1) * log_sinh - (self.r / scale) ** 2 / 2
+
+    def _tangents(self):
+        noise = _noise("normal", (200_000, *self.mu.shape))
+        u = _noise("random", (200_000, len(self.mu)))
+        cdf = scipy.integrate.cumulative_simpson(np.exp(self.log_h), x=self.r, initial=0)
+        lengths = [np.interp(u[:, i], row / row[-1], self.r) for i, row in enumerate(cdf)]
+        return (
+            noise / np.linalg.norm(noise, axis=-1, keepdims=True) * np.stack(lengths, 1)[..., None]
+        )
+
+    def _log_tangent(self, v):
+        r, d = np.linalg.norm(v, axis=-1), v.shape[-1]
+        total = scipy.integrate.simpson(np.exp(self.log_h), x=self.r)
+        surface = np.log(2) + d / 2 * np.log(np.pi) - scipy.special.gammaln(d / 2)
+        log_h = -((r / self.scale[:, 0]) ** 2) / 2 + (d - 1) * np.log(np.sinh(r) / r)
+        return log_h - np.log(total) - surface
 
 
 class Flow(ByDraws):

@@ -307,14 +307,14 @@ def _relaxed(d, temperature, **fields):
     )
 
 
-def _wrapped_normal(d):
-    def family(t):
-        v, scale = np.split(t.astype("float64"), 2, axis=-1)
-        size = np.linalg.norm(v, axis=-1, keepdims=True)
-        mu = np.tanh(4 * np.tanh(size / 8)) * v / size
-        return references.WrappedNormal(mu, np.logaddexp(0, scale))
+def _on_ball(layer, d, size, family):
+    def made(t):
+        v, scale = np.split(t.astype("float64"), [d], axis=-1)
+        far = np.linalg.norm(v, axis=-1, keepdims=True)
+        mu = np.tanh(4 * np.tanh(far / 8)) * v / far
+        return family(mu, np.logaddexp(0, scale))
 
-    return _vector(lambda **kw: layers.WrappedNormal(d, **kw), d, 2 * d, family, True, gives=())
+    return _vector(lambda **kw: layer(d, **kw), d, size, made, True, gives=())
 
 
 def _relaxed_several(d, temperature, n):
@@ -431,7 +431,8 @@ ROWS = {
     "relaxed-cold": _relaxed(4, 0.1, saturates=True),
     "von-mises-fisher": _sphere(layers.VonMisesFisher, 3, references.VonMisesFisher),
     "von-mises-fisher-5": _sphere(layers.VonMisesFisher, 5, references.VonMisesFisher),
-    "wrapped-normal": _wrapped_normal(3),
+    "wrapped-normal": _on_ball(layers.WrappedNormal, 3, 6, references.WrappedNormal),
+    "riemannian-normal": _on_ball(layers.RiemannianNormal, 3, 4, references.RiemannianNormal),
     "power-spherical": _sphere(layers.PowerSpherical, 2, references.PowerSpherical),
     "power-spherical-5": _sphere(layers.PowerSpherical, 5, references.PowerSpherical),
     "gamma": _gamma((2, 2)),

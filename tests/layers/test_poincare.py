@@ -10,6 +10,7 @@ from scipy import integrate, optimize, stats
 from tfp_vae import VAE, layers, networks
 from tfp_vae.bijectors import exponential_map as ball
 from tfp_vae.layers.poincare import WrappedNormalPrior, wrapped_normal
+from tfp_vae.layers.riemannian import RiemannianNormalPrior, riemannian_normal
 
 tfd = tfp.distributions
 C = pytest.mark.parametrize("c", [0.5, 1.0, 2.0])
@@ -111,9 +112,47 @@ def test_gyroplanes_are_distances_to_the_nearest_point_of_a_plane(c):
     )
 
 
-def test_draws_far_away_stay_inside_with_finite_densities_and_gradients():
-    layer = layers.WrappedNormal(3)
+@C
+@pytest.mark.parametrize(("distance", "scale"), [(0.0, 1.0), (0.8, 0.3)])
+def test_the_riemannian_normal_falls_with_the_distance_and_integrates_to_one(c, distance, scale):
+    """In two dimensions over the whole ball; in 3, around the origin, by the radius alone."""
+    mu = np.tanh(c**0.5 * distance / 2) / c**0.5 * np.array([0.6, -0.8])
+    points, volume = polar(c)
+    p = riemannian_normal(tf.constant(mu), tf.constant(scale, tf.float64), c)
+    log_p = p.log_prob(tf.constant(points)).numpy() - 2 * log_lambda(points, c)
+    far = ball.distance(tf.constant(mu), tf.constant(points), c).numpy()
+    falls = log_p + far**2 / (2 * scale**2)
+    np.testing.assert_allclose(falls[far < 6], falls[0], atol=1e-6)
+    assert np.sum(np.exp(log_p) * volume) == pytest.approx(1, abs=1e-4)
+    r = np.linspace(1e-4, 9, 2001)
+    z = np.tanh(c**0.5 * r / 2)[:, None] / c**0.5 * np.array([0.36, -0.48, 0.8])
+    p = riemannian_normal(tf.zeros(3, tf.float64), tf.constant(scale, tf.float64), c)
+    log_p = p.log_prob(tf.constant(z)).numpy() - 3 * log_lambda(z, c)
+    shell = 4 * np.pi * np.sinh(c**0.5 * r) ** 2 / c
+    assert integrate.simpson(np.exp(log_p) * shell, x=r) == pytest.approx(1, abs=1e-5)
+
+
+def test_in_five_dimensions_it_integrates_to_one_by_importance():
+    mu = tf.constant([0.2, -0.1, 0.3, 0.0, 0.1], tf.float64)
+    p = riemannian_normal(mu, tf.constant(0.5, tf.float64), 1.0)
+    proposal = around(np.zeros(5), [0.9] * 5, 1.0)
+    z = proposal.sample(200_000, seed=1)
+    weights = tf.exp(p.log_prob(z) - proposal.log_prob(z)).numpy()
+    assert weights.mean() == pytest.approx(1, abs=4.5 * weights.std() / len(weights) ** 0.5)
+    assert weights.std() < 5
+
+
+LAYERS = pytest.mark.parametrize(
+    ("layer", "prior"),
+    [(layers.WrappedNormal, WrappedNormalPrior), (layers.RiemannianNormal, RiemannianNormalPrior)],
+)
+
+
+@LAYERS
+def test_draws_far_away_stay_inside_with_finite_densities_and_gradients(layer, prior):
+    layer = layer(3)
     t = tf.constant([[0.0] * 6, [50.0, 0, 0, 3, 3, 3], [0, -1e-12, 0, -90, -90, -90]])
+    t = t[:, : layer.num_parameters]
 
     @tf.function(jit_compile=True, autograph=False)
     def run(t):
@@ -121,7 +160,7 @@ def test_draws_far_away_stay_inside_with_finite_densities_and_gradients():
             tape.watch(t)
             q = layer(t)
             z = tf.convert_to_tensor(q)
-            value = tf.reduce_sum(q.log_prob(z) - WrappedNormalPrior(3).distribution().log_prob(z))
+            value = tf.reduce_sum(q.log_prob(z) - prior(3).distribution().log_prob(z))
         return z, value, tape.gradient(value, t)
 
     z, value, gradient = run(t)
@@ -142,8 +181,9 @@ def test_the_kl_is_that_of_the_integral():
 
 
 @pytest.mark.again
-def test_a_vae_on_the_ball_learns_draws_and_is_saved(tmp_path, x):
-    encoder = networks.encoder((8, 8, 1), layers.WrappedNormal(2, 0.7), widths=(16,))
+@LAYERS
+def test_a_vae_on_the_ball_learns_draws_and_is_saved(layer, prior, tmp_path, x):
+    encoder = networks.encoder((8, 8, 1), layer(2, 0.7), widths=(16,))
     decoder = keras.Sequential(
         [keras.Input((2,)), layers.Gyroplanes(16, 0.7), keras.layers.Activation("silu"),
          keras.layers.Dense(64), layers.IndependentBernoulli((8, 8, 1))]
@@ -156,6 +196,6 @@ def test_a_vae_on_the_ball_learns_draws_and_is_saved(tmp_path, x):
     assert np.isfinite(vae.log_likelihood(x, 5)).all()
     vae.save(tmp_path / "vae.keras")
     again = keras.models.load_model(tmp_path / "vae.keras")
-    assert isinstance(again.prior, WrappedNormalPrior)
+    assert isinstance(again.prior, prior)
     assert again.prior.curvature == 0.7
     np.testing.assert_allclose(again.sample(3, seed=1), vae.sample(3, seed=1), rtol=1e-5)

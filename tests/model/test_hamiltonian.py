@@ -9,7 +9,7 @@ from latent_models import MODELS, given_to, half_known, ladder
 
 from tfp_vae import VAE, InputError, layers, networks
 from tfp_vae.objectives import Hamiltonian
-from tfp_vae.objectives.hamiltonian import leapfrog
+from tfp_vae.objectives.leapfrog import leapfrog
 
 tfd = tfp.distributions
 L = keras.layers

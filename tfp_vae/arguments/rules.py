@@ -101,11 +101,10 @@ def _real(low: float, **bounds: Any) -> Callable[[Any], bool]:
 # The names of arguments, and the rule that they share.
 _TABLE = {
     "batch_size block_size conditional_size context_size dimension epochs event_size filters "
-    "input_size length num_bounds num_categories num_classes num_codes num_components num_examples "
-    "num_flows num_inducing_points num_projections num_samples num_samples_each num_steps "
-    "num_variables output_size params revive_after total units": Rule(
-        ">= 1, an integer", kinds.is_integer
-    ),
+    "input_size length num_bounds num_categories num_centroids num_classes num_codes "
+    "num_components num_examples num_flows num_inducing_points num_iterations num_projections "
+    "num_samples num_samples_each num_steps num_variables output_size params revive_after "
+    "total units": Rule(">= 1, an integer", kinds.is_integer),
     "done first_step": Rule(">= 0, an integer", functools.partial(kinds.is_integer, low=0)),
     "seed": Rule(
         "to be None, or an integer in 0..2**32-1", lambda v: kinds.is_integer(v, 0, 2**32 - 1)
@@ -119,7 +118,7 @@ _TABLE = {
     "input_shape": Rule("to be a shape, such as (28, 28, 1)", _is_sequence),
     "images": Rule("to be an array of numbers", kinds.is_array),
     "end middle value": Rule("to be a finite number", _real(-math.inf)),
-    "curvature largest_step_size prior_temperature scale step_size width": Rule(
+    "curvature largest_step_size least prior_temperature scale step_size width": Rule(
         "> 0, a finite number", _real(0, above=True)
     ),
     "commitment diagonal epsilon every_seconds jitter min_concentration min_rate min_scale "
@@ -144,7 +143,7 @@ _TABLE = {
         "to be a number > 0, a variable or a schedule",
         functools.partial(kinds.is_scheduled, above=True),
     ),
-    "conditional enumerated is_singular mean shared trainable_scale use_bias validate_args "
+    "balance conditional enumerated is_singular mean shared trainable_scale use_bias validate_args "
     "kl_use_exact "
     "use_exact_kl": Rule("to be True or False", kinds.is_bool),
     "distribution_b encoder decoder prior": Rule("to be an object", _is_object),

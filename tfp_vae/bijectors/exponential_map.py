@@ -9,6 +9,8 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import util as tfp_util
 
+from tfp_vae.distributions.radial import log_sinh_ratio
+
 
 class ExponentialMap(tfb.Bijector):
     """`exp_mu(v / lambda_mu)`: from tangent vectors v to the ball `{z: c |z|^2 < 1}`.
@@ -63,9 +65,7 @@ class ExponentialMap(tfb.Bijector):
         d = tf.cast(tf.shape(v)[-1], v.dtype)
         log_scale = log_conformal_factor(self._forward(v), self.curvature)
         r = self.curvature**0.5 * norm(v)[..., 0]
-        # log(sinh(r) / r), which keeps its digits at both ends.
-        log_ratio = r + tf.math.log(-tf.math.expm1(-2 * r) / (2 * r))
-        return (d - 1) * log_ratio - d * log_scale
+        return (d - 1) * log_sinh_ratio(r) - d * log_scale
 
 
 def norm(v: tf.Tensor) -> tf.Tensor:

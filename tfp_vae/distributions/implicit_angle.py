@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
+from tfp_vae.distributions.pathwise import nodes_between, with_slope
+
 _REACH = 8.0  # standard deviations of the angle around its mode, behind which nothing is left
 
 
@@ -34,12 +35,8 @@ def with_concentration_gradient(
       >>> bool(tape.gradient(v, kappa) < 0)  # a larger concentration moves it to the mean direction
       True
     """
-
-    @tf.custom_gradient
-    def moved(kappa: tf.Tensor) -> tuple[tf.Tensor, object]:
-        return tf.identity(v), lambda upstream: upstream * _slope(v, kappa, mean_cosine, dimension)
-
-    return moved(tf.broadcast_to(concentration, tf.shape(v)))
+    slope = lambda kappa: _slope(v, kappa, mean_cosine, dimension)  # noqa: E731
+    return with_slope(v, concentration, slope)
 
 
 def _slope(v: tf.Tensor, kappa: tf.Tensor, mean: tf.Tensor, dimension: int) -> tf.Tensor:
@@ -52,13 +49,11 @@ def _slope(v: tf.Tensor, kappa: tf.Tensor, mean: tf.Tensor, dimension: int) -> t
     spread = _REACH / tf.sqrt(kappa * cosine + power / tf.maximum(1 - tf.square(cosine), 1e-6))
     before = angle <= mode
     end = tf.where(before, tf.maximum(angle - spread, 0), tf.minimum(angle + spread, pi))
-    half = (end - angle)[..., tf.newaxis] / 2
-    s = angle[..., tf.newaxis] + half * tf.constant(1 + _NODES, v.dtype)
+    s, weights = nodes_between(angle, end)
     sine_of = lambda t: tf.maximum(tf.sin(t), 1e-20)  # noqa: E731
     middle, apart = (s + angle[..., tf.newaxis]) / 2, (s - angle[..., tf.newaxis]) / 2
     log_ratio = -2 * kappa[..., tf.newaxis] * tf.sin(middle) * tf.sin(apart)
     log_ratio += power * tf.math.log(sine_of(s) / sine_of(angle)[..., tf.newaxis])
     values = (tf.cos(s) - mean[..., tf.newaxis]) * tf.exp(log_ratio)
     # From the angle to the far end; either way it is minus the integral from 0, over h(angle).
-    integral = tf.reduce_sum(half * values * tf.constant(_WEIGHTS, v.dtype), axis=-1)
-    return tf.sin(angle) * integral
+    return tf.sin(angle) * tf.reduce_sum(weights * values, axis=-1)

@@ -37,6 +37,7 @@ from tfp_vae.layers.fill_unknown import FillUnknown
 from tfp_vae.layers.finite_scalar_quantized import FiniteScalarQuantized
 from tfp_vae.layers.gamma import Gamma
 from tfp_vae.layers.gaussian_process import VariationalGaussianProcess
+from tfp_vae.layers.gyroplanes import Gyroplanes
 from tfp_vae.layers.initializers import BlockwiseInitializer
 from tfp_vae.layers.inverse_autoregressive_flow import InverseAutoregressiveFlow
 from tfp_vae.layers.joint import Joint
@@ -48,11 +49,12 @@ from tfp_vae.layers.mixture import MixtureLogistic, MixtureNormal, MixtureSameFa
 from tfp_vae.layers.multivariate import MultivariateNormalDiag, MultivariateNormalTriL
 from tfp_vae.layers.one_hot_mixture import CategoricalMixtureOfOneHotCategorical
 from tfp_vae.layers.planar_flow import PlanarFlow
-from tfp_vae.layers.poincare import Gyroplanes, WrappedNormal
+from tfp_vae.layers.poincare import WrappedNormal
 from tfp_vae.layers.quantized_logistic_mixture import QuantizedLogisticMixture
 from tfp_vae.layers.relative_normal import PrecisionWeightedNormal, ResidualNormal
 from tfp_vae.layers.relaxed import RelaxedOneHotCategorical
 from tfp_vae.layers.residual_quantized import ResidualQuantized
+from tfp_vae.layers.riemannian import RiemannianNormal
 from tfp_vae.layers.self_masking import SelfMasking
 from tfp_vae.layers.shared_scale import SharedScale
 from tfp_vae.layers.spherical import PowerSpherical, VonMisesFisher
@@ -119,6 +121,7 @@ __all__ = [
     "RelaxedOneHotCategorical",
     "ResidualNormal",
     "ResidualQuantized",
+    "RiemannianNormal",
     "SelfMasking",
     "SharedScale",
     "StudentT",

@@ -18,6 +18,7 @@ from tfp_vae.objectives.mmd import MMD
 from tfp_vae.objectives.ms_ssim import MSSSIM
 from tfp_vae.objectives.piwae import PIWAE
 from tfp_vae.objectives.regularized_ae import RegularizedAE
+from tfp_vae.objectives.riemannian import RiemannianHamiltonian
 from tfp_vae.objectives.semi_supervised import SemiSupervised
 from tfp_vae.objectives.sliced_wasserstein import SlicedWasserstein
 from tfp_vae.objectives.term import Term
@@ -44,6 +45,7 @@ __all__ = [
     "LearnedSimilarity",
     "Objective",
     "RegularizedAE",
+    "RiemannianHamiltonian",
     "SemiSupervised",
     "SlicedWasserstein",
     "Term",

@@ -14,6 +14,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import Objective, Terms
 from tfp_vae.objectives.batch import batch_mean, share_of_unknown
 from tfp_vae.objectives.forward import Forward
+from tfp_vae.objectives.kl_balance import balanced
 from tfp_vae.objectives.kl_capacity import CAPACITY_OF, away_from_capacity
 from tfp_vae.objectives.weights import is_zero, now, of_variable, weighted
 from tfp_vae.schedules import Scheduled
@@ -39,7 +40,10 @@ class ELBO(Objective):
     Burgess et al., arXiv:1804.03599; free bits: Kingma et al., arXiv:1606.04934.
 
     The KL of several latent variables is the sum over the variables; each of the three numbers may
-    be a dict by variable, such as `beta={"z1": 1., "z2": .5}`.
+    be a dict by variable, such as `beta={"z1": 1., "z2": .5}`. With balance, variable l has the
+    weight `beta gamma_l` while its beta is below 1, `gamma_l = L s_l a_l / sum_k s_k a_k`, s_l the
+    number of its values, `a_l = E|KL_l| + 0.01` over the batch, without a gradient: small groups,
+    and those hardly in use yet, pay less. Vahdat and Kautz, arXiv:2007.03898, appendix A.
 
     Args:
       beta: the weight of the KL: a number, a variable, or a schedule over training steps, such as
@@ -49,6 +53,7 @@ class ELBO(Objective):
         posterior: each block's KL is held to its own (Dupont, arXiv:1804.00104).
       capacity_of: "mean": the mean KL of the batch is held to C, as published; "example": the KL
         of each example, all of which then tell as much.
+      balance: whether the KL is balanced over several latent variables, in validation too.
 
     Raises:
       InputError: both free bits and a capacity are given, `capacity_of` is another word, the
@@ -77,11 +82,12 @@ class ELBO(Objective):
         free_bits: Scheduled | dict[str, Scheduled] = 0.0,
         capacity: Scheduled | Sequence[Scheduled] | dict[str, Any] | None = None,
         capacity_of: str = "mean",
+        balance: bool = False,
     ) -> None:
         self.beta = beta
         self.free_bits = free_bits
         self.capacity = list(capacity) if isinstance(capacity, (list, tuple)) else capacity
-        self.capacity_of = capacity_of
+        self.capacity_of, self.balance = capacity_of, balance
         if capacity_of not in CAPACITY_OF:
             raise InputError(f"Expected capacity_of to be one of {CAPACITY_OF}.", capacity_of)
         if capacity is not None and not is_zero(free_bits):
@@ -101,9 +107,9 @@ class ELBO(Objective):
 
     @property
     def sees_whole_batch(self) -> bool:  # type: ignore[override]
-        """True with free bits, or with a capacity of the mean KL."""
+        """True with free bits, a balance, or a capacity of the mean KL."""
         held = self.capacity is not None and self.capacity_of == "mean"
-        return held or not is_zero(self.free_bits)
+        return held or self.balance or not is_zero(self.free_bits)
 
     def bind(self, latents: Mapping[str, Sequence[int | None]]) -> None:
         for name in ("beta", "free_bits", "capacity"):
@@ -116,9 +122,13 @@ class ELBO(Objective):
 
     def __call__(self, forward: Forward) -> Terms:
         nll = loss = forward.nll
+        shares = balanced(forward) if self.balance else {}
         for name, kl in forward.kls.items():
-            penalized = self._penalized(forward, name, kl)
-            loss += weighted(penalized, of_variable(self.beta, name), forward.step)
+            penalized, beta = self._penalized(forward, name, kl), of_variable(self.beta, name)
+            if name in shares:
+                warming = now(beta, forward.step, kl.dtype) < 1
+                penalized *= tf.where(warming, shares[name], tf.ones_like(shares[name]))
+            loss += weighted(penalized, beta, forward.step)
         return Terms(loss, nll, forward.kl)
 
     def _penalized(self, forward: Forward, name: str, kl: tf.Tensor) -> tf.Tensor:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import keras
 import tensorflow as tf
@@ -15,8 +14,7 @@ from tfp_vae.errors import InputError
 from tfp_vae.objectives.base import Objective, Terms
 from tfp_vae.objectives.batch import seed_of_step
 from tfp_vae.objectives.forward import Forward
-
-Values: TypeAlias = dict[str, tf.Tensor]
+from tfp_vae.objectives.leapfrog import Flat, LeapfrogSteps, Space, Values
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -108,76 +106,20 @@ class Hamiltonian(Objective):
         sizes = {name: free[name] * self.steps.sizes(name) for name in start}
         roots = self.steps.inverse_roots(self.num_steps)
         slope = functools.partial(_slope, forward)
-        z, momentum = start, {name: roots[0] * g for name, g in noise.items()}
-        gradient = slope(z)
+        space = self.space(forward)
+        z, drawn = start, space.momentum(start, noise)
+        momentum, gradient = {name: roots[0] * m for name, m in drawn.items()}, slope(z)
         for k in range(self.num_steps):
-            z, momentum, gradient = leapfrog(z, momentum, gradient, sizes, slope)
+            z, momentum, gradient = space.step(z, momentum, gradient, sizes, slope)
             momentum = {name: m * roots[k + 1] / roots[k] for name, m in momentum.items()}
         end = forward.at(z)
-        log_w = end.log_joint - forward.log_q + (_energy(noise) - _energy(momentum))
-        return log_w, end
+        lost = space.energy(start, drawn) - space.energy(z, momentum)
+        return end.log_joint - forward.log_q + lost, end
 
-
-def leapfrog(
-    z: Values, momentum: Values, slope: Values, sizes: Values, slope_at: Callable[[Values], Values]
-) -> tuple[Values, Values, Values]:
-    """Returns z, momentum and the slope of U after one step; z moves by the new momentum.
-
-    Args:
-      z: by the names of the variables.
-      momentum: likewise.
-      slope: U'(z).
-      sizes: of the step.
-      slope_at: U', of z.
-
-    Example:
-      >>> z, m, _ = leapfrog({"z": 1.0}, {"z": 0.0}, {"z": 1.0}, {"z": 0.2}, lambda z: z)
-      >>> round(z["z"], 3), round(m["z"], 3)
-      (0.98, -0.198)
-    """
-    half = {name: m - sizes[name] / 2 * slope[name] for name, m in momentum.items()}
-    z = {name: value + sizes[name] * half[name] for name, value in z.items()}
-    slope = slope_at(z)
-    return z, {name: m - sizes[name] / 2 * slope[name] for name, m in half.items()}, slope
-
-
-class LeapfrogSteps(keras.layers.Layer):
-    """The learned step sizes of each latent variable, and the first inverse temperature."""
-
-    def __init__(
-        self,
-        shapes: Mapping[str, Sequence[int]],
-        step_size: float,
-        largest: float,
-        inverse_temperature: float,
-    ) -> None:
-        super().__init__(name="leapfrog_steps")
-        self.shapes = {name: list(shape) for name, shape in shapes.items()}
-        self.largest = largest
-        share = math.log(step_size / (largest - step_size))
-        start = keras.initializers.Constant(share)
-        self.logits = {
-            name: self.add_weight(shape=tuple(shape), initializer=start, name=f"size_of_{name}")
-            for name, shape in self.shapes.items()
-        }
-        self.of_temperature = None
-        if inverse_temperature < 1:
-            odds = math.log(inverse_temperature / (1 - inverse_temperature))
-            self.of_temperature = self.add_weight(
-                shape=(), initializer=keras.initializers.Constant(odds), name="inverse_temperature"
-            )
-        self.built = True
-
-    def sizes(self, name: str) -> tf.Tensor:
-        """Returns the step sizes of a variable, of the shape of one value."""
-        return self.largest * tf.sigmoid(tf.convert_to_tensor(self.logits[name]))
-
-    def inverse_roots(self, num_steps: int) -> list[Any]:
-        """Returns `1 / sqrt(b_k)` for k = 0, ..., num_steps."""
-        if self.of_temperature is None:
-            return [1.0] * (num_steps + 1)
-        first = tf.math.rsqrt(tf.sigmoid(tf.convert_to_tensor(self.of_temperature)))
-        return [(1 - first) * (k / num_steps) ** 2 + first for k in range(num_steps + 1)]
+    def space(self, forward: Forward) -> Space:
+        """Returns how momenta are drawn, and how these move z."""
+        del forward
+        return Flat()
 
 
 def _slope(forward: Forward, z: Values) -> Values:
@@ -200,12 +142,3 @@ def _of_unknown(term: Any, z: tf.Tensor) -> tf.Tensor:
         return tf.ones([], z.dtype)
     free = tf.cast(~term.known, z.dtype)
     return tf.reshape(free, tf.concat([[1, -1], tf.ones([z.shape.rank - 2], tf.int32)], axis=0))
-
-
-def _energy(momentum: Values) -> tf.Tensor:
-    """Returns `m' m / 2`, `[samples, batch]`."""
-    each = [
-        tf.reduce_sum(tf.square(m), axis=list(range(2, m.shape.rank))) / 2
-        for m in momentum.values()
-    ]
-    return functools.reduce(tf.add, each)

@@ -10,6 +10,7 @@ from tfp_vae.bridge.marginals import (
 )
 from tfp_vae.layers.code_prior import CodePrior, UniformCodes
 from tfp_vae.layers.poincare import WrappedNormalPrior
+from tfp_vae.layers.riemannian import RiemannianNormalPrior
 from tfp_vae.priors.codes import AutoregressiveCodes
 from tfp_vae.priors.conditional_codes import ConditionalCodes
 from tfp_vae.priors.flow import FlowPrior
@@ -27,6 +28,7 @@ __all__ = [
     "LayerPrior",
     "MixturePrior",
     "Prior",
+    "RiemannianNormalPrior",
     "UniformCodes",
     "VAEPrior",
     "VampPrior",
