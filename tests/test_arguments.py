@@ -60,7 +60,7 @@ FREE = {
     "inducing_index_points_initializer", "variational_inducing_observations_scale_initializer",
     "unconstrained_observation_noise_variance_initializer", "save", "scales", "bases", "make",
     "first", "given", "labels", "data_dir", "x", "latents", "observed", "features", "critic",
-    "metric", "model", "every", "players", "names", "recurrent", "direction", "unknown",
+    "metric", "model", "every", "players", "names", "recurrent", "direction", "unknown", "takes",
 }  # fmt: skip
 
 

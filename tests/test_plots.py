@@ -124,6 +124,35 @@ def test_images_of_one_row_or_column_are_shown(shape):
         np.testing.assert_array_equal(shown(axis), image)
 
 
+SERIES = [normal(steps, 2) for steps in (5, 3, 4)]
+WORDS = ["a cat sees $x$", "", "two dogs"]
+
+
+@pytest.mark.parametrize("values", [list(GREY[:3]), list(COLOUR[:3]), SERIES, WORDS])
+def test_what_is_drawn_stands_to_the_right_of_the_data(tmp_path, values):
+    figure = plots.beside(values[:2], values, "both")
+    assert figure.get_suptitle() == "both"
+    figure.savefig(tmp_path / "both.png")
+    halves = figure.subfigs
+    assert [half.get_suptitle() for half in halves] == ["data", "drawn"]
+    for half, expected in zip(halves, (values[:2], values), strict=True):
+        for axis, value in zip(half.axes, expected, strict=False):
+            if isinstance(value, str):
+                assert [text.get_text() for text in axis.texts] == [value]
+            elif value.ndim == 2:
+                lines = np.stack([line.get_ydata() for line in axis.lines], axis=-1)
+                np.testing.assert_array_equal(lines, value)
+            else:
+                np.testing.assert_array_equal(shown(axis), value)
+
+
+def test_a_grid_of_series_is_of_lines_on_one_scale():
+    axes = plots.image_grid(normal(9, 6, 2), 8).axes
+    assert axes[0].get_subplotspec().get_gridspec().ncols == 2
+    assert all(axis.get_ylim() == axes[0].get_ylim() for axis in axes)
+    assert [len(axis.lines) for axis in axes] == [2] * 9 + [0]
+
+
 # -- the latent space --------------------------------------------------------------------------
 
 

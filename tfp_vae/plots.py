@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.figure
@@ -27,25 +29,71 @@ def can_show(shape: Any) -> bool:
     return len(shape) == 3 and shape[-1] in (1, 3)
 
 
+def can_draw(shape: Any) -> bool:
+    """Returns whether examples of this shape are pictures, or series, which are drawn as lines."""
+    return can_show(shape) or len(shape) == 2
+
+
 def image_grid(images: Any, columns: int = 8, title: str = "") -> Figure:
-    """Draws images side by side in one frame.
+    """Draws images, or series as lines, side by side in one frame.
 
     Args:
-      images: `[n, height, width, 1 or 3]`, values in 0..1.
-      columns: images in a row.
+      images: `[n, height, width, 1 or 3]`, values in 0..1; or series, `[n, steps, size]`.
+      columns: images in a row; of series a quarter as many.
       title: above the figure.
     """
-    images = np.asarray(images)
-    columns = min(columns, len(images))
+    columns, width, height = _cells(images[0], columns, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(columns * 0.8, rows * 0.8 + 0.4), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, image in zip(axes, images, strict=False):
-        _show(axis, image)
+    figure = Figure(figsize=(columns * width, rows * height + 0.4), layout="constrained")
+    _fill(figure, images, columns)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def beside(real: Sequence[Any], drawn: Sequence[Any], title: str = "") -> Figure:
+    """Draws examples of the data on the left, and draws of a model on the right.
+
+    Args:
+      real: images `[height, width, 1 or 3]`; series `[steps, size]`, of any lengths, as lines; or
+        sentences, strings.
+      drawn: likewise.
+      title: above the figure.
+    """
+    columns, width, height = _cells(real[0], 4, len(real))
+    rows = -(-max(len(real), len(drawn)) // columns)
+    size = (2 * columns * width + 0.4, rows * height + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    halves: Any = figure.subfigures(1, 2, wspace=0.05)
+    for half, values, name in zip(halves, (real, drawn), ("data", "drawn"), strict=True):
+        half.suptitle(name, fontsize=9)
+        _fill(half, values, columns, rows)
+    return figure
+
+
+def _cells(value: Any, columns: int, count: int) -> tuple[int, float, float]:
+    """Returns how many stand in a row, and the width and the height of each in inches."""
+    if isinstance(value, str):
+        return 1, 5.0, 0.3
+    if np.ndim(value) == 2:
+        return max(1, min(columns // 4, count)), 3.2, 0.8
+    return min(columns, count), 0.8, 0.8
+
+
+def _fill(figure: Any, values: Any, columns: int, rows: int | None = None) -> None:
+    rows = rows or -(-len(values) // columns)
+    lines = np.ndim(values[0]) == 2
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=lines, sharey=lines).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, value in zip(axes, values, strict=False):
+        if isinstance(value, str):
+            words = textwrap.shorten(value, 80)
+            axis.text(0, 0.5, words, va="center", fontsize=8, parse_math=False)
+        elif lines:
+            axis.plot(value, linewidth=1)
+        else:
+            _show(axis, np.asarray(value))
 
 
 def reconstructions(originals: Any, reconstructed: Any, title: str = "") -> Figure:

@@ -18,7 +18,7 @@ NEW = ".new"  # where an export writes first, within its folder
 # What an evaluation takes from a run's options, and a run that goes on. Runs of before some options
 # were there go on without these.
 _EVALUATED = ("data", "binarize")
-_LATER = ("standardize", "labelled")
+_LATER = ("standardize", "labelled", "length")
 _RESUMED = tuple(field.name for field in dataclasses.fields(RunOptions) if field.name not in _LATER)
 
 
@@ -101,8 +101,8 @@ def check_writable(path: Path) -> None:
 
 
 def _check_picture(out: str, num: int) -> None:
-    if not out.endswith((".png", ".npy")):
-        raise Refusal("Expected --out to end in .png or .npy.", out)
+    if not out.endswith((".png", ".npy", ".txt")):
+        raise Refusal("Expected --out to end in .png, .npy or .txt.", out)
     if out.endswith(".png") and num > _IN_A_PICTURE:
         raise Refusal(
             f"Expected --num up to {_IN_A_PICTURE} in a picture; a .npy file takes any number.", num
@@ -132,10 +132,10 @@ def _check_data(name: str) -> None:
     if name == "digits":
         return
     path = Path(name)
-    if name.endswith((".npy", ".npz")):
+    if name.endswith((".npy", ".npz", ".txt")):
         if not path.is_file():
             raise Refusal(
-                "Expected a .npy or .npz file of examples.", f"{name}, which is not there"
+                "Expected a .npy, .npz or .txt file of examples.", f"{name}, which is not there"
             )
         return
     known = _known_to_tfds()

@@ -23,8 +23,9 @@ class DataOptions:
     """The data of a run, and what follows from the data where nothing is said."""
 
     data: str = option(
-        "digits", "mnist", "digits, a TensorFlow data set such as mnist, or a .npy or .npz file of "
-        "images, real vectors or counts.", "digits, the name of a TensorFlow data set, or a file")
+        "digits", "mnist", "digits, a TensorFlow data set such as mnist, a .npy or .npz file of "
+        "images, real vectors, counts, series or tokens, or a .txt file of a sentence a line.",
+        "digits, the name of a TensorFlow data set, or a file")
     recipe: str = option(
         "vae", "beta_vae", "a published model, by its name in docs/variants.md.",
         "a recipe, one of", RECIPES)
@@ -44,6 +45,9 @@ class DataOptions:
     standardize: bool | None = option(
         None, "true", "bring real columns to mean 0 and standard deviation 1 inside the model; "
         "default: where they are of another scale.")
+    length: int | None = option(
+        None, "40", "the most steps of a series or a sentence, whose rest is cut off; default: as "
+        "many as the longest has.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +121,8 @@ class SampleOptions(OfRun):
         None, "true", "true draws x from p(x|z), false takes its mean; default: draws of counts, "
         "means of images and reals.")
     out: str = option(
-        "samples.png", "samples.png", "a .png for a picture, or .npy for the numbers.",
-        "the name of a .png or .npy file")
+        "samples.png", "samples.png", "a .png for a picture, .npy for the numbers, or .txt for "
+        "sentences.", "the name of a .png, .npy or .txt file")
     seed: int = option(0, "1", "the same seed, the same images.", **_SEEDS)
 
 

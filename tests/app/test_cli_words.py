@@ -200,7 +200,7 @@ def made_run(folder: Path, config: str = RUN) -> str:
         ("evaluate", "nowhere", "nowhere, without config.yaml and model.keras"),
         ("sample", "other", "data in other/config.yaml to be digits, the name of"),
         ("evaluate", "incomplete", "to hold all options of a run. Received: no data"),
-        ("sample", "run --out x.txt", ".png or .npy. Received: x.txt"),
+        ("sample", "run --out x.jpg", ".png, .npy or .txt. Received: x.jpg"),
         ("sample", "run --num 2501", "a .npy file takes any number. Received: 2501"),
         ("sample", "run --out file/x.png", "file, which is none"),
         ("export", "run full", "new or empty folder, or a SavedModel"),

@@ -1,5 +1,8 @@
 """Objectives with a critic, or with a measure of likeness: against closed forms and by player."""
 
+import functools
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from tfp_vae import VAE, ByPlayer, InputError, layers, networks
 from tfp_vae.objectives import MSSSIM, DeepFeatures, FactorTC, LearnedSimilarity
 from tfp_vae.objectives.batch import seed_of_step
 from tfp_vae.objectives.factor_tc import permuted
+from tfp_vae.objectives.feature_networks import application, trained_features
 from tfp_vae.objectives.ms_ssim import ms_ssim, scales
 
 X = (np.random.default_rng(0).random([64, 6]) < 0.4).astype("float32")
@@ -195,6 +199,78 @@ def test_features_stay_as_they_are_in_training_and_in_a_file(tmp_path):
         for old, new in zip(before, one.objective.network.get_weights(), strict=True):
             np.testing.assert_array_equal(old, new)
     assert vae.evaluate(X, verbose=0)[0] == pytest.approx(again.evaluate(X, verbose=0)[0], rel=0.2)
+
+
+def test_trained_features_tell_the_labels_apart():
+    """A line in what they put out finds most labels, whose names are words here."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=[300, 5]).astype("float32")
+    labels = np.where(x[:, 0] * x[:, 1] > 0, "alike", "other")  # no line in x does
+    seen = trained_features(x, labels).predict(x, verbose=0)
+    signs = np.where(labels == "alike", 1.0, -1.0)
+    for features, least, most in ((x, 0.4, 0.65), (seen, 0.95, 1.0)):
+        ones = np.concatenate([features, np.ones([300, 1])], axis=1)
+        found = ones @ np.linalg.lstsq(ones, signs, rcond=None)[0]
+        assert least <= np.mean(found * signs > 0) <= most
+
+
+@pytest.fixture
+def _without_weights(monkeypatch):
+    for name in ("VGG19", "MobileNetV2"):
+        make = functools.partial(getattr(keras.applications, name), weights=None)
+        make.__module__ = getattr(keras.applications, name).__module__
+        monkeypatch.setattr(keras.applications, name, make)
+
+
+@pytest.mark.usefixtures("_without_weights")
+@pytest.mark.parametrize(
+    ("name", "shape", "names"),
+    [
+        ("VGG19", (20, 16, 1), None),
+        pytest.param("VGG19", (20, 40, 3), ["block1_conv2"], marks=pytest.mark.again),
+        pytest.param("MobileNetV2", (40, 36, 3), ["Conv1_relu"], marks=pytest.mark.again),
+    ],
+)
+def test_a_network_of_keras_is_shown_what_it_was_trained_on(name, shape, names):
+    network, found = application(name, shape, names)
+    assert found == (names or ["block1_conv1", "block2_conv1", "block3_conv1"])
+    x = np.random.default_rng(0).random([2, *shape]).astype("float32")
+    module = sys.modules[getattr(keras.applications, name).__module__]
+    expected = module.preprocess_input(np.broadcast_to(255 * x, [2, *shape[:2], 3]).copy())
+    first = network.get_layer("preprocessing")
+    np.testing.assert_allclose(first(x), expected, atol=1e-2)
+    objective = DeepFeatures(name, names=names)
+    objective.bind_data({"x": shape})
+    assert len(keras.tree.flatten(objective.network.outputs)) == len(found)
+    assert objective.distance(tf.constant(x), tf.constant(x)).numpy().tolist() == [0.0, 0.0]
+    assert (objective.distance(tf.constant(x), tf.constant(1 - x)).numpy() > 0).all()
+
+
+@pytest.mark.usefixtures("_without_weights")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("VGG", (8, 8, 1)), "such as VGG19"),
+        (("layers", (8, 8, 1)), "such as VGG19"),
+        (("MobileNetV2", (8, 8, 1)), "names, those of the layers of MobileNetV2"),
+        (("VGG19", (8,)), "for images, grey or in colour"),
+        (("VGG19", (8, 8, 2)), "for images, grey or in colour"),
+        (("VGG19", (8, 8, 3), ["none"]), "names of layers of VGG19.*none"),
+    ],
+)
+def test_what_keras_has_not_is_refused(arguments, words):
+    with pytest.raises(InputError, match=words):
+        application(*arguments)
+
+
+def test_weights_that_are_not_to_be_had_are_one_line(monkeypatch):
+    def fails(**kwargs):
+        raise Exception("URL fetch failure\non x")
+
+    fails.__module__ = keras.applications.VGG19.__module__
+    monkeypatch.setattr(keras.applications, "VGG19", fails)
+    with pytest.raises(InputError, match=r"weights of VGG19.*URL fetch failure on x"):
+        application("VGG19", (8, 8, 3))
 
 
 @pytest.mark.parametrize("objective", [DeepFeatures(), LearnedSimilarity()])

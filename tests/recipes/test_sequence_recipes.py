@@ -160,7 +160,7 @@ def test_tokens_of_any_length_are_learnt_and_drawn(tmp_path):
     start = rng.integers(1, 5, [64, 1])
     tokens = ((start + np.arange(6) - 1) % 4 + 1).astype("int32")  # 1 2 3 4 1 2, from anywhere
     tokens[::2, 4:] = 0
-    model = sequences.sentence_vae(setting((None,), widths=(16,)), num_tokens=5, rate=0.3)
+    model = sequences.sentence_vae(setting((None,), widths=(16,), num_tokens=5), rate=0.3)
     model.compile(keras.optimizers.Adam(0.02))
     before = model.evaluate(tokens, verbose=0, return_dict=True)["nll"]
     model.fit(tokens, epochs=40, verbose=0)
@@ -177,7 +177,7 @@ def test_tokens_of_any_length_are_learnt_and_drawn(tmp_path):
 
 
 def test_tokens_sum_to_one_by_enumeration():
-    model = sequences.sentence_vae(setting((3,), widths=(4,)), num_tokens=2)
+    model = sequences.sentence_vae(setting((3,), widths=(4,), num_tokens=2))
     every = np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3).astype("int32")
     z = np.tile([[0.3, -1.0]], [8, 1]).astype("float32")
     log_p = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from jsonargparse import ArgumentParser
 
 from tfp_vae import plots
 from tfp_vae.app.figures import drawn
+from tfp_vae.app.inputs import examples
 from tfp_vae.app.reporting import assess
 from tfp_vae.app.runs import Run
 from tfp_vae.app.train_command import train
 from tfp_vae.bridge.writing import replacing
-from tfp_vae.data import binarized, load, numpy_files
+from tfp_vae.data import binarized, numpy_files
+from tfp_vae.data.texts import sentence
 from tfp_vae.errors import InputError
 from tfp_vae.model import main_variable
 from tfp_vae.model.export.saved_model import endpoints
@@ -38,14 +41,16 @@ def run(given: Given) -> int:
     for ask in given.asks:
         if ask.startswith("--objective.help"):
             return _explain(ask.partition("=")[2], given)
-    return _RUNS[given.command](COMMANDS[given.command].options(**given.options))
+    with warnings.catch_warnings():  # Keras' about networks, whose layers pass masks on
+        warnings.filterwarnings("ignore", r"Layer '.*' \(of type Functional\) was passed an input")
+        return _RUNS[given.command](COMMANDS[given.command].options(**given.options))
 
 
 def evaluate(options: EvaluateOptions) -> int:
     """Prints the test ELBO and the importance-weighted log-likelihood of a run's model."""
     folder = Run.open(options.run)
     vae, config = folder.load_model(), folder.read_config()
-    images = load(config["data"])
+    images = examples(config, folder.read_words())
     x_test = binarized(images.test, config["binarize"])
     text, _ = assess(
         vae,
@@ -62,7 +67,8 @@ def evaluate(options: EvaluateOptions) -> int:
 def sample(options: SampleOptions) -> int:
     """Writes new images from a run's model, as a picture or as numbers."""
     folder, out, num = Run.open(options.run), Path(options.out), options.num
-    recipe = find(folder.read_config().get("recipe", "vae"))
+    config = folder.read_config()
+    recipe = find(config.get("recipe", "vae"))
     if recipe.prior_after is not None and not folder.fitted.is_file():
         again = f"{called()} train --resume {shlex.quote(options.run)}"
         raise InputError(
@@ -70,14 +76,19 @@ def sample(options: SampleOptions) -> int:
             f"run that is ({again}).",
             "one without fitted.keras",
         )
-    images = drawn(folder.load_model(), num, options.seed, options.draw)
-    as_numbers = out.suffix == ".npy"
-    if not as_numbers and not plots.can_show(images.shape[1:]):
+    images = drawn(folder.load_model(), num, options.seed, options.draw, config.get("length"))
+    tokens = "tokens" in recipe.takes and images.ndim == 2
+    if out.suffix == ".txt" and not tokens:
+        raise InputError("These are no sentences: expected --out to end in .npy.", options.out)
+    if out.suffix == ".png" and (tokens or not plots.can_draw(images.shape[1:])):
         raise InputError("These are no pictures: expected --out to end in .npy.", options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as new:
-        if as_numbers:
+        if out.suffix == ".npy":
             np.save(new, images)
+        elif tokens:
+            words = folder.read_words()
+            new.write_text("".join(f"{sentence(each, words)}\n" for each in images), "utf-8")
         else:
             title = f"{num} samples from {options.run}"
             plots.image_grid(images, max(8, round(num**0.5)), title).savefig(new, dpi=120)

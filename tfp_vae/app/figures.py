@@ -12,26 +12,36 @@ from tfp_vae import data, layers, plots
 from tfp_vae.app.inputs import inputs, some
 from tfp_vae.app.preparation import is_black_and_white
 from tfp_vae.bridge.marginals import DistributionPrior
+from tfp_vae.data.texts import sentence
 from tfp_vae.evaluation.codes import usage_of_codes
 from tfp_vae.evaluation.estimates import chosen
 from tfp_vae.model import main_variable
 from tfp_vae.model.checks import networks
 from tfp_vae.model.vae import VAE
 
-_COUNTS = (layers.IndependentPoisson, layers.NegativeBinomial, layers.ZeroInflatedNegativeBinomial)
+_COUNTS = (
+    layers.Categorical,
+    layers.IndependentPoisson,
+    layers.NegativeBinomial,
+    layers.ZeroInflatedNegativeBinomial,
+)
 _MOST_ROWS = 20  # of a picture
 
 
-def drawn(vae: Any, num: int, seed: int, draw: bool | None = None) -> np.ndarray:
+def drawn(
+    vae: Any, num: int, seed: int, draw: bool | None = None, length: int | None = None
+) -> np.ndarray:
     """Returns new x; of a conditional model, one of each label after the other.
 
-    `draw`: whether x is drawn from p(x|z) or is its mean; None: drawn where x are counts.
+    `draw`: whether x is drawn from p(x|z) or is its mean; None: drawn where x are counts or tokens.
+    `length`: of sequences whose number of steps is open.
     """
     given = main_variable.labels_in_turn(vae, num)
     layer = networks.final_operation(main_variable.likelihood(vae), "decoder")
     counts = isinstance(layer, _COUNTS)
     draw = counts if draw is None else draw
-    x = main_variable.sampled(vae, num, given, mean=not draw, seed=seed).numpy()
+    more = {} if length is None else {"length": length}
+    x = main_variable.sampled(vae, num, given, mean=not draw, seed=seed, **more).numpy()
     return np.rint(x).astype(np.int64) if counts and draw else x
 
 
@@ -62,6 +72,8 @@ def figures(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) -> d
     """Returns the figures of a run by name: pictures only of what can be shown."""
     shows = plots.can_show(images.shape)
     found = _pictures(vae, images, x_test, seed) if shows else {}
+    if main_variable.causal(vae):
+        found["real_and_drawn"] = real_and_drawn(vae, images, x_test, seed)
     x, labels = _some(images, x_test, 5000)
     whose = "the test set" if len(x) == len(x_test) else f"{len(x):,} test examples"
     codes = main_variable.codes(vae, inputs(vae, x, labels))
@@ -76,6 +88,20 @@ def figures(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) -> d
             counts, f"{images.name}: codes{of} in use, {whose}"
         )
     return found
+
+
+def real_and_drawn(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) -> Any:
+    """Returns the figure of sequences of the data beside draws, each step given those before."""
+    real, _ = _some(images, x_test, 8)
+    new = drawn(vae, len(real), seed, True, x_test.shape[1])
+    left, right = list(real), list(new)
+    if images.kind == "tokens":
+        left, right = (
+            [sentence(x.astype(int), images.vocabulary) for x in part] for part in (real, new)
+        )
+    elif images.kind == "series" and images.shape[0] is None:
+        left = [x[: np.flatnonzero(x.any(axis=-1))[-1] + 1] for x in real if x.any()]
+    return plots.beside(left, right, f"{images.name}: the test set, and draws step by step")
 
 
 def _pictures(vae: Any, images: data.Examples, x_test: np.ndarray, seed: int) -> dict[str, Any]:

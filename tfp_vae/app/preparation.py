@@ -60,19 +60,26 @@ def prepared(images: Examples, options: DataOptions) -> Preparation:
         if binarize is None:
             binarize = "dynamic" if (named or likelihood) == "bernoulli" else "none"
     wants = options.standardize
-    fits = named in _LOCATION_SCALE and images.kind == "reals"
+    fits = named in _LOCATION_SCALE and images.kind in ("reals", "series")
+    if images.kind == "tokens" and named:
+        raise InputError("Tokens have a likelihood of their own: expected no --likelihood.", named)
     if wants and not fits:
         raise InputError(
-            "--standardize is for vectors of real numbers under a likelihood with a scale, such as "
-            "normal.",
+            "--standardize is for vectors and series of real numbers under a likelihood with a "
+            "scale, such as normal.",
             f"{images.kind} under {named or likelihood}",
         )
-    scale = Scale.of(images.train) if fits and wants is not False else None
+    scale = Scale.of(_rows(images.train)) if fits and wants is not False else None
     if scale is not None and wants is None and scale.is_usual:
         scale = None
     if scale is not None:  # columns with a unit of their own come with outliers
         likelihood = "student_t"
     return Preparation(binarize or "none", likelihood, scale)
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """Returns vectors as they are, and of series all steps that are no padding."""
+    return x if x.ndim == 2 else x[(x != 0).any(axis=-1)]
 
 
 def is_black_and_white(images: np.ndarray) -> bool:

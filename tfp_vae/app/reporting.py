@@ -18,6 +18,7 @@ from tfp_vae.bridge.writing import replacing
 from tfp_vae.callbacks import ProgressBar, say
 from tfp_vae.evaluation import estimates, measures, summary
 from tfp_vae.evaluation.columns import MOST_VALUES
+from tfp_vae.evaluation.estimates import EXAMPLES
 from tfp_vae.model import main_variable
 from tfp_vae.model.conditional import is_network
 from tfp_vae.recipes.base import priors_after
@@ -55,15 +56,44 @@ def assess(
     train = images.train
     if not (isinstance(each, tfd.Bernoulli) and train.dtype == np.uint8):
         # A Bernoulli takes means, which bytes have without noise; others take what was trained on.
-        most = max(2, MOST_VALUES // math.prod(images.shape))
+        most = max(2, MOST_VALUES // math.prod(train.shape[1:]))
         train = data.binarized(train[estimates.chosen(len(train), most)], binarize)
-    text, results = summary.report(vae, inputs(vae, x_test, images.test_labels), train, **kwargs)
+    given = inputs(vae, x_test, images.test_labels)
+    padded = images.shape[0] is None  # a baseline would count the padding
+    text, results = summary.report(vae, given, None if padded else train, **kwargs)
+    if images.num_tokens is not None:
+        text, results = with_tokens(text, results, images, kwargs.get("examples", EXAMPLES))
     if images.test_labels is None or not main_variable.labels_that_are_values(vae):
         return text, results
     (name,) = main_variable.labels_that_are_values(vae)
     right = float(np.mean(main_variable.codes(vae, x_test)[name].argmax(1) == images.test_labels))
     text += f"\nlabels found, of {len(x_test):,} test examples: {100 * right:.2f} %"
     return text, {**results, "accuracy": right}
+
+
+def with_tokens(
+    text: str, results: dict[str, Any], images: data.Examples, examples: int | None
+) -> tuple[str, dict[str, Any]]:
+    """Adds the nats and the perplexity of a token to a report of sequences of tokens.
+
+    Perplexity is `exp(-sum log p(x) / number of tokens)`; the baseline knows how often each token
+    comes in training, and counts each once more.
+    """
+    rows = images.test[estimates.chosen(len(images.test), examples)]
+    tokens = rows[rows != 0]
+    counts = np.bincount(images.train[images.train != 0], minlength=images.num_tokens or 0) + 1.0
+    nats = -results["log_likelihood"] * len(rows) / len(tokens)
+    alone = -np.log(counts / counts[1:].sum())[tokens].mean()
+    text += (
+        f"\n  per token, of {len(tokens):,}: {nats:.3f} nats, perplexity {np.exp(nats):,.1f}"
+        f" (by frequency alone: {alone:.3f}, {np.exp(alone):,.1f})"
+    )
+    return text, {
+        **results,
+        "nats_per_token": nats,
+        "token_perplexity": float(np.exp(nats)),
+        "nats_per_token_by_frequency": float(alone),
+    }
 
 
 def with_fitted_prior(training: Training) -> Any:

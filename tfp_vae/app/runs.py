@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Run(RunFolder):
       results: `results.json`, the final evaluation: what `summary.report` gives, and `steps`.
       figures: the folder of PNG figures.
       logs: the folder of TensorBoard logs.
+      words: `vocabulary.txt`, the word of each token, a line each; of a text only.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -39,6 +41,7 @@ class Run(RunFolder):
         self.history = self.path / "metrics.csv"
         self.results = self.path / "results.json"
         self.logs = self.path / "logs"
+        self.words = self.path / "vocabulary.txt"
 
     @classmethod
     def open(cls, path: str | os.PathLike, with_model: bool = True) -> Run:
@@ -66,6 +69,18 @@ class Run(RunFolder):
             return dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
         except (yaml.YAMLError, TypeError, ValueError) as error:
             raise InputError(f"Expected {self.config} to be a run's options.", error) from error
+
+    def write_words(self, words: Sequence[str]) -> None:
+        """Writes `vocabulary.txt`, if there are words."""
+        if words:
+            with replacing(self.words) as new:
+                new.write_text("\n".join(words) + "\n", encoding="utf-8")
+
+    def read_words(self) -> list[str]:
+        """Reads `vocabulary.txt`; none where there is no such file."""
+        if not self.words.is_file():
+            return []
+        return self.words.read_text(encoding="utf-8").split("\n")[:-1]
 
     def save(self, vae: Any, file: Path) -> None:
         """Writes `model.keras` or `fitted.keras`; a run that stops meanwhile keeps the old file.

@@ -23,6 +23,9 @@ from tfp_vae_cli.called import beside, called
 from tfp_vae_cli.fields import plain
 from tfp_vae_cli.options import RunOptions, TrainOptions
 
+_CALLED = {"images": "images", "series": "series", "tokens": "sequences of tokens"}
+_SAMPLES = {"series": "png", "tokens": "txt"}
+
 
 def train(options: TrainOptions) -> int:
     """Trains a model and leaves a folder with all there is to know about it."""
@@ -35,6 +38,7 @@ def train(options: TrainOptions) -> int:
         training = Training(folder, options, chosen)
         config = plain(options, RunOptions)
         folder.write_config({**config, "epochs": training.epochs, **training.decided})
+        folder.write_words(training.images.vocabulary)
         return _run(training)
 
 
@@ -95,7 +99,7 @@ def _run(training: Training) -> int:
 
 def _say_what_begins(training: Training) -> None:
     images = training.images
-    what = "images" if images.kind == "images" else "vectors"
+    what = _CALLED.get(images.kind, "vectors")
     say(
         f"{images.name}: {len(images.train)} {what} of {images.shape}, "
         f"{training.vae.count_params():,} parameters, {training.epochs} epochs of {training.steps} "
@@ -117,6 +121,8 @@ def _say_how_to_go_on(training: Training, error: KeyboardInterrupt) -> None:
 def _say_what_comes_next(training: Training) -> None:
     run, path = training.run, shlex.quote(str(training.run.path))
     samples = "png" if plots.can_show(training.images.shape) else "npy"
+    if training.images.kind in _SAMPLES:
+        samples = _SAMPLES[training.images.kind]
     say(
         f"model, config, metrics, TensorBoard logs and figures: {run.path}\n"
         f"next: {called()} sample {path} --num 64 --out samples.{samples}\n"

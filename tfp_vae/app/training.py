@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,24 @@ import tensorflow as tf
 
 from tfp_vae import data, recipes
 from tfp_vae.app import history
-from tfp_vae.app.inputs import inputs, some
+from tfp_vae.app.inputs import examples, inputs, some
 from tfp_vae.app.known_labels import as_values, labelled
 from tfp_vae.app.preparation import MOST, prepared, said, watched
 from tfp_vae.app.runs import Run
-from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar
+from tfp_vae.callbacks import FixedEvaluation, KeepGood, ProgressBar, say
 from tfp_vae.errors import InputError
 from tfp_vae.evaluation.estimates import chosen
 from tfp_vae.model import main_variable
 from tfp_vae.model.checks import networks
 from tfp_vae.objectives import Objective
+from tfp_vae.objectives.feature_networks import trained_features
 from tfp_vae.objectives.from_options import Chosen
 from tfp_vae.recipes.base import LIKELIHOODS, find, likelihood_named
 from tfp_vae.steps.interrupt import BetweenSteps
 from tfp_vae_cli.fields import plain
 from tfp_vae_cli.options import NetworkOptions, RunOptions
+
+_FOR_FEATURES = 20_000  # examples that a classifier is trained on, at most
 
 
 class Training:
@@ -48,7 +52,7 @@ class Training:
         self.run = run
         self.seed = options.seed
         self.recipe = find(options.recipe)
-        self.images = data.load(options.data)
+        self.images = examples(plain(options), run.read_words())
         conditional = options.conditional or self.recipe.conditional
         self.num_classes = self.images.num_classes if conditional else None
         self.prepared = prepared(self.images, options)
@@ -56,6 +60,9 @@ class Training:
         self.decided = {
             "binarize": self.binarize,
             "standardize": self.prepared.scale is not None,
+            "length": self.images.train.shape[1]
+            if self.images.shape[0] is None
+            else options.length,
         }
         self.x_test = data.binarized(self.images.test, self.binarize)
         self.watched = watched(self.images)
@@ -107,6 +114,8 @@ class Training:
             usual_likelihood=LIKELIHOODS[self.prepared.likelihood],
             num_classes=self.num_classes,
             num_labelled=self.num_labelled,
+            num_tokens=self.images.num_tokens,
+            features=self._features(objective),
             objective=objective,
             scale=self.prepared.scale,
             unknown=self.images.has_unknown,
@@ -115,6 +124,21 @@ class Training:
         keras.utils.set_random_seed(self.seed)
         self.vae = recipes.build(self.recipe.name, setting)
         self.vae.compile(keras.optimizers.Adam(rate))
+
+    def _features(self, objective: Objective | Chosen | None) -> Callable[[], keras.Model] | None:
+        """Returns what trains the features that some recipes compare, if there are labels."""
+        keeps = not isinstance(objective, Chosen) or objective.keeps("network")
+        labels = self.train_labels
+        if labels is None or not keeps:
+            return None
+
+        def trained() -> keras.Model:
+            say("training a small classifier of the labels, whose layers give the features")
+            rows = chosen(len(self.train), _FOR_FEATURES, self.seed)
+            x = data.training_images(self.train[rows], self.binarize, self.seed)
+            return trained_features(x, labels[rows])
+
+        return trained
 
     def _notes(self) -> list[str]:
         layer = networks.final_operation(main_variable.likelihood(self.vae), "decoder")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,16 +14,19 @@ TEST_SHARE = 0.1  # where a source has no test split of its own
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """A training and a test set: images as bytes, or vectors of numbers.
+    """A training and a test set: images as bytes, vectors of numbers, or sequences.
 
     Attributes:
       name: where they come from.
-      train: uint8, `[n, height, width, channels]`; or float32 or int32, `[n, size]`.
+      train: uint8, `[n, height, width, channels]`; float32 or int32, `[n, size]`; float32,
+        `[n, steps, size]`, series; or int32, `[n, steps]`, tokens. Steps of zeros are padding.
       test: likewise.
       train_labels: integers `[n]`, or None where the source has none.
       test_labels: likewise.
       validation: the source's own validation split, likewise; None where it has none.
       validation_labels: likewise.
+      num_tokens: how many tokens there are, padding included; None: the examples are no tokens.
+      vocabulary: the word of each token; empty where words are not known.
     """
 
     name: str
@@ -33,17 +36,26 @@ class Examples:
     test_labels: np.ndarray | None = None
     validation: np.ndarray | None = None
     validation_labels: np.ndarray | None = None
+    num_tokens: int | None = None
+    vocabulary: tuple[str, ...] = ()
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """(height, width, channels) of one image, or (size,) of one vector."""
-        return self.train.shape[1:]
+    def shape(self) -> tuple[Any, ...]:
+        """(height, width, channels) of one image, (size,) of one vector, (steps, ...) of sequences.
+
+        None stands for the steps of tokens, and of series of which some have padding.
+        """
+        shape = self.train.shape[1:]
+        padded = self.kind == "series" and (self.train[:, -1] == 0).all(axis=-1).any()
+        return (None, *shape[1:]) if padded or self.kind == "tokens" else shape
 
     @property
-    def kind(self) -> Literal["images", "reals", "counts"]:
+    def kind(self) -> Literal["images", "reals", "counts", "series", "tokens"]:
         """What the examples are; counts are integers from 0."""
-        if self.train.ndim == 4:
-            return "images"
+        if self.num_tokens is not None:
+            return "tokens"
+        if self.train.ndim > 2:
+            return "images" if self.train.ndim == 4 else "series"
         return "counts" if self.train.dtype.kind == "i" else "reals"
 
     @property

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,15 +17,25 @@ from tfp_vae.errors import InputError
 _SPLITS = ("train", "test", "val", "valid")
 
 
-def load(path: str) -> Examples:
-    """Loads a file of `x_train`, `x_test` and more, or of one array, which is split 9 to 1."""
+def load(path: str, takes: Sequence[str] = ()) -> Examples:
+    """Loads a file of `x_train`, `x_test` and more, or of one array, which is split 9 to 1.
+
+    `takes`: the kinds of sequences, "series" and "tokens", that arrays may hold.
+    """
     arrays = _read(path)
     if {"x_train", "x_test"} <= set(arrays):
-        return _splits(path, arrays)
-    images = _standard(_the_one(path, arrays), path)
-    held_out = max(1, round(len(images) * TEST_SHARE))
-    images = images[np.random.default_rng(0).permutation(len(images))]
-    return Examples(path, images[:-held_out], images[-held_out:])
+        return _with_tokens(_splits(path, arrays, takes), takes)
+    images = _standard(_the_one(path, arrays), path, takes)
+    train, test = nine_to_one(len(images))
+    return _with_tokens(Examples(path, images[train], images[test]), takes)
+
+
+def rows(path: str) -> np.ndarray:
+    """Loads the rows of a file in their order: those of its one array, else of `x_test`."""
+    arrays = _read(path)
+    if "x_test" in arrays:
+        return _standard(arrays["x_test"], f"{path}[x_test]")
+    return _standard(_the_one(path, arrays), path)
 
 
 def _read(path: str) -> dict[str, np.ndarray]:
@@ -36,14 +48,6 @@ def _read(path: str) -> dict[str, np.ndarray]:
         raise InputError(what, error) from error  # objects, cut-off, other
 
 
-def rows(path: str) -> np.ndarray:
-    """Loads the rows of a file in their order: those of its one array, else of `x_test`."""
-    arrays = _read(path)
-    if "x_test" in arrays:
-        return _standard(arrays["x_test"], f"{path}[x_test]")
-    return _standard(_the_one(path, arrays), path)
-
-
 def _the_one(path: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
     if len(arrays) != 1:
         raise InputError(
@@ -52,10 +56,25 @@ def _the_one(path: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
     return next(iter(arrays.values()))
 
 
-def _splits(path: str, arrays: dict[str, np.ndarray]) -> Examples:
+def nine_to_one(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows of a training and of a test set, drawn at random, the same each time."""
+    rows = np.random.default_rng(0).permutation(count)
+    held_out = max(1, round(count * TEST_SHARE))
+    return rows[:-held_out], rows[-held_out:]
+
+
+def _with_tokens(found: Examples, takes: Sequence[str]) -> Examples:
+    if found.kind != "counts" or "tokens" not in takes:
+        return found
+    splits = (found.train, found.test, found.validation)
+    most = max(int(split.max()) for split in splits if split is not None)
+    return dataclasses.replace(found, num_tokens=most + 1)
+
+
+def _splits(path: str, arrays: dict[str, np.ndarray], takes: Sequence[str]) -> Examples:
     third = next((split for split in _SPLITS[2:] if f"x_{split}" in arrays), None)
     names = ["train", "test"] if third is None else ["train", "test", third]
-    splits = [_standard(arrays[f"x_{name}"], f"{path}[x_{name}]") for name in names]
+    splits = [_standard(arrays[f"x_{name}"], f"{path}[x_{name}]", takes) for name in names]
     if len({split.dtype for split in splits}) > 1:  # counts that are all integers, and others
         splits = [split.astype(np.float32) for split in splits]
     if len({split.shape[1:] for split in splits}) > 1:
@@ -68,7 +87,8 @@ def _splits(path: str, arrays: dict[str, np.ndarray]) -> Examples:
         _labels(arrays.get(f"y_{name}"), len(split), f"{path}[y_{name}]")
         for name, split in zip(names, splits, strict=True)
     ]
-    return Examples(path, *splits[:2], *labels[:2], *splits[2:], *labels[2:])
+    last = dict(zip(("validation", "validation_labels"), splits[2:] + labels[2:], strict=False))
+    return Examples(path, splits[0], splits[1], labels[0], labels[1], **last)  # type: ignore[arg-type]
 
 
 def _arrays(path: str) -> dict[str, np.ndarray]:
@@ -102,11 +122,14 @@ def _labels(labels: np.ndarray | None, count: int, what: str) -> np.ndarray | No
     return None if labels is None else labels.reshape(-1)
 
 
-def _standard(examples: np.ndarray, what: str) -> np.ndarray:
-    """Returns images as uint8 with channels; vectors as float32, or counts as int32."""
-    if examples.ndim == 3:
+def _standard(examples: np.ndarray, what: str, takes: Sequence[str] = ()) -> np.ndarray:
+    """Returns images as uint8 with channels; vectors and series as float32; counts as int32."""
+    is_series = "series" in takes and examples.dtype.kind == "f" and examples.ndim in (2, 3)
+    if examples.ndim == 2 and is_series:
         examples = examples[..., np.newaxis]
-    if examples.ndim not in (2, 4) or len(examples) < 2 or examples.size == 0:
+    if examples.ndim == 3 and not is_series:
+        examples = examples[..., np.newaxis]
+    if examples.ndim not in (2, 4 - is_series) or len(examples) < 2 or examples.size == 0:
         raise InputError(
             f"Expected {what} to hold at least two images, (n, height, width[, channels]), or "
             "vectors, (n, size).",
@@ -124,7 +147,9 @@ def _standard(examples: np.ndarray, what: str) -> np.ndarray:
         )
     if examples.ndim == 2:
         _some_is_known(np.isnan(examples), what)
-    return _vectors(examples, what) if examples.ndim == 2 else _pixels(examples, what)
+    if "tokens" in takes and examples.ndim == 2 and examples.min() < 0:
+        raise InputError(f"Expected tokens from 0 in {what}.", examples.min())
+    return _pixels(examples, what) if examples.ndim == 4 else _vectors(examples, what)
 
 
 def _some_is_known(unknown: np.ndarray, what: str) -> None:

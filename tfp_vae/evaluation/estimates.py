@@ -151,7 +151,8 @@ def some_likelihood(vae: Any, data: Any) -> Any:
     """
     x, conditions = vae.wiring.split(data)
     given = taken(conditions, np.arange(8) % len(x))
-    return main_variable.at_prior_draws(vae, 8, tf.constant([_STREAM, 0]), given)
+    length = np.shape(x)[1] if np.ndim(x) > 1 else None
+    return main_variable.at_prior_draws(vae, 8, tf.constant([_STREAM, 0]), given, length)
 
 
 def _terms(vae: Any, data: Any) -> dict[str, tf.Tensor]:

@@ -64,16 +64,30 @@ def as_labels(model: ProbabilisticModel, numbers: np.ndarray) -> dict[str, np.nd
     return {"label": numbers.astype(np.int32)}
 
 
-def at_prior_draws(model: ProbabilisticModel, num: int, seed: Any, given: Mapping[str, Any]) -> Any:
+def causal(model: ProbabilisticModel) -> list[str]:
+    """Returns the observed variables that are drawn step by step, given their steps before."""
+    graph = model.graph
+    generative = [*graph.priors.values(), *graph.likelihoods.values()]
+    return [name for name in graph.likelihoods if any(name in one.inputs for one in generative)]
+
+
+def at_prior_draws(
+    model: ProbabilisticModel,
+    num: int,
+    seed: Any,
+    given: Mapping[str, Any],
+    length: int | None = None,
+) -> Any:
     """Returns p(x | ...) at draws of all latent variables from their priors, by a pair of seeds.
 
-    `given`: values of the conditions by name. The model's own draws go on as if this had not been.
+    `given`: values of the conditions by name; `length`: of sequences whose number of steps is open.
+    The model's own draws go on as if this had not been.
     """
     graph = model.graph
-    causal = [n for n in graph.likelihoods if any(n in one.inputs for one in graph.conditionals)]
-    values = model.answers.draw(num, seed, given, mean=not causal)
+    own = causal(model)
+    values = model.answers.draw(num, seed, given, mean=False, length=length)
     latents = {name: values[name] for name in graph.posteriors}
-    seen = {name: values[name] for name in causal}  # by a network of the steps before
+    seen = {name: values[name] for name in own}  # by a network of the steps before
     return model.answers.likelihoods(latents, {**seen, **given})[model.wiring.main]
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
 from tfp_vae.errors import InputError
+from tfp_vae.objectives.feature_networks import application, random_features
 from tfp_vae.objectives.perceptual import Perceptual
 from tfp_vae.schedules import Scheduled
 
@@ -22,9 +23,11 @@ class DeepFeatures(Perceptual):
     density.
 
     Args:
-      network: any functional or Sequential network of x, such as one of `keras.applications` behind
-        its preprocessing, or a classifier of the same data; None: `random_features`.
-      names: of the network's layers whose outputs are compared; None: all that have weights.
+      network: any functional or Sequential network of x, such as a classifier of the same data
+        (`feature_networks.trained_features` makes one), or the name of one of `keras.applications`,
+        which is taken with its ImageNet weights; None: `random_features`.
+      names: of the network's layers whose outputs are compared; None: all that have weights, of
+        "VGG16" and "VGG19" those that the paper compares.
       weight: of the distance: a number, a variable or a schedule.
       beta: of the KL, likewise.
 
@@ -46,7 +49,7 @@ class DeepFeatures(Perceptual):
     @checked
     def __init__(
         self,
-        network: keras.Model | None = None,
+        network: keras.Model | str | None = None,
         names: Sequence[str] | None = None,
         weight: Scheduled = 100.0,
         beta: Scheduled = 1.0,
@@ -58,13 +61,14 @@ class DeepFeatures(Perceptual):
 
     @property
     def state(self) -> Mapping[str, keras.layers.Layer]:
-        return {} if self.network is None else {"features": self.network}
+        return {"features": self.network} if isinstance(self.network, keras.Model) else {}
 
     def bind_data(self, observed: Mapping[str, Sequence[int | None]]) -> None:
         shape = tuple(next(iter(observed.values())))
-        if self.network is None:
-            self.network = random_features(shape)
-        network = self.network
+        network = random_features(shape) if self.network is None else self.network
+        if isinstance(network, str):
+            network, self.names = application(network, shape, self.names)
+        self.network = network
         if network.input_shape[1:] != shape:
             raise InputError(f"Expected a network of x of shape {shape}.", network.input_shape)
         network.trainable = False
@@ -81,22 +85,3 @@ class DeepFeatures(Perceptual):
         seen = (keras.tree.flatten(self._features(one, training=False)) for one in (x, again))
         each = [keras.layers.Flatten()(ours - theirs) for ours, theirs in zip(*seen, strict=True)]
         return tf.add_n([tf.reduce_mean(tf.square(one), axis=-1) / 2 for one in each])
-
-
-def random_features(shape: Sequence[int | None]) -> keras.Model:
-    """Returns a network of x with random weights, whose layers compare textures at three scales.
-
-    Example:
-      >>> [layer.name for layer in random_features((8, 8, 1)).layers]
-      ['features_1', 'features_2', 'features_3']
-    """
-    kwargs = {"activation": "relu", "kernel_initializer": "he_normal"}
-    chain: list[keras.layers.Layer] = []
-    for number, width in enumerate((16, 32, 64), start=1):
-        name = f"features_{number}"
-        if len(shape) == 3:
-            layer = keras.layers.Conv2D(width, 3, 2, padding="same", name=name, **kwargs)
-        else:
-            layer = keras.layers.Dense(width, name=name, **kwargs)
-        chain.append(layer)
-    return keras.Sequential([keras.Input(tuple(shape)), *chain], name="features")

@@ -56,6 +56,10 @@ class Chosen:
         except (ValueError, TypeError) as error:
             raise InputError(str(error)) from error
 
+    def keeps(self, name: str) -> bool:
+        """Returns whether an argument stays that of the recipe's own objective."""
+        return self.kind is None and name not in self._given
+
     def config(self) -> dict[str, Any]:
         """Returns the objective in the form that `--config` reads."""
         if self.kind is None:

@@ -30,7 +30,13 @@ LIKELIHOODS: dict[str, Callable[[tuple[int, ...]], Any]] = {
     "negative_binomial": layers.NegativeBinomial,
     "zero_inflated_negative_binomial": layers.ZeroInflatedNegativeBinomial,
 }
-USUAL = {"images": "bernoulli", "reals": "normal", "counts": "negative_binomial"}
+USUAL = {
+    "images": "bernoulli",
+    "reals": "normal",
+    "series": "normal",
+    "counts": "negative_binomial",
+    "tokens": "bernoulli",  # of words that are vectors; tokens have a likelihood of their own
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Setting(NetworkOptions):
     """The data and the networks that a recipe is made for.
 
     Attributes:
-      shape: of one x.
+      shape: of one x; None stands for any number of steps.
       num_examples: in the training set.
       steps: of the whole training, for schedules.
       latent_size: of z.
@@ -50,6 +56,9 @@ class Setting(NetworkOptions):
       num_classes: the number of labels that the model is conditioned on; None: it is not.
       num_labelled: the number of examples whose label is known, for a recipe that learns from
         labels; None: all.
+      num_tokens: of sequences of tokens, padding included; None: x are no tokens.
+      features: makes the network whose layers give the features of data, for a recipe that compares
+        these; None: one with random weights does.
       objective: stands in for the recipe's own; or makes it from the recipe's own and the number
         of examples.
       scale: of data that are standardized inside the model: the encoder's first layer, and the
@@ -62,7 +71,7 @@ class Setting(NetworkOptions):
       (None, 3)
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[Any, ...]
     num_examples: int
     steps: int = 10_000
     _: dataclasses.KW_ONLY
@@ -71,6 +80,8 @@ class Setting(NetworkOptions):
     usual_likelihood: Callable[[tuple[int, ...]], Any] = layers.IndependentBernoulli
     num_classes: int | None = None
     num_labelled: int | None = None
+    num_tokens: int | None = None
+    features: Callable[[], keras.Model] | None = None
     objective: Objective | Callable[[Objective, int], Objective] | None = None
     scale: Scale | None = None
     unknown: bool = False
@@ -128,6 +139,7 @@ class Recipe:
       conditional: whether the model needs labels.
       labels: the latent variable whose values labels are, known for some of the examples; None:
         labels are conditions.
+      takes: the kinds of sequences that it is for, beside images as sequences of their rows.
     """
 
     name: str
@@ -138,6 +150,7 @@ class Recipe:
     prior_after: Callable[[Setting], Any] | None = None
     conditional: bool = False
     labels: str | None = None
+    takes: tuple[str, ...] = ()
 
 
 RECIPES: dict[str, Recipe] = {}

@@ -59,7 +59,8 @@ def vae_gan(s: Setting) -> VAE:
     "reconstructions alike in what a network sees",
 )
 def deep_feature_vae(s: Setting) -> VAE:
-    objective = DeepFeatures(weight=float(math.prod(s.shape)))
+    network = None if s.features is None else s.features()
+    objective = DeepFeatures(network, weight=float(math.prod(s.shape)))
     return s.vae(likelihood=_means(s), objective=objective)
 
 

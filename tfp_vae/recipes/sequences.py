@@ -30,6 +30,7 @@ CELLS = {"gru": L.GRU, "lstm": L.LSTM}
     "VRAE",
     "Fabius and van Amersfoort, arXiv:1412.6581",
     "one z for a whole series, drawn step by step",
+    takes=("series",),
 )
 def recurrent_vae(s: Setting, cell: str = "gru") -> LatentModel:
     x = _sequence(s)
@@ -41,20 +42,21 @@ def recurrent_vae(s: Setting, cell: str = "gru") -> LatentModel:
     "sentence VAE",
     "Bowman et al., arXiv:1511.06349",
     "tokens: a strong decoder that keeps its z in use",
+    takes=("series", "tokens"),
 )
-def sentence_vae(s: Setting, num_tokens: int | None = None, rate: float = 0.25) -> LatentModel:
+def sentence_vae(s: Setting, rate: float = 0.25) -> LatentModel:
     # Token 0 is padding where the number of steps is open; without tokens words are vectors.
-    seen, x = _sequence(s, num_tokens), _sequence(s, num_tokens)
-    before = layers.WordDropout(rate)(layers.PreviousStep()(_words(s, x, num_tokens)))
+    seen, x = _sequence(s), _sequence(s)
+    before = layers.WordDropout(rate)(layers.PreviousStep()(_words(s, x)))
     objective = ELBO(beta=schedules.warm_up(max(1, s.steps // 2)))
-    shown = _words(s, seen, num_tokens)
-    return _of_one_z(s, "lstm", shown, seen, x, before, num_tokens, objective)
+    return _of_one_z(s, "lstm", _words(s, seen), seen, x, before, objective)
 
 
 @recipe(
     "VRNN",
     "Chung et al., arXiv:1506.02216",
     "series with a z at each step, whose prior knows the steps before",
+    takes=("series",),
 )
 def vrnn(s: Setting) -> LatentModel:
     n, recurrent = s.latent_size, _rnn(s, "gru", True)  # prior, posterior and likelihood share it
@@ -88,7 +90,6 @@ def _of_one_z(
     seen: keras.KerasTensor,
     x: keras.KerasTensor,
     before: keras.KerasTensor,
-    num_tokens: int | None = None,
     objective: Any = None,
 ) -> LatentModel:
     """Returns the model of one z: q(z | all steps), and p(x_t | steps before, z).
@@ -100,15 +101,14 @@ def _of_one_z(
       seen: the encoder's x.
       x: the decoder's x.
       before: what the decoder is shown of the steps before.
-      num_tokens: of tokens.
       objective: the recipe's own.
     """
     q, z = Normal(s.latent_size), keras.Input((s.latent_size,), name="z")
     ours, theirs = parts.label(s), parts.label(s)
     posterior = q(L.Dense(q.num_parameters)(_beside(s, _rnn(s, cell)(shown), ours)))
     h = _rnn(s, cell, True)(before, initial_state=_first(s, cell, _beside(s, z, theirs)))
-    if num_tokens:
-        last: Any = layers.Categorical((), num_tokens)
+    if s.num_tokens:
+        last: Any = layers.Categorical((), s.num_tokens)
         likelihood = last(L.Dense(last.num_parameters)(h))
     else:
         likelihood = _of_each_step(s, h)
@@ -124,29 +124,29 @@ def _beside(s: Setting, h: keras.KerasTensor, given: Any) -> keras.KerasTensor:
     return L.Concatenate()([h, parts.shown(s, given)]) if given else h
 
 
-def _sequence(s: Setting, num_tokens: int | None = None) -> keras.KerasTensor:
+def _sequence(s: Setting) -> keras.KerasTensor:
     """Returns the input of x: `[steps, ...]`, or `[steps]` of tokens."""
-    if len(s.shape) < (1 if num_tokens else 2):
+    if len(s.shape) < (1 if s.num_tokens else 2):
         raise InputError("Expected sequences, of shape (steps, ...).", s.shape)
-    return keras.Input(s.shape, name="x", dtype="int32" if num_tokens else None)
+    return keras.Input(s.shape, name="x", dtype="int32" if s.num_tokens else None)
 
 
 def _rows(s: Setting, x: keras.KerasTensor) -> keras.KerasTensor:
     """Returns steps as vectors; where their number is open, zeros are hidden."""
     steps, *rest = s.shape
-    first = s.first_layer()
-    if first is not None:
-        x = first(x)
     if len(rest) != 1:
         x = L.Reshape((-1 if steps is None else steps, math.prod(rest)))(x)
-    return L.Masking()(x) if steps is None else x
+    if steps is None:
+        x = L.Masking()(x)
+    first = s.first_layer()
+    return x if first is None else first(x)
 
 
-def _words(s: Setting, x: keras.KerasTensor, num_tokens: int | None) -> keras.KerasTensor:
+def _words(s: Setting, x: keras.KerasTensor) -> keras.KerasTensor:
     """Returns tokens as vectors; vectors as they are."""
-    if num_tokens is None:
+    if s.num_tokens is None:
         return _rows(s, x)
-    return L.Embedding(num_tokens, _units(s), mask_zero=s.shape[0] is None)(x)
+    return L.Embedding(s.num_tokens, _units(s), mask_zero=s.shape[0] is None)(x)
 
 
 def _units(s: Setting) -> int:
