@@ -47,6 +47,7 @@ ORDER = [
     "evaluation",
     "data",
     "plots",
+    "tables",
     "app",
 ]
 MODULES = sorted(

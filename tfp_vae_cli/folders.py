@@ -32,6 +32,14 @@ def check(command: str, given: Given) -> None:
     if command == "train":
         _check_training(given)
         return
+    if command == "table":
+        if not Path(options["data"]).is_file():
+            raise Refusal("Expected a .csv or .parquet file that is there.", options["data"])
+        out = Path(options.get("out", "table"))
+        if out.exists():
+            raise Refusal("Expected --out to name a new folder.", f"{out}, which is there")
+        check_writable(out)
+        return
     check_run(options["run"])
     if command == "sample":
         _check_picture(options.get("out", "samples.png"), options.get("num", 0))

@@ -142,6 +142,25 @@ class ImputeOptions(OfRun):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """The options of `tfp-vae table`."""
+
+    data: str = option(
+        REQUIRED, "people.csv", "a .csv or .parquet file: a row a line, empty where an entry is "
+        "not known; numbers, words, booleans and dates.", "a file of rows")
+    out: str = option(
+        "table", "table", "the folder to write.", "the name of a new folder")
+    rows: int | None = option(None, "100", "how many new rows; default: as many as there are.")
+    recipe: str = option(
+        "vae", "missing_miwae", "a published model, by its name in docs/variants.md.",
+        "a recipe, one of", RECIPES)
+    latent_size: int = option(8, "8", "dimensions of z.")
+    epochs: int = option(
+        500, "500", "at most; training stops where held-out rows do no better.")
+    seed: int = option(0, "1", "of weights, order and draws.", **_SEEDS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportOptions(OfRun):
     """The options of `tfp-vae export`."""
 
@@ -165,6 +184,9 @@ COMMANDS = {
     "impute": Command(
         ImputeOptions,
         "Write what the unknown entries of rows are, with intervals, by a run's model.",
+    ),
+    "table": Command(
+        TableOptions, "Fill the holes of a table, rank its odd rows and draw new ones."
     ),
     "export": Command(ExportOptions, "Write a run's model as a SavedModel for TensorFlow alone."),
 }

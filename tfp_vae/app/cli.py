@@ -32,6 +32,7 @@ from tfp_vae_cli.options import (
     ExportOptions,
     ImputeOptions,
     SampleOptions,
+    TableOptions,
 )
 from tfp_vae_cli.reading import Given
 
@@ -141,11 +142,18 @@ def impute(options: ImputeOptions) -> int:
     return 0
 
 
+def _table(options: TableOptions) -> int:
+    from tfp_vae.app.table_command import table  # late: it needs pandas
+
+    return table(options)
+
+
 _RUNS: dict[str, Callable[[Any], int]] = {
     "train": train,
     "evaluate": evaluate,
     "sample": sample,
     "impute": impute,
+    "table": _table,
     "export": export,
 }
 

@@ -28,6 +28,7 @@ from tfp_vae.layers.bayesian.weight_distributions import (
     default_multivariate_normal_fn,
 )
 from tfp_vae.layers.categorical import Categorical, OneHotCategorical
+from tfp_vae.layers.columns import Columns, ShowColumns
 from tfp_vae.layers.counts import NegativeBinomial, ZeroInflatedNegativeBinomial
 from tfp_vae.layers.coupling import CouplingNetwork
 from tfp_vae.layers.deterministic import Deterministic
@@ -71,6 +72,7 @@ __all__ = [
     "BlockwiseInitializer",
     "Categorical",
     "CategoricalMixtureOfOneHotCategorical",
+    "Columns",
     "ContinuousBernoulli",
     "Conv1DFlipout",
     "Conv1DReparameterization",
@@ -124,6 +126,7 @@ __all__ = [
     "RiemannianNormal",
     "SelfMasking",
     "SharedScale",
+    "ShowColumns",
     "StudentT",
     "SumOfLevels",
     "VariableLayer",

@@ -30,6 +30,8 @@ class FillUnknown(ConfigFromSignature, keras.layers.Layer):
       [[3.0, 0.0, 1.0, 0.0]]
     """
 
+    takes_unknown = True
+
     @checked
     def __init__(self, value: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -17,7 +17,6 @@ from tfp_vae.bridge.marginals import Prior, as_prior
 from tfp_vae.bridge.masks import mask_of
 from tfp_vae.distributions.unknown import apart
 from tfp_vae.errors import InputError
-from tfp_vae.layers.fill_unknown import FillUnknown
 from tfp_vae.layers.kl_divergence import without_kl_terms
 from tfp_vae.model.checks import networks
 from tfp_vae.model.inference import Inference, in_parts
@@ -108,7 +107,9 @@ class Conditional:
                 )
             self.puts_out = {name: out for name, out in outputs.items() if name != variable}
         self.layer = networks.final_operation(given, role, self.output)
-        self.takes_unknown = any(isinstance(each, FillUnknown) for each in given._flatten_layers())
+        self.takes_unknown = any(
+            getattr(each, "takes_unknown", False) for each in given._flatten_layers()
+        )
 
     def bind(self, posterior: keras.Model) -> None:
         """Tells a prior of the posterior of its variable: a `Prior`, or a network's last layer."""

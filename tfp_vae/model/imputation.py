@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_vae.bridge import sparse
 from tfp_vae.distributions import unknown
+from tfp_vae.distributions.blockwise import parts
 from tfp_vae.distributions.containers import Independent
 from tfp_vae.model.ancestral import Variables
 from tfp_vae.model.choosers import drawing
@@ -97,19 +98,22 @@ def impute(
     run_batch: Callable[..., Any], data: Mapping[str, Any], batch_size: int, seed: Any
 ) -> dict[str, Imputation]:
     """Returns `run_batch(data, seed)`, see `impute_batch`, over batches of the data, joined."""
-    parts = []
+    batches = []
     for number, first in enumerate(range(0, sparse.count(data), batch_size)):
         own = tf.random.experimental.stateless_fold_in(seed, number)
-        parts.append(run_batch(rows_of(data, first, batch_size), own))
-    return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+        batches.append(run_batch(rows_of(data, first, batch_size), own))
+    return {name: _joined([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def _joined(parts: Sequence[Mapping[str, Any]]) -> Imputation:
+def _joined(batches: Sequence[Mapping[str, Any]]) -> Imputation:
+    def joined(arrays: Sequence[Any], axis: int = 0) -> np.ndarray:
+        return np.concatenate([np.asarray(array) for array in arrays], axis=axis)
+
     def of(name: str, axis: int = 0) -> np.ndarray:
-        return np.concatenate([np.asarray(part[name]) for part in parts], axis=axis)
+        return joined([batch[name] for batch in batches], axis)
 
-    levels = parts[0]["quantiles"]
-    quantiles = {q: np.concatenate([np.asarray(p["quantiles"][q]) for p in parts]) for q in levels}
+    levels = batches[0]["quantiles"]
+    quantiles = {q: joined([batch["quantiles"][q] for batch in batches]) for q in levels}
     single = {n: of(n) for n in ("mean", "mode", "stddev", "effective_samples")}
     return Imputation(**single, quantiles=quantiles, draws=of("draws", axis=1))
 
@@ -145,6 +149,10 @@ def _quantile(value: tf.Tensor, shares: tf.Tensor, level: float) -> tf.Tensor:
 def _mode(p: Any, mean: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     """Returns the most probable category of each entry, where the entries are categories."""
     p = getattr(p, "tensor_distribution", p)
+    if len(parts(p)) > 1:
+        blocks = tf.split(mean, [part.event_shape[-1] for part in parts(p)], axis=-1)
+        pairs = zip(parts(p), blocks, strict=True)
+        return tf.concat([_mode(part, block, shares) for part, block in pairs], axis=-1)
     if not unknown.are_categories(p):
         return mean
     while isinstance(p, Independent):

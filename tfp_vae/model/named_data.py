@@ -70,9 +70,11 @@ class NamedData:
         Raises:
           InputError: a name is not there, or not known.
         """
-        names, data = list(self.ports), self.with_masks(data)
+        names, masks = list(self.ports), {f"{name}_known" for name in self.observed}
         if not isinstance(data, Mapping) or sparse.is_sparse(data):
-            data = {self.main: the_one_array(data)} if len(names) == 1 else data
+            alone = len(set(names) - masks) == 1  # what is known follows from x
+            data = {self.main: the_one_array(data)} if alone else data
+        data = self.with_masks(data)
         if not isinstance(data, Mapping) or not set(names) <= set(data):
             raise InputError(f"Expected a dict of {', '.join(names)}.", outline(data))
         if set(data) - set(names) - set(self.optional):

@@ -64,6 +64,8 @@ class Setting(NetworkOptions):
       scale: of data that are standardized inside the model: the encoder's first layer, and the
         unit of the likelihood; None: the data are taken as they are.
       unknown: whether entries of x may be NaN, which are not known: encoders see which.
+      shown: makes the layer that x goes through first in each encoder, such as
+        `layers.ShowColumns`; None: what scale and `unknown` ask for.
 
     Example:
       >>> setting = Setting((8, 8, 1), num_examples=1500, widths=(32,), latent_size=2)
@@ -85,6 +87,7 @@ class Setting(NetworkOptions):
     objective: Objective | Callable[[Objective, int], Objective] | None = None
     scale: Scale | None = None
     unknown: bool = False
+    shown: Callable[[], keras.layers.Layer] | None = None
 
     def vae(
         self,
@@ -110,6 +113,8 @@ class Setting(NetworkOptions):
 
     def first_layer(self) -> keras.layers.Layer | None:
         """Returns the layer that x goes through first, if any."""
+        if self.shown is not None:
+            return self.shown()
         return None if self.scale is None else self.scale.to_standard()
 
     def last_layer(self, likelihood: Callable[[tuple[int, ...]], Any] | None = None) -> Any:
