@@ -10,18 +10,14 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from tfp_vae import recipes
 from tfp_vae.bridge.writing import replacing
-from tfp_vae.distributions.unknown import apart, log_prob_of_known
 from tfp_vae.errors import InputError
 from tfp_vae.layers.columns import Reals
-from tfp_vae.objectives.draw_axis import unfolded
 from tfp_vae.tables.columns import Kind
 from tfp_vae.tables.table import Table, as_frame
-from tfp_vae.wiring import tile
 
 _BATCH = 128  # rows at a time, of scores
 _LEAST = 20  # rows from which on some are held out
@@ -207,30 +203,22 @@ class TableVAE(TransformerMixin, BaseEstimator):
         return (1 + below) / (1 + len(self.held_out_scores_))
 
     def column_scores(self, X: Any) -> pd.DataFrame:
-        """Returns what each entry adds to a row's oddness, in nats: 0 is none, or not known.
+        """Returns what each entry adds to a row's oddness, in nats; 0 where it is not known.
 
-        `E[log p(m_j | z) - log p(x_j | z)]`, m_j the most probable value there and z weighted by
-        importance under p(z | the other entries): so much less probable the entry is than what the
-        rest of the row makes of it. Columns of other units and kinds compare.
+        `-log p(x_j | the other entries) = log p(the others) - log p(x)`, numbers in units of their
+        columns' standard deviations, so that columns compare. Without an entry that does not fit
+        the rest of the row, the rest is probable.
         """
         x, frame = self._encoded(X), self.table_.frame(X)
-        parts = [self._surprise(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]
-        names = [column.name for column in self.table_.ordered]
-        found = pd.DataFrame(np.concatenate(parts), frame.index, names)
-        return found[frame.columns.tolist()]
-
-    def _surprise(self, x: np.ndarray) -> np.ndarray:
-        draws, found = min(self.num_samples, 50), []
-        value, known = (tile(t, draws) for t in apart(x))
+        whole, found = self._log_p(x), []
         for place in range(x.shape[1]):
             others = np.where(np.arange(x.shape[1]) == place, np.float32(np.nan), x)
-            forward = self.model_.forward(others, draws, seed=tf.constant([self.seed, 2]))
-            shares = tf.nn.softmax(forward.log_weights, axis=0)
-            p = forward[self.model_.wiring.main].p
-            only = known & (tf.range(x.shape[1]) == place)
-            less = log_prob_of_known(p, p.mean(), only) - log_prob_of_known(p, value, only)
-            found.append(tf.reduce_sum(shares * unfolded(less, draws), axis=0))
-        return tf.stack(found, axis=1).numpy().astype(float)
+            some = ~np.isnan(others).all(axis=1)
+            rest = np.zeros(len(x))
+            rest[some] = self._log_p(others[some])
+            found.append(np.where(np.isnan(x[:, place]), 0.0, rest - whole))
+        names = [column.name for column in self.table_.ordered]
+        return pd.DataFrame(np.stack(found, axis=1), frame.index, names)[frame.columns.tolist()]
 
     # -- holes ---------------------------------------------------------------------------------
 
