@@ -14,6 +14,7 @@ EXAMPLES = {
     "vq_vae.py": (["vq.png"], r"codes alike: nll (1\d\.\d+)", 26),
     "counts.py": (["counts.png"], r"ZeroInflatedNegativeBinomial: (\d+\.\d+) nats", 115),
     "regression.py": (["regression.png"], r"functions: (0\.\d+) nats", 26),
+    "tables.py": ([], r"TableVAE +error of a hidden number: (0\.\d+)", 0.8),
     "two_processes.py": (["vae.keras"], r"negative test ELBO: (2\d\.\d+) nats", 26),
 }
 

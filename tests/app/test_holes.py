@@ -3,8 +3,11 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from commands import main
+
+from tfp_vae.tables import TableVAE
 
 SMALL = ["--widths", "[16]", "--latent_size", 2, "--batch_size", 64]
 
@@ -75,3 +78,51 @@ def test_what_impute_cannot_do_is_one_line(here, words, fragment, capsys):
     capsys.readouterr()
     assert main(["impute", "run", *words]) == 2
     assert fragment in capsys.readouterr().err
+
+
+def test_a_csv_file_gets_its_holes_filled_its_odd_rows_ranked_and_new_rows(here, capsys):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=120)
+    frame = pd.DataFrame(
+        {
+            "height": 170 + 10 * z,
+            "city": np.where(z > 0, "Rome", "Oslo"),
+            "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(np.round(9 * z), unit="D"),
+        }
+    )
+    hidden = rng.random(frame.shape) < 0.2
+    hidden[hidden.all(axis=1), 0] = False
+    frame.mask(hidden).to_csv("people.csv", index=False)
+    assert main(["table", "people.csv", "--epochs", 2, "--rows", 7]) == 0
+    out = capsys.readouterr().out
+    assert "height (real), city (category), day (date)" in out
+    tables = {name: pd.read_csv(f"table/{name}.csv") for name in ("imputed", "low", "high")}
+    for found in tables.values():
+        assert found.shape == frame.shape
+        assert not found.isna().any(axis=None)
+        np.testing.assert_array_equal(found["city"][~hidden[:, 1]], frame["city"][~hidden[:, 1]])
+    assert len(pd.read_csv("table/new_rows.csv")) == 7
+    odd = pd.read_csv("table/odd_rows.csv")
+    assert sorted(odd["row"]) == list(range(120))
+    assert odd["log_p"].is_monotonic_increasing
+    assert odd["p_value"].between(0, 1).all()
+    assert TableVAE.load("table/model").sample(2).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fragment"),
+    [
+        ("gone.csv", None, "that is there"),
+        ("broken.csv", "a,b\n1,2\n1,2,3,4\n", "line 3"),
+        ("empty.csv", "", "a table"),
+        ("holes.csv", "a,b\n1,2\n,\n", "each row"),
+    ],
+)
+def test_what_is_no_table_is_one_line(here, name, text, fragment, capsys):
+    if text is not None:
+        (here / name).write_text(text)
+    assert main(["table", name]) == 2
+    error = capsys.readouterr().err
+    assert fragment in error
+    assert error.strip().count("\n") == 0
+    assert not (here / "table").exists()
