@@ -400,7 +400,8 @@ X = np.zeros([4, 2], "float32")
         (lambda: transparent().fit_prior(X[:, :1], GaussianMixture()), r"shape \(batch, 2\)"),
         (lambda: transparent().fit_prior(X[:0], GaussianMixture()), "at least one example"),
         (lambda: transparent().fit_prior(X, GaussianMixture(5)), "at least 5"),
-        (lambda: transparent().fit_prior(X * np.nan, GaussianMixture()), "finite"),
+        (lambda: transparent().fit_prior(X * 0 + np.inf, GaussianMixture()), "finite"),
+        (lambda: transparent().fit_prior(X * np.nan, GaussianMixture()), "known entry"),
         (lambda: transparent().fit_prior(X, GaussianMixture(), epochs=0), "epochs >= 1"),
         (lambda: transparent().fit_prior(X, GaussianMixture(), num_draws=0), "num_draws >= 1"),
         (
