@@ -198,6 +198,7 @@ MODELS = {
     "mmd": lambda: usual(objectives.MMD()),
     "beta-tc": lambda: usual(objectives.BetaTC(24)),
     "hamiltonian": lambda: usual(objectives.Hamiltonian()),
+    "riemannian": lambda: usual(objectives.RiemannianHamiltonian()),
     "autoencoder": lambda: usual(objectives.RegularizedAE(), posterior=layers.Deterministic(2)),
     "vamp": lambda: usual(prior=priors.VampPrior(5)),
     "codes": lambda: usual(posterior=layers.VectorQuantized(3, 8, 2)),

@@ -102,7 +102,7 @@ class RiemannianHamiltonian(Hamiltonian):
         assert self.learned is not None
         found: tuple[tf.Tensor, tf.Tensor]
         if forward.training:
-            x = [tf.convert_to_tensor(term.value) for term in forward.observed.values()]
+            x = [term.filled() for term in forward.observed.values()]
             found = self.learned.of_batch(x, forward.posterior.mean(), forward.training)
         else:
             kept = self.learned.centroids, self.learned.squares

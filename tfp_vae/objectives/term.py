@@ -216,6 +216,12 @@ class Term:
         value = self.value if beside is None else beside
         return p.sample(tf.shape(value)[: value.shape.rank - p.event_shape.rank], seed=seed)
 
+    def filled(self) -> tf.Tensor:
+        """Returns the value with 0 in place of entries that are not known, for a network."""
+        return (
+            unknown.apart(self.value)[0] if self.has_unknown else tf.convert_to_tensor(self.value)
+        )
+
     def with_draws(self, seed: Any = None) -> tf.Tensor:
         """Returns an observed value `[samples * batch, ...]`, its unknown entries drawn from p.
 
