@@ -259,7 +259,7 @@ def inputs(here, run):
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        ("paint", "expected one of train, evaluate, sample, export"),
+        ("paint", "expected one of train, evaluate, sample, impute, table, export"),
         ("train --data mnits", "Did you mean mnist"),
         ("train --data gone.npy", "gone.npy, which is not there"),
         ("train --epochs 0", "epochs"),
@@ -290,7 +290,7 @@ def inputs(here, run):
         ("evaluate nowhere", "nowhere, without config.yaml and model.keras"),
         ("evaluate run --num_samples 0", "num_samples"),
         ("sample nowhere", "nowhere, without config.yaml and model.keras"),
-        ("sample run --out x.txt", ".png or .npy. Received: x.txt"),
+        ("sample run --out x.txt", "These are no sentences: expected --out to end in .npy. Received: x.txt"),
         ("sample run --num 0", "num"),
         ("export nowhere saved", "nowhere, without config.yaml and model.keras"),
         ("export run", "out"),

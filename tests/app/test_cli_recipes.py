@@ -132,7 +132,7 @@ def test_arguments_of_the_recipes_own_objective_need_no_name(here):
         ("--objective.num_samples 3", "ELBO takes --objective.beta"),
         ("--objective IWAE --objective.num_samples few", "a whole number, such as 5"),
         ("--body conv --widths []", "at least one layer"),
-        ("--standardize true", "is for vectors of real numbers"),
+        ("--standardize true", "is for vectors and series of real numbers"),
         ("--recipe beta-vae", "Did you mean beta_vae?"),
         ("--recipe nothing", "one of vae, conditional_vae"),
         ("--likelihood gauss", "one of bernoulli"),
