@@ -20,9 +20,9 @@ LABEL = layers.OneHotCategorical
 def ccvae(objective):
     return LatentModel(
         {
+            "z_rest": (net(X, Normal(1)), None),  # before y: decoded once for all labels
             "y": (net({"z_c": (2,)}, LABEL(3)), None),
             "z_c": (net(X, Normal(2)), net({"y": (3,)}, Normal(2))),
-            "z_rest": (net(X, Normal(1)), None),
         },
         {"x": net({"z_c": (2,), "z_rest": (1,)}, Bernoulli(SIZE))},
         objective=objective,
@@ -44,7 +44,8 @@ def test_known_labels_weigh_the_draws_of_z():
     q = {n: model.posteriors[n](x) for n in ("z_c", "z_rest")}
     z = {n: forward[n].value for n in q}  # [3 * each, batch, ...]
     np.testing.assert_array_equal(z["z_c"][0], z["z_c"][1])
-    further = draws_of_its_own(forward, forward["z_c"], 8)
+    assert forward["x"].p.batch_shape == [8 * each]
+    further = draws_of_its_own(forward, forward["z_c"], 9)
 
     def log_y(z_c):
         logits = np.stack([model.posteriors["y"](one).logits for one in z_c])
