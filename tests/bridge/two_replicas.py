@@ -16,7 +16,8 @@ from tfp_vae import VAE, data, layers, networks
 from tfp_vae.bridge import random_state, replicas
 from tfp_vae.objectives import DIP, ELBO, MMD, BetaTC, batch
 
-ROWS = 11  # of a replica; no other axis of what is drawn has a multiple of this size
+ROWS = 11  # of a replica: an axis of another multiple is of rows of several draws, not 2 or 6
+LATENTS = 3  # of `made`, and below
 # Beside the recipes: what sees the whole batch otherwise than these do.
 OBJECTIVES = {
     "free bits": lambda: ELBO(free_bits=0.1),
@@ -72,7 +73,8 @@ def sliced(generator):
         if this is None:
             return draw(shape=shape)
         shape = tf.convert_to_tensor(shape)
-        of_rows = shape % ROWS == 0
+        of_both = (shape == 2 * ROWS) | (shape == 2 * ROWS * LATENTS)  # beside the whole batch
+        of_rows = (shape % ROWS == 0) & ~of_both
         found = draw(shape=tf.where(of_rows, 2 * shape, shape))
         first = ROWS * tf.cast(this.replica_id_in_sync_group, shape.dtype)
         for axis in range(len(found.shape)):

@@ -20,9 +20,9 @@ LABEL = layers.OneHotCategorical
 def ccvae(objective):
     return LatentModel(
         {
+            "z_rest": (net(X, Normal(1)), None),  # before y: decoded once for all labels
             "y": (net({"z_c": (2,)}, LABEL(3)), None),
             "z_c": (net(X, Normal(2)), net({"y": (3,)}, Normal(2))),
-            "z_rest": (net(X, Normal(1)), None),
         },
         {"x": net({"z_c": (2,), "z_rest": (1,)}, Bernoulli(SIZE))},
         objective=objective,
@@ -35,8 +35,8 @@ def of_rows(distribution):
 
 
 def test_known_labels_weigh_the_draws_of_z():
-    each = 2
-    model = ccvae(LabelCharacteristics("y", beta=0.5, num_samples_each=each))
+    each, alpha = 2, 3.0
+    model = ccvae(LabelCharacteristics("y", alpha, beta=0.5, num_samples_each=each))
     given = {name: tf.constant(value) for name, value in half_known(8).items()}
     forward = model._forward(given, True, 3 * each).forward.observing({"x": given["x"]}, step=5)
     x, y, known = given["x"], given["y"].numpy(), ~np.isnan(given["y"][:, 0])
@@ -44,7 +44,8 @@ def test_known_labels_weigh_the_draws_of_z():
     q = {n: model.posteriors[n](x) for n in ("z_c", "z_rest")}
     z = {n: forward[n].value for n in q}  # [3 * each, batch, ...]
     np.testing.assert_array_equal(z["z_c"][0], z["z_c"][1])
-    further = draws_of_its_own(forward, forward["z_c"], 8)
+    assert forward["x"].p.batch_shape == [8 * each]
+    further = draws_of_its_own(forward, forward["z_c"], 9)
 
     def log_y(z_c):
         logits = np.stack([model.posteriors["y"](one).logits for one in z_c])
@@ -65,7 +66,8 @@ def test_known_labels_weigh_the_draws_of_z():
 
     bound = (np.exp(log_q - log_q_x) * (log_joint(label) - log_q)).mean(0) + log_q_x - np.log(3)
     loss = model.objective(forward).loss.numpy()
-    np.testing.assert_allclose(-loss[known], bound[known], rtol=1e-4)
+    expected = -bound - alpha * log_q_x
+    np.testing.assert_allclose(loss[known], expected[known], rtol=1e-4)
     tried = np.tile(np.eye(3)[:, np.newaxis], [each, 8, 1])  # draw s has label s
     probability = (np.exp(log_y(z["z_c"])) * tried).sum(-1)
     kl_rest = np.asarray(q["z_rest"].kl_divergence(tfd.MultivariateNormalDiag(tf.zeros(1))))

@@ -36,6 +36,9 @@ class LabelCharacteristics(SemiSupervised):
 
     Args:
       labels: the name of the latent variable that is known for some examples.
+      alpha: the weight of `-log q(y|x)` where y is known, beside the bound: a number, a variable or
+        a schedule. The bound itself, alpha = 0, is loose about the classifier: where all labels are
+        known a q(y|z) that tells nothing is as good as any, and its gradient is noisy.
       beta: of the KL: a number, a variable, a schedule, or a dict of one for each latent
         variable.
       num_samples_each: how many draws there are of the other latent variables for each label.
@@ -54,10 +57,11 @@ class LabelCharacteristics(SemiSupervised):
     def __init__(
         self,
         labels: str = "y",
+        alpha: Scheduled = 0.0,
         beta: Scheduled | dict[str, Scheduled] = 1.0,
         num_samples_each: int = 1,
     ) -> None:
-        super().__init__(labels, 0.0, beta, num_samples_each=num_samples_each)
+        super().__init__(labels, alpha, beta, num_samples_each=num_samples_each)
 
     def __call__(self, forward: Forward) -> Terms:
         terms, (name,) = super().__call__(forward), self._names
@@ -84,4 +88,5 @@ class LabelCharacteristics(SemiSupervised):
         for n, term in latents.items():
             beta = now(of_variable(self.beta, n), forward.step, inside.dtype)
             inside += beta * (term.log_p() - term.log_q())
-        return -log_q_x - mean_of_draws(tf.exp(log_q - log_q_x) * inside + log_p_y)
+        alpha = now(self.alpha, forward.step, inside.dtype)
+        return -(1 + alpha) * log_q_x - mean_of_draws(tf.exp(log_q - log_q_x) * inside + log_p_y)

@@ -93,7 +93,7 @@ def ccvae(s: Setting) -> LatentModel:
         },
         {"x": parts.likelihood(s, z_c=own, z_rest=rest)},
         features=keras.Model(x, {"h": shown}),
-        objective=s.chosen(LabelCharacteristics("y")),
+        objective=s.chosen(LabelCharacteristics("y", alpha=10.0)),
     )
 
 
