@@ -90,7 +90,10 @@ def test_replicas_draw_noise_of_their_own():
 
 
 # Of the others the noise is not drawn by rows alone, or nobody has compared them yet.
-COMPARED = ("published", "quantized", "two_levels")
+COMPARED = (
+    "published", "quantized", "two_levels", "geometry", "hierarchies", "labels", "residual",
+    "sequences",
+)  # fmt: skip
 
 
 def room_of(name):

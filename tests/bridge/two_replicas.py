@@ -72,12 +72,17 @@ def sliced(generator):
         if this is None:
             return draw(shape=shape)
         shape = tf.convert_to_tensor(shape)
-        own = ROWS * tf.cast(shape == ROWS, shape.dtype)
-        return tf.slice(
-            draw(shape=shape + own),
-            own * tf.cast(this.replica_id_in_sync_group, shape.dtype),
-            shape,
-        )
+        if not shape.shape[0]:
+            return draw(shape=shape)
+        # Rows may be of several draws, one after the other, on the first or the second axis.
+        ahead = shape[:2]
+        times = ahead // ROWS
+        several = ahead == times * ROWS
+        pairs = [tf.where(several, times, 1), tf.where(several, ROWS, ahead)]
+        apart = tf.concat([tf.reshape(tf.stack(pairs, axis=1), [-1]), shape[2:]], axis=0)
+        own = ROWS * tf.cast(apart == ROWS, shape.dtype)
+        start = own * tf.cast(this.replica_id_in_sync_group, shape.dtype)
+        return tf.reshape(tf.slice(draw(shape=apart + own), start, apart), shape)
 
     return drawn
 

@@ -73,7 +73,9 @@ class SoftCodes(CodeUse, tfd.Distribution):
         drawn = []
         for table, each in zip(self.tables, tf.unstack(seeds), strict=True):
             logits = _logits(rest, table)
-            logits += tfd.Gumbel(tf.zeros_like(logits), 1).sample(seed=each)
+            least = logits.dtype.as_numpy_dtype(1e-30)
+            u = tf.random.stateless_uniform(tf.shape(logits), each, least, 1, logits.dtype)
+            logits -= tf.math.log(-tf.math.log(u))
             hard = tf.gather(tf.stop_gradient(table), tf.argmax(logits, axis=-1))
             soft = tf.tensordot(_softmax(logits / self.temperature), table, 1)
             # soft - soft is exactly 0: the value is exactly that of the code.
