@@ -44,7 +44,7 @@ def test_a_classifier_is_learnt_from_few_labels_reported_and_goes_on(capsys):
     "vrnn", "poincare_vae",
     *(pytest.param(name, marks=pytest.mark.again) for name in (
         "m1_m2", "ccvae", "recurrent_vae", "sentence_vae", "von_mises_fisher_vae",
-        "hamiltonian_vae")),
+        "hamiltonian_vae", "riemannian_hamiltonian_vae")),
 ])  # fmt: skip
 def test_a_recipe_trains_is_evaluated_sampled_exported_and_goes_on(recipe):
     assert main(["train", "--recipe", recipe, *FAST, "--out", "run"]) == 0

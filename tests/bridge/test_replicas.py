@@ -90,8 +90,10 @@ def test_replicas_draw_noise_of_their_own():
 
 
 # Of the others the noise is not drawn by rows alone, or nobody has compared them yet.
-COMPARED = ("published", "quantized", "two_levels")
-SEVERAL = ("hierarchies", "labels", "residual")  # latent variables
+COMPARED = (
+    "published", "quantized", "two_levels", "geometry", "hierarchies", "labels", "residual",
+    "sequences",
+)  # fmt: skip
 
 
 def room_of(name):
@@ -110,7 +112,6 @@ OTHERS = [
 CASES = [
     pytest.param(45, ONE, id="a replica without rows"),
     pytest.param(45, OTHERS, id="the others"),
-    pytest.param(45, [n for n in recipes.RECIPES if room_of(n) in SEVERAL], id="several"),
     # Noise is drawn by rows: models without it.
     pytest.param(47, ["vq_vae", "ae", "swae", "wae_mmd_rbf"], id="uneven"),
 ]

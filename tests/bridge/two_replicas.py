@@ -73,15 +73,18 @@ def sliced(generator):
         if this is None:
             return draw(shape=shape)
         shape = tf.convert_to_tensor(shape)
-        of_both = (shape == 2 * ROWS) | (shape == 2 * ROWS * LATENTS)  # beside the whole batch
-        of_rows = (shape % ROWS == 0) & ~of_both
-        found = draw(shape=tf.where(of_rows, 2 * shape, shape))
-        first = ROWS * tf.cast(this.replica_id_in_sync_group, shape.dtype)
-        for axis in range(len(found.shape)):
-            place = tf.range(shape[axis])
-            own = place // ROWS * 2 * ROWS + first + place % ROWS
-            found = tf.gather(found, tf.where(of_rows[axis], own, place), axis=axis)
-        return found
+        if not shape.shape[0]:
+            return draw(shape=shape)
+        # Rows may be of several draws, one after the other, on the first or the second axis.
+        ahead = shape[:2]
+        times = ahead // ROWS
+        of_both = (ahead == 2 * ROWS) | (ahead == 2 * ROWS * LATENTS)  # beside the whole batch
+        several = (ahead == times * ROWS) & ~of_both
+        pairs = [tf.where(several, times, 1), tf.where(several, ROWS, ahead)]
+        apart = tf.concat([tf.reshape(tf.stack(pairs, axis=1), [-1]), shape[2:]], axis=0)
+        own = ROWS * tf.cast(apart == ROWS, shape.dtype)
+        start = own * tf.cast(this.replica_id_in_sync_group, shape.dtype)
+        return tf.reshape(tf.slice(draw(shape=apart + own), start, apart), shape)
 
     return drawn
 

@@ -320,6 +320,7 @@ def test_a_code_that_is_idle_for_some_steps_starts_anew_at_a_vector_of_the_batch
 @pytest.mark.parametrize(
     ("use", "message"),
     [
+        (lambda: residual(temperature=1.0), "decay=None and no revive_after with a temperature"),
         (lambda: layers.ResidualQuantized((3,), 8), "number of levels and the vectors' dimension"),
         (lambda: layers.FiniteScalarQuantized((4, 2), (5,)), "one for each of the 2 entries"),
         (lambda: layers.FiniteScalarQuantized(2, (5, 1)), "levels of at least 2"),

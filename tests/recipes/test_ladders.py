@@ -9,6 +9,7 @@ from recipe_models import made
 from tensorflow_probability import distributions as tfd
 
 from tfp_vae import IWAE, InputError, LatentModel, layers, recipes
+from tfp_vae.model import main_variable
 
 A, B, PRIOR_SCALE, NOISE = 0.8, 1.5, 0.6, 0.4  # z1 = A z2 + ..., x = B z1 + ...
 
@@ -181,6 +182,30 @@ def test_groups_of_maps_go_from_coarse_to_fine(groups):
     assert sizes == sorted(sizes)
     assert set(sizes) == {7 * 5 * each, 14 * 10 * each}
     assert model.sample(2)["x"].shape == (2, 28, 20, 1)
+
+
+def test_a_convolutional_ladder_is_of_maps_in_every_layer(x):
+    """Its posteriors weigh, by precisions, what the layer above and what the data say."""
+    s = recipes.Setting(
+        (8, 8, 1), 100, latent_size=6, body="conv", widths=(4, 8), num_classes=10, steps=20
+    )
+    model = recipes.build("ladder_vae", s)
+    sizes = {name: q.shape for name, q in model.graph.posteriors.items()}
+    assert sizes == {"z3": (8,), "z2": (8,), "z1": (32,)}  # 2 values at places of 2x2, 2x2, 4x4
+    inner = [*model.posteriors.values(), *(model.priors[name] for name in ("z2", "z1"))]
+    for network in inner:
+        kinds = {type(layer) for layer in network._flatten_layers()}
+        assert keras.layers.Dense not in kinds
+        assert keras.layers.Conv2D in kinds
+    for name in ("z2", "z1"):
+        assert isinstance(model.posterior_layers[name], layers.PrecisionWeightedNormal)
+        assert [each.name for each in model.priors[name].inputs] == [f"z{int(name[1]) + 1}"]
+    data = {"x": x, "label": np.arange(len(x), dtype="int32") % 10}
+    drawn = main_variable.sampled(model, 4, {"label": np.arange(4)})
+    assert drawn.shape == (4, 8, 8, 1)
+    model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    losses = model.fit(data, batch_size=32, epochs=6, verbose=0).history["nll"]
+    assert losses[-1] < losses[0]
 
 
 def test_one_group_is_no_hierarchy():

@@ -14,7 +14,30 @@ from tfp_vae.distributions.codebook import usage
 from tfp_vae.distributions.construction import settings
 
 
-class CodePoint(tfd.Distribution):
+class CodeUse:
+    """What is told of distributions with `codes`, `[..., *positions]`, of a `space`."""
+
+    codes: tf.Tensor
+    space: CodeSpace
+    dtype: Any
+
+    def usage(self) -> tf.Tensor:
+        """Returns how often each code occurs here, `[depth, num_codes]`; on all replicas."""
+        codes = global_batch(tf.reshape(self.codes, [-1, self.space.depth]))
+        apart = codes + self.space.num_codes * tf.range(self.space.depth)
+        count = usage(apart, self.space.depth * self.space.num_codes, self.dtype)
+        return tf.reshape(count, [self.space.depth, self.space.num_codes])
+
+    def perplexity(self) -> tf.Tensor:
+        """Returns `exp(-sum_k f_k log f_k)`, f_k the frequency of code k: 1 to the number of codes.
+
+        Of several levels it is the geometric mean. The perplexity of a data set is not the mean
+        over batches: encode all at once.
+        """
+        return perplexity(self.usage())
+
+
+class CodePoint(CodeUse, tfd.Distribution):
     """All probability on the codes of one value.
 
     `log_prob(z)` is 0 nats at the vectors of these codes, elsewhere -inf: probability 1 of discrete
@@ -94,21 +117,6 @@ class CodePoint(tfd.Distribution):
 
     def _entropy(self) -> tf.Tensor:
         return tf.zeros(self.batch_shape_tensor(), self.dtype)
-
-    def usage(self) -> tf.Tensor:
-        """Returns how often each code occurs here, `[depth, num_codes]`; on all replicas."""
-        codes = global_batch(tf.reshape(self.codes, [-1, self.space.depth]))
-        apart = codes + self.space.num_codes * tf.range(self.space.depth)
-        count = usage(apart, self.space.depth * self.space.num_codes, self.dtype)
-        return tf.reshape(count, [self.space.depth, self.space.num_codes])
-
-    def perplexity(self) -> tf.Tensor:
-        """Returns `exp(-sum_k f_k log f_k)`, f_k the frequency of code k: 1 to the number of codes.
-
-        Of several levels it is the geometric mean. The perplexity of a data set is not the mean
-        over batches: encode all at once.
-        """
-        return perplexity(self.usage())
 
 
 def perplexity(usage: tf.Tensor) -> tf.Tensor:

@@ -75,9 +75,8 @@ class RadialNormal(tfd.Distribution):
         length_seed, direction_seed = tfp_random.split_seed(seed, salt="RadialNormal")
         scale = self.curvature**0.5 * self.scale
         shape = tf.concat([[n], tf.shape(scale)], axis=0)
-        noise = tfd.Normal(tf.zeros([], self.dtype), 1).sample(
-            tf.concat([shape, [self.dimension]], axis=0), seed=direction_seed
-        )
+        whole = tf.concat([shape, [self.dimension]], axis=0)
+        noise = tf.random.stateless_normal(whole, direction_seed, dtype=self.dtype)
         power = self.dimension - 1
         r = accepted(tf.stop_gradient(scale), power, shape, length_seed)
         r = with_slope(r, scale, functools.partial(_slope, r, power=power))

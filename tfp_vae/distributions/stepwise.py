@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability import random as tfp_random
 
 # From values `[batch, steps, n]` to the Normals of all steps given the values before each.
 OfValues: TypeAlias = Callable[[tf.Tensor], tfd.Distribution]
@@ -66,7 +67,8 @@ class StepwiseNormal(tfd.Distribution):
 
     def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
         shape = tf.concat([[n * self._batch[0], self._batch[1], self._size]], 0)
-        z = self._drawn(tfd.Normal(tf.zeros([], self.dtype), 1).sample(shape, seed=seed))
+        pair = tfp_random.sanitize_seed(seed, salt="StepwiseNormal")
+        z = self._drawn(tf.random.stateless_normal(shape, pair, dtype=self.dtype))
         return tf.reshape(z, tf.concat([[n], self._batch, [self._size]], 0))
 
     def _mean(self) -> tf.Tensor:

@@ -15,6 +15,7 @@ from tfp_vae.bridge.replicas import after_pass
 from tfp_vae.distributions.code_space import Table, Tables
 from tfp_vae.distributions.codebook import Codebook
 from tfp_vae.distributions.codes import CodePoint
+from tfp_vae.distributions.soft_codes import SoftCodes
 from tfp_vae.errors import InputError
 from tfp_vae.layers.base.conversion import ConvertToTensor
 from tfp_vae.layers.base.parametric import as_shape, to_event_shape
@@ -38,6 +39,12 @@ class ResidualQuantized(CodedLayer):
     the batch's residuals, as those of `VectorQuantized`; with `decay=None` they are trained by
     gradient, and the layer adds `sum_il |sg(r_il) - z_il|^2` too.
 
+    With a temperature T codes are drawn, and q(codes) is no point mass: `log_prob` is the sum over
+    the levels of the logarithm of `softmax_k(-|r_il - e_lk|^2)`. Draws are by Gumbel noise, with
+    the gradient of relaxed one-hot vectors at T passed straight through (HRQ-VAE; see `SoftCodes`).
+    The KL is of each level given the drawn ones above, in closed form under a prior of independent
+    codes. Codebooks learn by gradient, of z and the KL alone. The nearest codes stand for q.
+
     Shapes: input `[..., n d]`, all positions' vectors on the last axis; batch `[...]`, event
     `event_shape` = `[*positions, depth, d]`; as a tensor z, the gradient of whose sum over the
     levels goes straight through to t.
@@ -52,9 +59,10 @@ class ResidualQuantized(CodedLayer):
       epsilon: smooths the counts of the moving averages.
       revive_after: see `VectorQuantized`.
       seed: of the first codebooks and of the restarts; None takes one from Keras' global seed.
+      temperature: T, a number above 0; None: the codes are the nearest ones.
 
     Raises:
-      InputError: an argument is out of its range.
+      InputError: an argument is out of its range, or a temperature is given without `decay=None`.
 
     Source: Lee et al. (RQ-VAE), arXiv:2203.01941; Hosking et al. (HRQ-VAE), arXiv:2203.03463.
 
@@ -78,6 +86,7 @@ class ResidualQuantized(CodedLayer):
         convert_to_tensor_fn: ConvertToTensor = "sample",
         validate_args: bool = False,
         seed: int | None = None,
+        temperature: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(event_shape, convert_to_tensor_fn, validate_args, seed, **kwargs)
@@ -86,6 +95,13 @@ class ResidualQuantized(CodedLayer):
                 "Expected event_shape to end in the number of levels and the vectors' dimension.",
                 self.event_shape,
             )
+        if temperature is not None and not (decay is None and revive_after is None):
+            raise InputError(
+                "Expected decay=None and no revive_after with a temperature: codes are drawn, and "
+                "their vectors learn by gradient.",
+                f"decay={decay}, revive_after={revive_after}",
+            )
+        self.temperature, self.is_random = temperature, temperature is not None
         self.num_codes, self.commitment = int(num_codes), float(commitment)
         self.shared, self.decay, self.restart, self.epsilon = shared, decay, restart, epsilon
         self.revive_after = revive_after
@@ -118,6 +134,11 @@ class ResidualQuantized(CodedLayer):
     def make_distribution(self, inputs: Any, *args: Any, **kwargs: Any) -> tfd.Distribution:
         *positions, depth, d = self.event_shape
         t = to_event_shape(tf.convert_to_tensor(inputs), (*positions, d))
+        if self.temperature is not None:
+            books = self.codebooks * (depth // len(self.codebooks))
+            tables = [tf.cast(tf.convert_to_tensor(book.vectors), t.dtype) for book in books]
+            of_codes = len(self.event_shape), self.temperature, self.validate_args
+            return SoftCodes(t, tables, *of_codes)
         moves = kwargs.get("training") and self.trainable
         if moves:
             for book in self.codebooks:
@@ -139,6 +160,9 @@ class ResidualQuantized(CodedLayer):
             loss += self.distance(tf.stop_gradient(r), self._trained_vectors(c))
         self.add_to_losses(loss)
         return q
+
+    def representative(self, distribution: tfd.Distribution) -> tf.Tensor:
+        return distribution.mode()  # of a point mass its vectors
 
     def _follow(self, r: tf.Tensor, codes: tf.Tensor) -> None:
         """Tells each codebook what has fallen to its codes, after the pass."""

@@ -90,7 +90,7 @@ class RecurrentNormal(DistributionLayer):
 
         def tiled(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
             ones = tf.ones([values.shape.rank - 1], tf.int32)
-            return tf.tile(values, tf.concat([[rows // shape[0]], ones], 0))
+            return tf.tile(values, tf.concat([[rows // tf.maximum(shape[0], 1)], ones], 0))
 
         def given(z: tf.Tensor) -> tfd.Distribution:
             own = tiled(x, tf.shape(z)[0])

@@ -34,15 +34,17 @@ class Metric(NamedTuple):
     width: float
     least: float
 
-    def shares(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns `exp(-|z - c_i|^2 / T^2)`, `[..., n]`, and `z - c_i`, `[..., n, d]`."""
-        apart = z[..., tf.newaxis, :] - self.centroids
-        return tf.exp(-tf.reduce_sum(tf.square(apart), axis=-1) / self.width**2), apart
+    def shares(self, z: tf.Tensor) -> tf.Tensor:
+        """Returns `exp(-|z - c_i|^2 / T^2)`, `[..., n]`, without a tensor `[..., n, d]`."""
+        squares = [tf.reduce_sum(tf.square(each), axis=-1) for each in (z, self.centroids)]
+        product = tf.tensordot(z, self.centroids, [[-1], [1]])
+        square = squares[0][..., tf.newaxis] + squares[1] - 2 * product
+        return tf.exp(-tf.maximum(square, 0) / self.width**2)
 
     def inverse(self, z: tf.Tensor) -> tf.Tensor:
         """Returns `G(z)^-1`, `[..., d, d]`."""
         least = self.least * tf.eye(z.shape[-1], dtype=z.dtype)
-        return tf.einsum("...n,nij->...ij", self.shares(z)[0], self.squares) + least
+        return tf.tensordot(self.shares(z), self.squares, 1) + least
 
     def velocity(self, z: tf.Tensor, momentum: tf.Tensor) -> tf.Tensor:
         """Returns `G(z)^-1 m`, `[..., d]`."""
@@ -65,12 +67,12 @@ class Metric(NamedTuple):
 
         It is `sum_i s_i tr((G - m m') L_i L_i') (z - c_i) / T^2`, `s_i = exp(-|z - c_i|^2 / T^2)`.
         """
-        shares, apart = self.shares(z)
         root = tf.linalg.cholesky(self.inverse(z))
         own = tf.linalg.cholesky_solve(root, tf.eye(z.shape[-1], dtype=z.dtype) + 0 * root)
         own -= momentum[..., tf.newaxis] * momentum[..., tf.newaxis, :]
-        pulls = shares * tf.einsum("...ij,nij->...n", own, self.squares)
-        return tf.einsum("...n,...nd->...d", pulls, apart) / self.width**2
+        pulls = self.shares(z) * tf.tensordot(own, self.squares, [[-2, -1], [1, 2]])
+        total = tf.reduce_sum(pulls, axis=-1, keepdims=True)
+        return (total * z - tf.tensordot(pulls, self.centroids, 1)) / self.width**2
 
 
 class LearnedMetric(keras.layers.Layer):

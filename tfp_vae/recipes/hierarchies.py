@@ -9,6 +9,7 @@ from tfp_vae.model.latent_model import LatentModel
 from tfp_vae.objectives import ELBO, IWAE
 from tfp_vae.recipes import parts
 from tfp_vae.recipes.base import Setting, recipe
+from tfp_vae.recipes.groups import Groups
 from tfp_vae.recipes.published import vamp_prior
 
 __all__: list[str] = []  # `RECIPES` has them
@@ -45,6 +46,10 @@ def two_layer_iwae(s: Setting) -> LatentModel:
     "several layers of z that are all in use",
 )
 def ladder_vae(s: Setting) -> LatentModel:
+    objective = ELBO(beta=schedules.warm_up(max(1, s.steps // 2)))
+    if s.body == "conv":
+        net = Groups(s, 3, states=False, relative=layers.PrecisionWeightedNormal)
+        return net.model(objective)
     sizes = {"z3": s.latent_size, "z2": 2 * s.latent_size, "z1": 4 * s.latent_size}
     width = parts.hidden(s).units
     given = parts.data(s)
@@ -65,7 +70,7 @@ def ladder_vae(s: Setting) -> LatentModel:
         latents,
         {"x": parts.likelihood(s, z1=sizes["z1"])},
         features=keras.Model(given, upwards),
-        objective=s.chosen(ELBO(beta=schedules.warm_up(max(1, s.steps // 2)))),
+        objective=s.chosen(objective),
     )
 
 

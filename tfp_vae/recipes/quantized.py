@@ -34,9 +34,10 @@ def rq_vae(s: Setting) -> VAE:
     "codes whose first levels alone say the most",
     prior_after=_over_codes,
 )
-def hrq_vae(s: Setting) -> VAE:
-    # The paper draws codes by Gumbel softmax; here they are the nearest ones.
-    posterior = layers.ResidualQuantized((s.latent_size, 3, 8), num_codes=16, shared=False)
+def hrq_vae(s: Setting, temperature: float = 1.0) -> VAE:
+    posterior = layers.ResidualQuantized(
+        (s.latent_size, 3, 8), num_codes=16, shared=False, decay=None, temperature=temperature
+    )
     return s.vae(posterior, first=layers.SumOfLevels(dropout=0.3))
 
 
