@@ -289,7 +289,7 @@ def inputs(here, run):
         ("evaluate nowhere", "nowhere, without config.yaml and model.keras"),
         ("evaluate run --num_samples 0", "num_samples"),
         ("sample nowhere", "nowhere, without config.yaml and model.keras"),
-        ("sample run --out x.txt", ".png or .npy. Received: x.txt"),
+        ("sample run --out x.jpg", ".png, .npy or .txt. Received: x.jpg"),
         ("sample run --num 0", "num"),
         ("export nowhere saved", "nowhere, without config.yaml and model.keras"),
         ("export run", "out"),
