@@ -49,14 +49,16 @@ def killed_in_the_second_epoch(monkeypatch, words):
             main(words)
 
 
-def assert_same(one, other):
+def assert_same(one, other, is_game):
     if one.dtype.kind != "f":
         unused = one.shape == (2,) and one[1] == other[1] == 0  # a seed that draws nothing
         assert unused or (one == other).all()
-    elif one.size:
-        # Two runs that were not interrupted differ too: sums of a convolution's threads come in any
-        # order, and Adam makes steps of its rate, 1e-3, of gradients that are 0 but for that.
+    elif is_game and one.size:
+        # Two games that were not interrupted differ too on a busy machine: sums of a convolution's
+        # threads come in any order, which Adam and the players make more of.
         assert np.abs(one - other).mean() < 1e-4
+    else:
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("recipe", rows(QUICK))
@@ -66,8 +68,10 @@ def test_it_trains_goes_on_is_evaluated_drawn_and_exported(recipe, monkeypatch):
     killed_in_the_second_epoch(monkeypatch, [*words, "killed"])
     assert main(["train", "--resume", "killed"]) == 0
     whole, resumed = (runs.Run.open(name) for name in ("whole", "killed"))
-    for a, b in zip(state(resumed.load_trained()), state(whole.load_trained()), strict=True):
-        assert_same(a, b)
+    ends = [run.load_trained() for run in (resumed, whole)]
+    is_game = "critic" in ends[0].objective.metric_names
+    for a, b in zip(*map(state, ends), strict=True):
+        assert_same(a, b, is_game)
     numbers = zip(*map(keras.tree.flatten, (results(resumed), results(whole))), strict=True)
     assert all(a == (b if isinstance(b, str) else pytest.approx(b, rel=1e-3)) for a, b in numbers)
     found = {path.stem for path in whole.figures.iterdir()}
