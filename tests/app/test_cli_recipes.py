@@ -126,6 +126,21 @@ def test_arguments_of_the_recipes_own_objective_need_no_name(here):
     assert main(["train", "--resume", "run", "--epochs", 3, "--objective.num_samples", 4]) == 2
 
 
+@pytest.mark.again
+@pytest.mark.parametrize("data", ["labelled.npz", "alone.npy"])
+def test_a_classifier_is_trained_for_features_where_there_are_labels(here, digits, capsys, data):
+    np.savez("labelled.npz", x_train=digits.train[:200], y_train=digits.train_labels[:200],
+             x_test=digits.test[:40], y_test=digits.test_labels[:40])  # fmt: skip
+    np.save("alone.npy", digits.train[:240])
+    run = trained("--recipe", "deep_feature_vae", "--data", data)
+    said = "training a small classifier" in capsys.readouterr().out
+    assert said == (data == "labelled.npz")
+    assert run.load_model().objective.network.layers[-1].name == "features_3"
+    named = ["--recipe", "deep_feature_vae", "--data", data, "--objective.network", "VGG"]
+    assert main(["train", *SMALL, *named, "--out", "named"]) == 2
+    assert "such as VGG19" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "fragment"),
     [

@@ -1,4 +1,4 @@
-"""Labels that are known for some rows, sequences and curved spaces, by the command."""
+"""Labels that are known for some rows, by the command."""
 
 from __future__ import annotations
 
@@ -36,23 +36,6 @@ def test_a_classifier_is_learnt_from_few_labels_reported_and_goes_on(capsys):
     assert np.load("a.npy").shape == (20, 8, 8, 1)
     served = tf.saved_model.load("saved")
     assert served.sample(tf.constant(3))["x"].shape == (3, 8, 8, 1)
-    assert main(["train", "--resume", "run", "--epochs", 3]) == 0
-
-
-@pytest.mark.again
-@pytest.mark.parametrize("recipe", [
-    "vrnn", "poincare_vae",
-    *(pytest.param(name, marks=pytest.mark.again) for name in (
-        "m1_m2", "ccvae", "recurrent_vae", "sentence_vae", "von_mises_fisher_vae",
-        "hamiltonian_vae", "riemannian_hamiltonian_vae")),
-])  # fmt: skip
-def test_a_recipe_trains_is_evaluated_sampled_exported_and_goes_on(recipe):
-    assert main(["train", "--recipe", recipe, *FAST, "--out", "run"]) == 0
-    assert np.isfinite(results(runs.Run.open("run"))["kl"])
-    for command in (["evaluate", "run"], ["sample", "run", "--out", "a.npy"],
-                    ["export", "run", "saved"]):  # fmt: skip
-        assert main(command) == 0
-    assert np.load("a.npy").shape == (64, 8, 8, 1)
     assert main(["train", "--resume", "run", "--epochs", 3]) == 0
 
 

@@ -14,6 +14,7 @@ from recipe_models import LABELS, conditions, inputs, kind, made
 from tfp_vae import InputError, layers, priors, recipes
 from tfp_vae.model import main_variable
 from tfp_vae.objectives import ELBO, IWAE
+from tfp_vae.objectives.feature_networks import random_features
 
 # One for each way through the model: a density or none, codes, a prior with weights, two latents.
 KINDS = [
@@ -178,6 +179,11 @@ def test_a_setting_overrides_what_a_recipe_says():
     assert isinstance(vae.decoder.layers[-1], layers.StudentT)
     with pytest.raises(InputError, match=r"needs log q.*Deterministic"):
         made("ae", objective=ELBO())
+
+
+def test_features_come_from_what_the_setting_makes():
+    network = random_features((8, 8, 1))
+    assert made("deep_feature_vae", features=lambda: network).objective.network is network
 
 
 def test_what_is_no_recipe_is_refused_in_words():

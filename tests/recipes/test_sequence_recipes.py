@@ -212,3 +212,15 @@ def test_lstms_learn_rows_of_images_too(x):
         sequences.recurrent_vae(setting(), cell="rnn")
     with pytest.raises(InputError, match="Expected sequences"):
         sequences.recurrent_vae(setting((7,)))
+
+
+def test_the_words_that_drop_out_go_on_where_a_saved_model_stopped(tmp_path):
+    inputs = keras.Input((None, 1))
+    model = keras.Model(inputs, sequences.layers.WordDropout(0.5)(inputs))
+    x = np.ones([4, 50, 1], "float32")
+    first = model(x, training=True).numpy()
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    found = [one(x, training=True).numpy() for one in (model, again)]
+    np.testing.assert_array_equal(*found)
+    assert (found[0] != first).any()

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfp_vae.arguments.rules import checked
+from tfp_vae.bridge.random_state import Seeded
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
@@ -51,7 +52,7 @@ class PreviousStep(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tfp_vae")
-class WordDropout(keras.layers.Layer):
+class WordDropout(Seeded, keras.layers.Layer):
     """Replaces whole steps by a learned vector while training: a decoder then needs its z.
 
     Input and output `[batch, steps, size]`: embedded words. Each step is replaced with probability
@@ -71,14 +72,15 @@ class WordDropout(keras.layers.Layer):
     @checked
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.rate, self.seed = rate, seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.rate = rate
+        self.seed_with(seed)
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         self.unknown = self.add_weight(
             shape=(input_shape[-1],), initializer="zeros", name="unknown"
         )
+        self.make_state()
         super().build(input_shape)
 
     def call(self, x: Any, training: bool | None = None) -> tf.Tensor:
@@ -86,7 +88,7 @@ class WordDropout(keras.layers.Layer):
         x = tf.convert_to_tensor(x)
         if not training:
             return x
-        noise = keras.random.uniform(tf.shape(x)[:2], seed=self.seed_generator)
+        noise = tf.random.stateless_uniform(tf.shape(x)[:2], self.next_seed())
         gone = (noise < self.rate)[..., tf.newaxis]
         return tf.where(gone, tf.cast(tf.convert_to_tensor(self.unknown), x.dtype), x)
 
