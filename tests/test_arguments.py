@@ -61,6 +61,7 @@ FREE = {
     "unconstrained_observation_noise_variance_initializer", "save", "scales", "bases", "make",
     "first", "given", "labels", "data_dir", "x", "latents", "observed", "features", "critic",
     "metric", "model", "every", "players", "names", "recurrent", "direction", "unknown", "takes",
+    "categories", "num_reals", "reals",
 }  # fmt: skip
 
 

@@ -71,13 +71,13 @@ DATA = {
     ),
     "pixels in 0..255": (ZEROS + 255, r"support, 0 to 1.*Divide pixels by 255.*255 to 255"),
     "negative": (ZEROS - 1, r"support, 0 to 1\. Received: values from -1 to -1"),
-    "NaN": (ZEROS * np.nan, "finite numbers in x.*4 examples with NaN"),
+    "NaN": (ZEROS * np.nan, "known entry in each row of x.*4 rows of NaN"),
     "infinite": (ZEROS + np.inf, "finite numbers"),
     "empty": (ZEROS[:0], "at least one example"),
     "text": (np.full([4, 8, 8, 1], "a"), "Expected numbers"),
     "empty dataset": (tf.data.Dataset.from_tensor_slices(ZEROS).take(0), "at least one example"),
     "dataset of 0..255": (tf.data.Dataset.from_tensor_slices(ZEROS + 255).batch(2), "support"),
-    "dataset of NaN": (tf.data.Dataset.from_tensor_slices(ZEROS * np.nan).batch(2), "finite"),
+    "dataset of NaN": (tf.data.Dataset.from_tensor_slices(ZEROS * np.nan).batch(2), "known entry"),
     "generator": ((batch for batch in [ZEROS + 255]), "support"),
 }
 

@@ -35,6 +35,7 @@ CYCLES = ["ELBO", "--objective.beta", "tfp_vae.schedules.Cyclical", "--objective
     ],
     ids=["IWAE", "ELBO with a schedule"],
 )
+@pytest.mark.again
 def test_resume_goes_on_to_more_epochs_with_the_objective_of_the_run(here, objective, check):
     assert main(["train", "--epochs", 2, *SMALL, "--objective", *objective, "--out", "run"]) == 0
     run = runs.Run.open("run")

@@ -10,7 +10,7 @@ import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_vae import layers
+from tfp_vae import VAE, layers, networks
 
 tfd = tfp.distributions
 MODES = {"eager": {"run_eagerly": True}, "graph": {"jit_compile": False}}
@@ -125,3 +125,29 @@ def test_seeds_are_those_of_the_order_of_making():
     t = np.zeros([3, 2], "float32")
     late, early = b(t).numpy(), a(t).numpy()
     np.testing.assert_array_equal([early, late], [c(t).numpy(), d(t).numpy()])
+
+
+OF_KERAS = {
+    "dropout": lambda: [keras.layers.Dropout(0.5)],
+    "noise": lambda: [keras.layers.GaussianNoise(1.0)],
+    "recurrent": lambda: [keras.layers.Reshape((4, 16)), keras.layers.GRU(8, dropout=0.5)],
+    "two": lambda: [keras.layers.Dropout(0.5), keras.layers.GaussianDropout(0.3)],
+}
+
+
+@pytest.mark.one
+@pytest.mark.parametrize("make", OF_KERAS.values(), ids=OF_KERAS)
+def test_a_loaded_model_goes_on_with_the_noise_of_keras_own_layers(make, x, tmp_path):
+    encoder = keras.Sequential([
+        keras.Input((8, 8, 1)), keras.layers.Flatten(), *make(), keras.layers.Dense(4),
+        layers.IndependentNormal(2),
+    ])  # fmt: skip
+    vae = VAE(encoder, networks.decoder(2, layers.IndependentBernoulli((8, 8, 1)), widths=(8,)))
+    vae.compile("adam", jit_compile=False)
+    vae.fit(x, verbose=0, shuffle=False)
+    vae.save(tmp_path / "vae.keras")
+    again = keras.models.load_model(tmp_path / "vae.keras")
+    for model in (vae, again):
+        model.fit(x, verbose=0, shuffle=False)
+    for ours, theirs in zip(vae.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-7)

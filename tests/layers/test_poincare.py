@@ -149,6 +149,7 @@ LAYERS = pytest.mark.parametrize(
 
 
 @LAYERS
+@pytest.mark.one
 def test_draws_far_away_stay_inside_with_finite_densities_and_gradients(layer, prior):
     layer = layer(3)
     t = tf.constant([[0.0] * 6, [50.0, 0, 0, 3, 3, 3], [0, -1e-12, 0, -90, -90, -90]])

@@ -129,6 +129,7 @@ def test_under_the_exact_posteriors_the_bound_is_log_p():
     assert (of_few[2:] > np.array(expected[2:]) - 1.0).all()
 
 
+@pytest.mark.again
 def test_the_label_is_learnt_from_both_and_z_of_a_label_is_drawn():
     model, given = ccvae(LabelCharacteristics("y")), half_known(96)
     model.compile(keras.optimizers.Adam(1e-2))

@@ -129,6 +129,7 @@ def test_the_mean_of_the_weights_is_the_density_of_x(temperature, training):
     np.testing.assert_allclose(estimate, exact, atol=0.03)
 
 
+@pytest.mark.again
 def test_it_learns_keeps_the_last_examples_and_is_saved(tmp_path, x):
     encoder = networks.encoder((8, 8, 1), layers.IndependentNormal(3), widths=(12,))
     decoder = networks.decoder(3, layers.IndependentBernoulli((8, 8, 1)), widths=(12,))

@@ -184,6 +184,7 @@ def test_groups_of_maps_go_from_coarse_to_fine(groups):
     assert model.sample(2)["x"].shape == (2, 28, 20, 1)
 
 
+@pytest.mark.again
 def test_a_convolutional_ladder_is_of_maps_in_every_layer(x):
     """Its posteriors weigh, by precisions, what the layer above and what the data say."""
     s = recipes.Setting(

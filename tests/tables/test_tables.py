@@ -176,6 +176,7 @@ def test_holes_are_filled_and_nothing_else_changes():
     assert not found.draws[0].equals(found.draws[1])
 
 
+@pytest.mark.again
 def test_a_dependence_is_learnt():
     model = TableVAE(latent_size=2, widths=(32,), epochs=60, batch_size=32, seed=1).fit(HOLES)
     found = model.impute(HOLES).table
@@ -190,6 +191,7 @@ def test_a_dependence_is_learnt():
     assert model.column_scores(odd).loc[5].idxmax() == "height"
 
 
+@pytest.mark.again
 def test_scores_are_of_the_tables_own_unit():
     """With ten times the unit the density is a tenth."""
     first = HOLES[["height", "city"]][~HIDDEN[:, [0, 3]].all(axis=1)]

@@ -18,6 +18,12 @@ from tfp_vae.objectives import Forward, Objective
 from tfp_vae.objectives.gradient_gate import Gate
 from tfp_vae.steps.fitting import CheckedData
 
+_SEED = "seed_of_layer_"
+
+
+def _number(key: str) -> tuple[int, str]:
+    return len(key), key
+
 
 class Likelihoods(dict):
     """The likelihoods of several observed variables by name, as a model puts these out.
@@ -144,6 +150,26 @@ class ForwardModel(Seeded, CheckedData):
         data = self.wiring.by_name(x)
         outset = self.graph.begin(data, training) if training else self.graph.infer(data)
         return self.graph.forward(outset, num_samples, training, drawing(num_samples, seed))
+
+    def _foreign_seeds(self) -> list[Any]:
+        """Returns the random states of layers of Keras' own, such as `Dropout`, each once."""
+        foreign = [layer for layer in self._flatten_layers() if not isinstance(layer, Seeded)]
+        seeds = [generator.state for layer in foreign for generator in layer._seed_generators]
+        return list({id(state): state for state in seeds}.values())
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        for number, state in enumerate(self._foreign_seeds()):  # which Keras does not save
+            store[f"{_SEED}{number}"] = keras.ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store: Any) -> None:
+        values = {key: store[key] for key in store.keys()}  # noqa: SIM118  (it has no __iter__)
+        saved = [values.pop(key) for key in sorted(values, key=_number) if key.startswith(_SEED)]
+        super().load_own_variables(values)
+        states = self._foreign_seeds()
+        if len(saved) == len(states):  # files of before have none
+            for state, value in zip(states, saved, strict=True):
+                state.assign(value)
 
     def check(self, x: Any) -> None:
         """Raises `InputError` unless x is a batch of what the model takes, conditions and all."""
