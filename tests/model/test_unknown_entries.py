@@ -367,6 +367,28 @@ def test_the_mask_may_be_observed_and_depend_on_x():
     assert model.log_likelihood({"x": x}, 3).shape == (64,)
 
 
+def test_a_spherical_z_half_known_labels_and_missing_pixels_just_work():
+    label, sphere = layers.OneHotCategorical(3), layers.PowerSpherical(3)
+    x, y, z = {"x": (6,)}, {"y": (3,)}, {"z": (3,)}
+    model = LatentModel(
+        {"y": (net(x, label), None), "z": (net({**x, **y}, sphere), None)},
+        {"x": net({**z, **y}, layers.IndependentBernoulli(6))},
+        objective=objectives.SemiSupervised("y", alpha=5.0),
+    )
+    given = given_to(half_known)
+    pixels = np.where(np.random.default_rng(3).random((64, 6)) < 0.2, np.nan, given["x"])
+    pixels[:, 0] = given["x"][:, 0]
+    given = {"x": pixels.astype("float32"), "y": given["y"]}
+    model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    history = model.fit(given, epochs=8, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert np.isfinite(model.log_likelihood({"x": given["x"]}, 5)).all()
+    found = model.impute({"x": given["x"]}, 30)["x"]
+    np.testing.assert_array_equal(found.mode[~np.isnan(pixels)], pixels[~np.isnan(pixels)])
+    drawn = model.sample(given={"y": np.eye(3, dtype="float32")})
+    np.testing.assert_allclose(np.linalg.norm(drawn["z"], axis=1), 1, rtol=1e-4)
+
+
 # -- what is refused ---------------------------------------------------------------------------
 
 
