@@ -50,7 +50,8 @@ def evaluate(
       `tfp_vae.evaluation.codes`.
 
     Raises:
-      InputError: a number is below 1, `seed` below 0, or x is not what the model takes.
+      InputError: a number is below 1, `seed` below 0, x is not what the model takes, or there are
+        observed variables beside x and the mask of what of x is known.
 
     Source: Burda et al., arXiv:1509.00519, for the log-likelihood.
 
@@ -67,7 +68,8 @@ def evaluate(
     """
     if not isinstance(vae, ProbabilisticModel):
         raise InputError("Expected a VAE, or a LatentModel.", type(vae).__name__)
-    if len(vae.graph.likelihoods) > 1:
+    main = vae.wiring.main
+    if not set(vae.graph.likelihoods) <= {main, f"{main}_known"}:
         raise InputError(
             "Expected one observed variable; of several, model.evaluate(x) and "
             "model.log_likelihood(x).",

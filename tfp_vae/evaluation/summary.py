@@ -59,14 +59,15 @@ def report(
         results["no_likelihood"] = vae.objective.no_likelihood
     if vae.objective.sees_whole_batch:
         results["loss_of_batches"] = type(vae.objective).__name__
-    if train is not None:
+    if train is not None and len(vae.graph.likelihoods) == 1:  # else the mask's nats are in it too
         _check(train, target, likelihood)
         layer = networks.final_operation(main_variable.likelihood(vae), "decoder")
         found = baselines.baseline(likelihood, train, layer)
         values = {} if found is None else {"baseline": found.nll(target)}
         if found is not None and np.isfinite(values["baseline"]).all():
             results |= {**estimates.means(values), "baseline_name": found.name}
-    return table(results, list(conditions)), results
+    of = [name for name in conditions if name in main_variable.conditions(vae)]
+    return table(results, of), results
 
 
 def _check(train: np.ndarray, x: Any, likelihood: Any) -> None:

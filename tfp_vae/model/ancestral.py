@@ -202,6 +202,8 @@ class Variables:
             emitted = likelihood.infer(values)
             values.update(emitted.more)
             found[name] = emitted.distribution
+            if name not in values and self._is_shared(name):
+                values[name] = Value(emitted.distribution.mean())
         return found
 
 

@@ -66,9 +66,11 @@ def as_labels(model: ProbabilisticModel, numbers: np.ndarray) -> dict[str, np.nd
 
 def causal(model: ProbabilisticModel) -> list[str]:
     """Returns the observed variables that are drawn step by step, given their steps before."""
-    graph = model.graph
-    generative = [*graph.priors.values(), *graph.likelihoods.values()]
-    return [name for name in graph.likelihoods if any(name in one.inputs for one in generative)]
+    priors, found = list(model.graph.priors.values()), []
+    for name, likelihood in model.graph.likelihoods.items():
+        if any(name in one.inputs for one in [*priors, likelihood]):
+            found.append(name)
+    return found
 
 
 def at_prior_draws(
