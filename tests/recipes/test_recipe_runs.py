@@ -12,7 +12,7 @@ from commands import SMALL, main, results
 from conftest import counted
 from recipe_models import SHAPES
 
-from tfp_vae import data, recipes
+from tfp_vae import VAE, data, recipes
 from tfp_vae.app import figures, preparation, reporting, runs, training
 from tfp_vae_cli.options import RunOptions
 
@@ -169,7 +169,7 @@ def test_a_file_that_is_sorted_is_seen_in_all_its_parts(here, monkeypatch):
     np.savez("sorted.npz", x_train=x, x_test=x)
     shown = spied(monkeypatch, figures.plots, "reconstructions")
     monkeypatch.setattr(reporting, "FOR_PRIOR", 40)
-    fitted = spied(monkeypatch, reporting.VAE, "fit_prior")
+    fitted = spied(monkeypatch, VAE, "fit_prior")
     options = ["--data", "sorted.npz", "--recipe", "ae", "--binarize", "none"]
     assert main(["train", *options, *FAST, "--out", "run"]) == 0
     assert len(np.unique(shown[0][0][:, 0, 0])) > 3  # of 10 that are shown
@@ -211,7 +211,7 @@ def test_what_is_watched_is_neither_trained_on_nor_the_test_set(
 @pytest.mark.again
 def test_fixed_pixels_are_those_that_the_prior_is_fitted_to(here, monkeypatch, digits):
     monkeypatch.setattr(reporting, "FOR_PRIOR", 200)
-    fitted = spied(monkeypatch, reporting.VAE, "fit_prior")
+    fitted = spied(monkeypatch, VAE, "fit_prior")
     assert main(["train", "--recipe", "ae", "--binarize", "fixed", *FAST, "--out", "run"]) == 0
     trained = data.training_images(digits.train[~preparation.watched(digits)], "fixed", 0)
     rows = {row.tobytes() for row in trained}
