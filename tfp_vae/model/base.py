@@ -241,20 +241,16 @@ class ProbabilisticModel(ForwardModel):
                 raise InputError("Expected entries that are given in x, and no y.", outline(y))
             part, empty = self.wiring.given_entries(x, given)
             self._meet_unknown("x")
-            both = [self._estimate(data, {}, num_samples, batch_size) for data in (x, part)]
+            both = [self._estimate(data, None, num_samples, batch_size) for data in (x, part)]
             return both[0] - tf.where(empty, tf.zeros_like(both[1]), both[1])
-        return self._estimate(x, {} if y is None else y, num_samples, batch_size)
+        return self._estimate(x, y, num_samples, batch_size)
 
     def _estimate(self, x: Any, y: Any, num_samples: int, batch_size: int) -> tf.Tensor:
         posteriors = self.graph.posteriors.values()
         if not any(getattr(q.layer, "is_random", True) for q in posteriors):
             num_samples = 1  # all draws would be the same
-        data = sparse.by_row(
-            (
-                self.wiring.by_name(x),
-                {} if isinstance(y, dict) and not y else self.wiring.targets(x, y),
-            )
-        )
+        targets = {} if y is None else self.wiring.targets(x, y)
+        data = sparse.by_row((self.wiring.by_name(x), targets))
         by_xla = self.estimates_by_xla(sparse.count(data) * num_samples)
         run = functools.partial(self.log_likelihood_batch, by_xla=by_xla)
         return importance.estimate(run, data, num_samples, batch_size, self.next_seed, by_xla)

@@ -32,7 +32,8 @@ def not_miwae(s: Setting) -> LatentModel:
     z = layers.IndependentNormal(s.latent_size)
     x = parts.data(s)
     given = x["x"]
-    flat = given if len(s.shape) == 1 else keras.layers.Flatten()(given)
+    standard = given if s.scale is None else s.scale.to_standard()(given)
+    flat = standard if len(s.shape) == 1 else keras.layers.Flatten()(standard)
     logits = layers.SelfMasking()(flat)
     mask = keras.Model(given, layers.IndependentBernoulli(s.shape)(logits))
     return LatentModel(
